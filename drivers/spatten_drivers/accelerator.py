@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver proper: floats in, a binary layer job to the device, floats and counters out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .answer import STATUS_HELP, JobAnswer, Status, answer_bytes, decode_header, dense_rows
+from .buffer import Buffer, allocate
+from .devices.base import Device
+from .errors import JobError, OperandError
+from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, descriptor_bytes, encode_job
+from .planes import pack_rows, padded, row_bytes
+from .quantize import importance_scale, quantize, score_scale, symmetric_scale
+from .sequence import Sequence
+
+DEFAULT_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class LayerRequest:
+    """One attention layer of one sequence, in floats and slots.
+
+    Attributes
+    ----------
+    layer : index of the layer.
+    heads : live head ids, ascending.
+    queries : ``[len(heads), n_queries, D]`` floats.
+    query_slots, key_slots : ascending slots; keys must have been written to the sequence.
+    n_slots : slots of the sequence that hold a token.
+    scaling : factor on Q x K before softmax, usually ``D ** -0.5``.
+    keep_tokens, keep_heads, keep_values : what survives; ``None`` keeps all.
+    protected : slots that survive token pruning whatever their importance.
+    add_tokens, add_heads : add to the running importance instead of starting it anew.
+    decay : factor from 0 to 1 on the old token importance.
+    """
+
+    layer: int
+    heads: NDArray[np.intp]
+    queries: NDArray[np.floating]
+    query_slots: NDArray[np.intp]
+    key_slots: NDArray[np.intp]
+    n_slots: int
+    scaling: float
+    causal: bool = False
+    keep_tokens: int | None = None
+    keep_heads: int | None = None
+    keep_values: int | None = None
+    protected: frozenset[int] = field(default_factory=frozenset)
+    add_tokens: bool = True
+    add_heads: bool = True
+    decay: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """What a layer gave: ``output float32 [heads, queries, D]``, survivors, the job and its raw answer."""
+
+    output: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+    heads: NDArray[np.int64]
+    job: LayerJob
+    answer: JobAnswer
+    dense_rows: int
+
+    @property
+    def keys_skipped(self) -> int:
+        """K rows a dense job would have fetched and this one did not."""
+        return self.dense_rows - self.answer.fields["keys_fetched"]
+
+    @property
+    def values_skipped(self) -> int:
+        """V rows a dense job would have fetched and this one did not."""
+        return self.dense_rows - self.answer.fields["values_fetched"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A job that was pushed. It keeps the job's device memory until it is forgotten."""
+
+    number: int
+    job: LayerJob
+    sequence: Sequence
+    descriptor: Buffer
+    output: Buffer
+    answer: Buffer
+    queries: Buffer
+    v_scale: NDArray[np.float64]
+
+
+class Accelerator:
+    """Pushes layer jobs to a device and fetches their answers, in order.
+
+    Parameters
+    ----------
+    device : an open device.
+    timeout : seconds after which a wait raises :class:`~spatten_drivers.errors.DeviceTimeoutError`.
+    """
+
+    def __init__(self, device: Device, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self.device, self.timeout = device, timeout
+        self._ids = itertools.count(1)
+        self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
+
+    def attend(self, sequence: Sequence, request: LayerRequest) -> LayerResult:
+        """Run one layer and wait for it."""
+        return self.wait(self.submit(sequence, request))
+
+    def submit(self, sequence: Sequence, request: LayerRequest) -> Ticket:
+        """Stream the queries, write the descriptor and push the job; the device may still run earlier ones.
+
+        Raises
+        ------
+        OperandError : a shape, a count or a number is illegal; nothing was pushed.
+        DeviceTimeoutError : the queue stayed full for ``timeout`` seconds.
+        """
+        _check_request(sequence, request)
+        ticket = self._prepare(sequence, request)
+        number = self.device.push_job(ticket.descriptor.device_address, self.timeout)
+        while self._running and self.device.has_ended(self._running[0].number):
+            self._running.popleft()
+        self._running.append(replace(ticket, number=number))
+        return self._running[-1]
+
+    def wait(self, ticket: Ticket) -> LayerResult:
+        """The result of a pushed job.
+
+        The running importance is read now: jobs of the same sequence that were queued behind this one and
+        have ended count in it.
+
+        Raises
+        ------
+        JobError : the device ended the job with an error status.
+        DeviceTimeoutError : it did not end in time.
+        """
+        self.device.wait_for_jobs(ticket.number, self.timeout)
+        answer = self._fetch(ticket)
+        self._check_status(ticket, answer)
+        value_bits = ticket.sequence.quantization.v_bits
+        scale = np.ldexp(ticket.v_scale, value_bits - 16).astype(np.float32)
+        output = answer.output * scale[:, None, None]
+        dense = dense_rows(ticket.job, self.device.config.kv_buffer_rows)
+        tokens = answer.token_slots
+        return LayerResult(output, tokens, answer.heads.astype(np.int64), ticket.job, answer, dense)
+
+    def _prepare(self, sequence: Sequence, request: LayerRequest) -> Ticket:
+        device, beat = self.device, self.device.config.beat_bytes
+        n_heads, n_queries, dim = request.queries.shape
+        q_bits = sequence.quantization.q_bits
+        q_scale = symmetric_scale(request.queries, q_bits)
+        integers, _ = quantize(request.queries, q_scale, q_bits)
+        fields = self._fields(sequence, request)
+        queries = allocate((n_heads, n_queries, row_bytes(dim, q_bits, beat)), "u1", device)
+        queries[...] = pack_rows(integers, q_bits, queries.shape[-1])
+        output = allocate((n_heads, n_queries, padded(2 * dim, beat) // 2), "<i2", device)
+        answer = allocate(answer_bytes(fields["keep_tokens"], fields["keep_heads"], beat), "u1", device)
+        fields |= {
+            "q_address": queries.device_address,
+            "output_address": output.device_address,
+            "answer_address": answer.device_address,
+            "descriptor_bytes": descriptor_bytes(fields, beat),
+        }
+        job = LayerJob(
+            fields,
+            _head_table(sequence, request, q_scale),
+            _key_list(request),
+            request.query_slots.astype("<u2"),
+        )
+        descriptor = allocate(fields["descriptor_bytes"], "u1", device)
+        descriptor[...] = encode_job(job, beat)
+        answer[:HEADER_BYTES] = 0
+        for buffer in (queries, descriptor, answer[:HEADER_BYTES]):
+            buffer.sync_to_device()
+        v_scale = sequence.v.scale[request.layer, request.heads]
+        return Ticket(0, job, sequence, descriptor, output, answer, queries, v_scale)
+
+    def _fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
+        n_heads, n_queries, dim = request.queries.shape
+        n_keys, digest = len(request.key_slots), self.device.config.digest
+        everything = 0xFFFF
+        return {
+            "job_id": next(self._ids) & 0xFFFFFFFF,
+            "config_digest_lo": digest & 0xFFFFFFFF,
+            "config_digest_hi": digest >> 32,
+            "causal": int(request.causal),
+            "add_tokens": int(request.add_tokens),
+            "add_heads": int(request.add_heads),
+            "head_dim": dim,
+            "total_heads": sequence.shape.heads,
+            "n_heads": n_heads,
+            "n_queries": n_queries,
+            "n_keys": n_keys,
+            "n_slots": request.n_slots,
+            "keep_tokens": n_keys if request.keep_tokens is None else request.keep_tokens,
+            "keep_heads": n_heads if request.keep_heads is None else request.keep_heads,
+            "keep_values": everything if request.keep_values is None else request.keep_values,
+            "decay": round(request.decay * (1 << 16)),
+            "token_importance_address": sequence.token_importance.device_address,
+            "head_importance_address": sequence.head_importance.device_address,
+            **sequence.quantization.job_fields(),
+            **sequence.k.fields("k", request.layer),
+            **sequence.v.fields("v", request.layer),
+        }
+
+    def _fetch(self, ticket: Ticket) -> JobAnswer:
+        sequence, beat = ticket.sequence, self.device.config.beat_bytes
+        for buffer in (ticket.answer, ticket.output):
+            buffer.sync_from_device()
+        block = np.asarray(ticket.answer)
+        fields, counters = decode_header(block)
+        heads_at = HEADER_BYTES + padded(2 * fields["n_tokens"], beat)
+        slots, total = ticket.job["n_slots"], sequence.shape.heads
+        importance = sequence.token_importance[:slots], sequence.head_importance[:total]
+        for part in importance:
+            part.sync_from_device()
+        return JobAnswer(
+            fields,
+            counters,
+            np.asarray(ticket.output)[..., : ticket.job["head_dim"]],
+            block[HEADER_BYTES : HEADER_BYTES + 2 * fields["n_tokens"]].view("<u2"),
+            block[heads_at : heads_at + 2 * fields["n_heads"]].view("<u2"),
+            np.array(importance[0]),
+            np.array(importance[1]),
+            str(self.device),
+        )
+
+    def _check_status(self, ticket: Ticket, answer: JobAnswer) -> None:
+        """Raise :class:`JobError` unless the job is done, and clear the device's error."""
+        status = answer.status
+        if status is Status.DONE:
+            return
+        name, job = self.device.name, ticket.job["job_id"]
+        if status is Status.PENDING:  # it left no answer: its address was bad, or it was aborted
+            status = Status(self.device.read_register("JOB_ERROR")) or Status.ABORTED
+        self.device.clear_error()
+        raise JobError(f"{name}: job {job} ended with {status.name}: {STATUS_HELP[status]}", status)
+
+
+def _head_table(sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64]) -> np.ndarray:
+    """Per-head multipliers of the live heads."""
+    table = np.zeros(len(request.heads), HEAD_ENTRY)
+    k_scale = sequence.k.scale[request.layer, request.heads]
+    v_scale = sequence.v.scale[request.layer, request.heads]
+    for entry, head, q, k, v in zip(table, request.heads, q_scale, k_scale, v_scale, strict=True):
+        score = score_scale(q, k, request.scaling)
+        importance = importance_scale(v, sequence.quantization.v_bits)
+        entry["head_id"] = head
+        entry["score_mult"], entry["score_shift"] = score
+        entry["importance_mult"], entry["importance_shift"] = importance
+    return table
+
+
+def _key_list(request: LayerRequest) -> NDArray[np.uint16]:
+    keys = request.key_slots.astype("<u2")
+    keys[_protected(request)] |= PROTECTED_BIT
+    return keys
+
+
+def _protected(request: LayerRequest) -> NDArray[np.bool_]:
+    """Which keys survive whatever their importance."""
+    if not request.protected:
+        return np.zeros(len(request.key_slots), bool)
+    return np.isin(request.key_slots, list(request.protected))
+
+
+def _check_request(sequence: Sequence, request: LayerRequest) -> None:
+    """Catches before the device does what a caller can get wrong, in the caller's words."""
+    n_heads, n_keys = len(request.heads), len(request.key_slots)
+    expected = (n_heads, len(request.query_slots), sequence.shape.head_dim)
+    if request.queries.shape != expected or 0 in expected or n_keys == 0:
+        raise OperandError(
+            f"queries are {request.queries.shape} with {n_keys} keys; expected {expected} (heads, query "
+            "slots, head dimension) and at least one of each"
+        )
+    sequence.check_place(request.layer, request.heads)
+    last = max(request.query_slots.max(), request.key_slots.max())
+    if not last < request.n_slots <= sequence.shape.slots:
+        raise OperandError(
+            f"n_slots is {request.n_slots} with slots up to {last}; expected more than {last} and at most "
+            f"the {sequence.shape.slots} slots of the sequence"
+        )
+    for name, limit in (("keep_tokens", n_keys), ("keep_heads", n_heads), ("keep_values", 0xFFFF)):
+        value = getattr(request, name)
+        if value is not None and not 1 <= value <= limit:
+            raise OperandError(
+                f"{name} is {value}; expected 1 to {limit}. Everything pruned leaves no answer"
+            )
+    shielded = int(_protected(request).sum())
+    if request.keep_tokens is not None and shielded > request.keep_tokens:
+        raise OperandError(
+            f"{shielded} tokens are protected but keep_tokens is {request.keep_tokens}; keep at least them"
+        )
+    if not 0.0 <= request.decay <= 1.0:
+        raise OperandError(f"decay is {request.decay}; expected a factor from 0 to 1")

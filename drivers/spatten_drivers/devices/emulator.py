@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The emulator: registers, a job queue and device memory in NumPy, run by the bit-exact software model."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..answer import Status
+from ..buffer import Buffer
+from ..config import DEFAULT_PRESET, PRESETS, AcceleratorConfig
+from ..errors import DeviceError, DeviceMemoryError, OperandError
+from ..fields import pack
+from ..model import execute_job, kernel_name
+from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
+from .base import Device
+from .poison import PoisonGuard
+
+DEFAULT_MEMORY_BYTES = 1 << 30
+_JOB_ID_BYTES = slice(12, 16)
+_IRQ_ENABLE = 4
+
+
+class Emulator(Device):
+    """A SpAtten core that exists in software only.
+
+    A pushed job waits in the queue and runs when the host next looks at the sequencer, as a job on a board
+    runs while the host does something else: a host that never waits never sees an answer.
+
+    Parameters
+    ----------
+    config : the configuration to emulate.
+    memory_bytes : size of device memory; the host's memory is taken only as it is written.
+    kernel : ``auto``, ``numpy`` or ``numba``; all give the same bits.
+    debug : poison what was not synchronised, on both sides (see :class:`PoisonGuard`).
+    hang : never finish a job, to try deadlines and aborts.
+
+    Raises
+    ------
+    ConfigError : the kernel is unknown or not installed.
+    OperandError : device memory is 4 GiB or more, which 32-bit addresses do not reach.
+    """
+
+    is_board = False
+
+    def __init__(
+        self,
+        config: AcceleratorConfig | None = None,
+        *,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        kernel: str = "auto",
+        debug: bool = False,
+        hang: bool = False,
+    ) -> None:
+        self.name = "emulator"
+        self._emulated = config or PRESETS[DEFAULT_PRESET]
+        self._kernel, self._hang = kernel_name(kernel), hang
+        self._memory = np.zeros(memory_bytes, np.uint8)
+        self._words = pack(REGISTERS, identity_values(self._emulated, memory_bytes), len(REGISTERS))
+        self._queue: deque[int] = deque()
+        self._guard = PoisonGuard(self._memory) if debug else None
+        self.register_addresses = {word.name: 4 * word.index for word in REGISTERS}
+        self.identify()
+
+    def expected_config(self) -> AcceleratorConfig:
+        return self._emulated
+
+    def adopt(self, buffer: Buffer) -> None:
+        if self._guard:
+            self._guard.adopt(buffer)
+
+    def read_word(self, address: int) -> int:
+        name = self._register_at(address)
+        if name in ("STATUS", "JOBS_DONE", "JOB_LAST_ID", "JOB_ERROR"):
+            self._run_next_job()
+        if name == "STATUS":
+            return self._status()
+        return int(self._words[REGISTER_BY_NAME[name].index])
+
+    def write_word(self, address: int, value: int) -> None:
+        name = self._register_at(address)
+        if name == "JOB_PUSH":
+            self._push(value)
+        elif name == "CONTROL":
+            self._control(value)
+        elif REGISTER_BY_NAME[name].access == "rw":
+            self._words[REGISTER_BY_NAME[name].index] = value
+
+    def read_memory(self, address: int, size: int) -> NDArray[np.uint8]:
+        self._check_range(address, size)
+        return self._memory[address : address + size].copy()
+
+    def write_memory(self, address: int, data: NDArray[np.uint8]) -> None:
+        self._check_range(address, data.size)
+        self._memory[address : address + data.size] = data
+
+    def _check_range(self, address: int, size: int) -> None:
+        if address < 0 or address + size > self._memory.size:
+            raise DeviceMemoryError(
+                f"access of {size} bytes at {address:#x}; device memory ends at {self._memory.size:#x}"
+            )
+
+    def _register_at(self, address: int) -> str:
+        index, odd = divmod(address, 4)
+        if odd or not 0 <= index < len(REGISTERS):
+            raise OperandError(
+                f"no register at address {address:#x}; expected 0 to {4 * len(REGISTERS) - 4:#x} by 4"
+            )
+        return REGISTERS[index].name
+
+    def _status(self) -> int:
+        full = len(self._queue) >= self._emulated.job_queue_depth
+        values = {
+            "IDLE": not self._queue,
+            "QUEUE_FULL": full,
+            "ERROR": self._get("JOB_ERROR") != 0,
+            "DRAM_READY": 1,
+            "QUEUE_LEVEL": len(self._queue),
+        }
+        word = REGISTER_BY_NAME["STATUS"]
+        return int(pack([word], values, len(REGISTERS))[word.index])
+
+    def _push(self, address: int) -> None:
+        if len(self._queue) >= self._emulated.job_queue_depth:
+            raise DeviceError(
+                f"{self.name}: job queue is full ({len(self._queue)} jobs); wait for one to end first"
+            )
+        self._queue.append(address)
+
+    def _control(self, value: int) -> None:
+        if value & 1:
+            for address in self._queue:
+                self._end_job(address, Status.ABORTED)
+            self._queue.clear()
+        if value & 2:
+            self._set("JOB_ERROR", 0)
+        self._set("CONTROL", value & _IRQ_ENABLE)
+
+    def _run_next_job(self) -> None:
+        if not self._queue or self._hang:
+            return
+        address = self._queue.popleft()
+        if self._guard:
+            self._guard.before_job()
+        status = execute_job(self._memory, address, self._emulated, self._kernel)
+        if self._guard:
+            self._guard.after_job()
+        self._end_job(address, status)
+
+    def _end_job(self, address: int, status: Status) -> None:
+        self._set("JOBS_DONE", self._get("JOBS_DONE") + 1 & 0xFFFFFFFF)
+        self._set("JOB_LAST_ID", int.from_bytes(self._memory[address:][_JOB_ID_BYTES].tobytes(), "little"))
+        if status is not Status.DONE and self._get("JOB_ERROR") == 0:
+            self._set("JOB_ERROR", status)
+
+    def _get(self, name: str) -> int:
+        return int(self._words[REGISTER_BY_NAME[name].index])
+
+    def _set(self, name: str, value: int) -> None:
+        self._words[REGISTER_BY_NAME[name].index] = value

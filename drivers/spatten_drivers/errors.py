@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Typed errors. Every message says what was given, what was expected and what to do."""
+
+
+class SpattenError(Exception):
+    """Base of all errors raised by this project."""
+
+
+class ConfigError(SpattenError, ValueError):
+    """A field of an :class:`~spatten_drivers.AcceleratorConfig` is out of its legal range."""
+
+
+class OperandError(SpattenError, ValueError):
+    """Wrong shape, dtype, range or non-finite numbers in Q, K, V or a job's fields."""
+
+
+class JobError(SpattenError, RuntimeError):
+    """A device ended a job with an error status (``docs/contract.md``, section 9)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DeviceError(SpattenError, RuntimeError):
+    """A device cannot be opened, or does not answer as the contract says."""
+
+
+class DeviceMismatchError(DeviceError):
+    """The device's configuration digest or ABI is not one this driver knows."""
+
+
+class DeviceTimeoutError(DeviceError, TimeoutError):
+    """A wait passed its deadline; the message carries the state of the device."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """Device memory is exhausted, or an address lies outside it."""

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The layer job and its binary descriptor (``docs/contract.md``, section 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import ABI_MAJOR, ABI_MINOR
+from .fields import Field, Word, pack, unpack, whole
+from .planes import padded
+
+JOB_MAGIC = int.from_bytes(b"SPTJ", "little")
+HEADER_WORDS = 64
+HEADER_BYTES = 4 * HEADER_WORDS
+PROTECTED_BIT = 1 << 15
+
+
+class KeyPolicy(IntEnum):
+    """Which planes of K a row uses."""
+
+    MSB_ONLY = 0
+    ALWAYS = 1
+    PROGRESSIVE = 2
+
+
+class ValuePolicy(IntEnum):
+    """Which planes of V a row uses."""
+
+    MSB_ONLY = 0
+    ALWAYS = 1
+    ON_REFETCH = 2
+
+
+def _address(name: str, index: int, what: str) -> Word:
+    return whole(name, index, f"Byte offset of {what} in device memory.")
+
+
+JOB_WORDS: tuple[Word, ...] = (
+    whole("magic", 0, "The letters SPTJ.", JOB_MAGIC),
+    Word(
+        "version",
+        1,
+        (
+            Field("abi_minor", 0, 16, "Contract minor version.", ABI_MINOR),
+            Field("abi_major", 16, 16, "Contract major version.", ABI_MAJOR),
+        ),
+    ),
+    whole("descriptor_bytes", 2, "Length of the descriptor with its tables."),
+    whole("job_id", 3, "Any number; the answer repeats it."),
+    whole("config_digest_lo", 4, "Lower half of the digest the job was made for."),
+    whole("config_digest_hi", 5, "Upper half of the digest."),
+    Word(
+        "flags",
+        6,
+        (
+            Field("kind", 0, 8, "Kind of job.", values={0: "ATTENTION_LAYER"}),
+            Field("causal", 8, 1, "A query sees only keys of its own or a lower slot."),
+            Field("add_tokens", 9, 1, "Add to the running token importance (else clear it first)."),
+            Field("add_heads", 10, 1, "Add to the running head importance (else clear it first)."),
+        ),
+    ),
+    Word(
+        "geometry",
+        7,
+        (
+            Field("head_dim", 0, 8, "Elements of a row, D."),
+            Field("total_heads", 8, 8, "Heads of the layer before pruning."),
+            Field("n_heads", 16, 8, "Live heads of this job."),
+        ),
+    ),
+    Word(
+        "counts",
+        8,
+        (
+            Field("n_queries", 0, 16, "Queries of this job."),
+            Field("n_keys", 16, 16, "Live key slots of this job."),
+        ),
+    ),
+    Word(
+        "slots",
+        9,
+        (
+            Field("n_slots", 0, 16, "Slots of the sequence that hold a token."),
+            Field("keep_values", 16, 16, "Values kept per query and head (local value pruning)."),
+        ),
+    ),
+    Word(
+        "pruning",
+        10,
+        (
+            Field("keep_tokens", 0, 16, "Tokens that survive this job (cascade token pruning)."),
+            Field("keep_heads", 16, 8, "Heads that survive this job (cascade head pruning)."),
+        ),
+    ),
+    Word(
+        "quantization",
+        11,
+        (
+            Field("q_bits", 0, 4, "Width of a query element."),
+            Field("k_msb_bits", 4, 4, "Width of the K MSB plane."),
+            Field("v_msb_bits", 8, 4, "Width of the V MSB plane."),
+            Field("k_lsb_bits", 12, 4, "Width of the K LSB plane, 0 or 4."),
+            Field("v_lsb_bits", 16, 4, "Width of the V LSB plane, 0 or 4."),
+            Field("k_policy", 20, 2, "Planes of K used.", values={p.value: p.name for p in KeyPolicy}),
+            Field("v_policy", 22, 2, "Planes of V used.", values={p.value: p.name for p in ValuePolicy}),
+        ),
+    ),
+    whole("refetch_limit", 12, "A progressive row refetches if its weight sum is greater.", (1 << 32) - 1),
+    Word("rescale", 13, (Field("decay", 0, 17, "Factor on old token importance, 65536 = 1.", 65536),)),
+    _address("q_address", 14, "the query rows"),
+    _address("k_msb_address", 15, "the K MSB plane of head 0, slot 0"),
+    whole("k_msb_stride", 16, "Bytes from one head's K MSB plane to the next."),
+    _address("k_lsb_address", 17, "the K LSB plane"),
+    whole("k_lsb_stride", 18, "Bytes from one head's K LSB plane to the next."),
+    _address("v_msb_address", 19, "the V MSB plane"),
+    whole("v_msb_stride", 20, "Bytes from one head's V MSB plane to the next."),
+    _address("v_lsb_address", 21, "the V LSB plane"),
+    whole("v_lsb_stride", 22, "Bytes from one head's V LSB plane to the next."),
+    _address("output_address", 23, "the output rows"),
+    _address("token_importance_address", 24, "the running token importance"),
+    _address("head_importance_address", 25, "the running head importance"),
+    _address("answer_address", 26, "the answer"),
+)
+
+#: One entry of the head table; its 8 bytes in this order.
+HEAD_ENTRY = np.dtype(
+    [
+        ("head_id", "u1"),
+        ("score_shift", "u1"),
+        ("score_mult", "<u2"),
+        ("importance_mult", "<u2"),
+        ("importance_shift", "u1"),
+        ("reserved", "u1"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LayerJob:
+    """One attention layer of one sequence: header fields by name, and the three tables.
+
+    Attributes
+    ----------
+    fields : every field of :data:`JOB_WORDS` by name.
+    heads : live heads, a :data:`HEAD_ENTRY` array in ascending order of ``head_id``.
+    keys : ``uint16`` key list, slot in bits 0..14, protected in bit 15, ascending.
+    queries : ``uint16`` query slots, ascending.
+    """
+
+    fields: dict[str, int]
+    heads: np.ndarray
+    keys: NDArray[np.uint16]
+    queries: NDArray[np.uint16]
+
+    def __getitem__(self, name: str) -> int:
+        return self.fields[name]
+
+    @property
+    def key_slots(self) -> NDArray[np.int64]:
+        return (self.keys & (PROTECTED_BIT - 1)).astype(np.int64)
+
+    @property
+    def protected(self) -> NDArray[np.bool_]:
+        shielded: NDArray[np.bool_] = (self.keys & PROTECTED_BIT) != 0
+        return shielded
+
+
+def table_sizes(fields: dict[str, int], beat_bytes: int) -> tuple[int, int, int]:
+    """Bytes of the head table, the key list and the query list, each padded to a beat."""
+    raw = (HEAD_ENTRY.itemsize * fields["n_heads"], 2 * fields["n_keys"], 2 * fields["n_queries"])
+    heads, keys, queries = (padded(size, beat_bytes) for size in raw)
+    return heads, keys, queries
+
+
+def descriptor_bytes(fields: dict[str, int], beat_bytes: int) -> int:
+    """Length of a descriptor with these counts."""
+    return HEADER_BYTES + sum(table_sizes(fields, beat_bytes))
+
+
+def encode_job(job: LayerJob, beat_bytes: int) -> NDArray[np.uint8]:
+    """The descriptor's bytes. ``descriptor_bytes`` is filled in; all else is taken from the job."""
+    fields = {**job.fields, "descriptor_bytes": descriptor_bytes(job.fields, beat_bytes)}
+    parts = [pack(JOB_WORDS, fields, HEADER_WORDS).view(np.uint8)]
+    tables = (job.heads, job.keys.astype("<u2"), job.queries.astype("<u2"))
+    for table, size in zip(tables, table_sizes(fields, beat_bytes), strict=True):
+        block = np.zeros(size, np.uint8)
+        raw = np.ascontiguousarray(table).view(np.uint8)
+        block[: raw.size] = raw
+        parts.append(block)
+    return np.concatenate(parts)
+
+
+def decode_header(raw: NDArray[np.uint8]) -> dict[str, int]:
+    """Header fields by name from the descriptor's first 256 bytes; nothing is checked."""
+    return unpack(JOB_WORDS, raw[:HEADER_BYTES].view("<u4"))
+
+
+def decode_tables(fields: dict[str, int], raw: NDArray[np.uint8], beat_bytes: int) -> LayerJob:
+    """The whole job from its header fields and its ``descriptor_bytes`` bytes; nothing is checked."""
+    sizes = table_sizes(fields, beat_bytes)
+    starts = np.cumsum((HEADER_BYTES, *sizes))
+    heads, keys, queries = (raw[a:b] for a, b in pairwise(starts))
+    return LayerJob(
+        fields,
+        heads[: HEAD_ENTRY.itemsize * fields["n_heads"]].view(HEAD_ENTRY),
+        keys[: 2 * fields["n_keys"]].view("<u2"),
+        queries[: 2 * fields["n_queries"]].view("<u2"),
+    )

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The two inner loops of the model, softmax weights and local top-k, in NumPy and in numba.
+
+All numbers are integers held in float64 below 2^53, so both kernels give the same bits, and matrix products
+can go through BLAS. Keys are ascending and causality compares slots, so the keys a query sees are a prefix.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..exp2 import WEIGHTS
+
+Block = NDArray[np.float64]
+
+#: A scaled score so low that its weight is zero, and still exact in float64 and int64.
+HIDDEN = -(2.0**60)
+
+
+class Kernel(NamedTuple):
+    """The two loops.
+
+    Attributes
+    ----------
+    weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
+        ``[h,q]``.
+    drop_values : ``(weights [h,q,n], visible [q], keep)`` zeroes all but the ``keep`` greatest of a row.
+    """
+
+    name: str
+    weights: Callable[[Block, NDArray[np.int64]], Block]
+    drop_values: Callable[[Block, NDArray[np.int64], int], None]
+
+
+def _numpy_weights(scores: Block, visible: NDArray[np.int64]) -> Block:
+    keys = scores.shape[-1]
+    if visible[0] < keys:
+        scores[:, np.arange(keys) >= visible[:, None]] = HIDDEN
+    # floor(d + 1/2) of a non-negative exact d is truncation, which the integer conversion does.
+    np.subtract(scores.max(axis=-1, keepdims=True) + 0.5, scores, out=scores)
+    np.take(WEIGHTS, scores.astype(np.intp), out=scores, mode="clip")
+    sums: Block = scores.sum(axis=-1)
+    return sums
+
+
+def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) -> None:
+    # A greater weight first, then the lower index: both in one exact number that partition can rank.
+    keys = weights.shape[-1]
+    if keep >= keys:
+        return
+    rank = weights * float(keys)
+    rank -= np.arange(keys)
+    if visible[0] < keys:
+        rank[:, np.arange(keys) >= visible[:, None]] = -np.inf
+    border = np.partition(rank, keys - keep, axis=-1)[..., keys - keep, None]
+    weights[rank < border] = 0.0
+
+
+NUMPY = Kernel("numpy", _numpy_weights, _numpy_drop_values)
+
+
+@cache
+def _numba_kernel() -> Kernel:
+    import numba
+
+    table = WEIGHTS.astype(np.uint16)
+    last = len(table) - 1
+
+    @numba.njit(cache=True, nogil=True)
+    def weights(scores: Block, visible: NDArray[np.int64]) -> Block:
+        heads, queries, keys = scores.shape
+        sums = np.empty((heads, queries))
+        for h in range(heads):
+            for q in range(queries):
+                row, seen = scores[h, q], visible[q]
+                peak = row[0]
+                for j in range(1, seen):
+                    peak = max(peak, row[j])
+                peak += 0.5
+                total = np.int64(0)
+                for j in range(seen):
+                    weight = table[np.int64(min(peak - row[j], float(last)))]
+                    row[j] = weight
+                    total += weight
+                row[seen:keys] = 0.0
+                sums[h, q] = total
+        return sums
+
+    @numba.njit(cache=True, nogil=True)
+    def drop_values(block: Block, visible: NDArray[np.int64], keep: int) -> None:
+        heads, queries, _ = block.shape
+        for q in range(queries):
+            seen = visible[q]
+            if keep >= seen:
+                continue
+            for h in range(heads):
+                row = block[h, q]
+                border = np.partition(row[:seen], seen - keep)[seen - keep]
+                ties = keep
+                for j in range(seen):
+                    if row[j] > border:
+                        ties -= 1
+                for j in range(seen):
+                    if row[j] < border:
+                        row[j] = 0.0
+                    elif row[j] == border:
+                        if ties <= 0:
+                            row[j] = 0.0
+                        ties -= 1
+
+    return Kernel("numba", weights, drop_values)
+
+
+KERNELS = ("numpy", "numba")
+
+
+def available_kernels() -> tuple[str, ...]:
+    """Kernels that can run here; numba is optional."""
+    return KERNELS if importlib.util.find_spec("numba") else KERNELS[:1]
+
+
+def kernel_name(name: str) -> str:
+    """The name itself if such a kernel can run here; for ``"auto"`` the fastest that can.
+
+    Raises
+    ------
+    ConfigError : the name is unknown or its package is not installed.
+    """
+    chosen = available_kernels()[-1] if name == "auto" else name
+    if chosen not in KERNELS:
+        raise ConfigError(f"kernel is {name!r}; expected 'auto' or one of {KERNELS}")
+    if chosen not in available_kernels():
+        raise ConfigError(
+            "kernel is 'numba', which is not installed; pip install 'spatten[numba]' or use 'numpy'"
+        )
+    return chosen
+
+
+def kernel(name: str) -> Kernel:
+    """The kernel of this name; see :func:`kernel_name`."""
+    return _numba_kernel() if kernel_name(name) == "numba" else NUMPY

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Floats to the contract's integers and back: symmetric scales and fixed-point multipliers.
+
+This is the host's side of the contract: a device only ever sees the integers.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import OperandError
+from .exp2 import FRACTION_BITS, WEIGHT_ONE
+
+IMPORTANCE_FRACTION_BITS = 12
+NEVER_REFETCH = (1 << 32) - 1
+LOG2_E = math.log2(math.e)
+#: Peaks below this count as this, so that a silent head has a scale whose inverse is finite in float32.
+_SILENCE = 2.0**-64
+
+
+class FixedPoint(NamedTuple):
+    """The number ``mult * 2**-shift`` with a 16-bit ``mult``."""
+
+    mult: int
+    shift: int
+
+
+def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1.0) -> NDArray[np.float64]:
+    """One scale per leading index (head): ``max|values| * headroom`` maps to ``2**(bits-1) - 1``.
+
+    ``values`` is ``[H, n, D]``; the answer is ``[H]``, never zero.
+
+    Raises
+    ------
+    OperandError : NaN or infinity; the message names the heads.
+    """
+    peak = np.maximum(values.max(axis=(1, 2)), -values.min(axis=(1, 2))).astype(np.float64)
+    if not np.isfinite(peak).all():
+        raise OperandError(
+            f"activations hold NaN or infinity in head(s) {np.flatnonzero(~np.isfinite(peak)).tolist()}; "
+            "expected finite numbers. Check the model's weights and inputs"
+        )
+    scale: NDArray[np.float64] = np.maximum(peak * headroom, _SILENCE) / ((1 << bits - 1) - 1)
+    return scale
+
+
+def quantize(
+    values: NDArray[np.floating], scale: NDArray[np.float64], bits: int
+) -> tuple[NDArray[np.int16], int]:
+    """``[H, n, D]`` floats to ``bits``-bit integers by per-head scales; also how many elements saturated."""
+    limit = (1 << bits - 1) - 1
+    inverse = (1.0 / scale).astype(np.promote_types(values.dtype, np.float32))
+    steps = np.rint(values * inverse[:, None, None])
+    saturated = int(np.count_nonzero(np.abs(steps) > limit))
+    if saturated:
+        steps = np.clip(steps, -limit, limit)
+    return steps.astype(np.int16), saturated
+
+
+def fixed_point(value: float, *, shift_range: tuple[int, int], what: str) -> FixedPoint:
+    """The 16-bit multiplier and shift nearest to ``value``, relative error at most 2^-16.
+
+    Values too small for the largest shift lose multiplier bits; values too large raise :class:`OperandError`.
+    """
+    low, high = shift_range
+    if not (math.isfinite(value) and value >= 0):
+        raise OperandError(f"{what} is {value}; expected a finite number that is not negative")
+    if value == 0:
+        return FixedPoint(0, low)
+    shift = 15 - math.frexp(value)[1] + 1
+    mult = round(math.ldexp(value, min(shift, high)))
+    if mult == 1 << 16:
+        mult, shift = mult >> 1, shift - 1
+    if shift < low:
+        raise OperandError(
+            f"{what} is {value:.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too large: "
+            "scale the model's inputs or use fewer bits"
+        )
+    return FixedPoint(mult, min(shift, high))
+
+
+def score_scale(q_scale: float, k_scale: float, scaling: float) -> FixedPoint:
+    """Multiplier and shift from an integer score to a base-2 exponent with 12 fraction bits."""
+    value = q_scale * k_scale * scaling * LOG2_E * (1 << FRACTION_BITS)
+    return fixed_point(value, shift_range=(1, 48), what="score scale")
+
+
+def importance_scale(v_scale: float, value_bits: int) -> FixedPoint:
+    """Multiplier and shift from a sum of \\|output integers\\| to head importance in units of 2^-12."""
+    value = math.ldexp(v_scale, value_bits - 16 + IMPORTANCE_FRACTION_BITS)
+    return fixed_point(value, shift_range=(0, 47), what="head importance scale")
+
+
+def refetch_limit(threshold: float) -> int:
+    """The largest weight sum at which a row is still confident: refetch if max probability < ``threshold``.
+
+    Raises
+    ------
+    OperandError : the threshold is not from 0 (never refetch) to 1 (refetch unless one key takes all).
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise OperandError(f"refetch threshold is {threshold}; expected a probability from 0 (never) to 1")
+    if threshold == 0.0:
+        return NEVER_REFETCH
+    return min(NEVER_REFETCH, int(Fraction(WEIGHT_ONE) / Fraction(threshold)))

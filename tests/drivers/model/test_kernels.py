@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Both kernels of the model give the same bits: loop by loop, and job by job."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spatten_drivers import Accelerator, Emulator, KeyPolicy, LayerResult, Quantization, ValuePolicy
+from spatten_drivers.errors import ConfigError
+from spatten_drivers.model import available_kernels
+from spatten_drivers.model.kernels import NUMPY, Kernel, kernel
+
+from ..floats import layer
+
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 40))
+
+
+@pytest.fixture(scope="module")
+def numba() -> Kernel:
+    assert available_kernels() == ("numpy", "numba"), "the tests need numba"
+    return kernel("numba")
+
+
+def some_visible(generator: np.random.Generator, queries: int, keys: int) -> np.ndarray:
+    """Ascending, at least one key, the last row often all."""
+    return np.sort(generator.integers(1, keys + 1, queries))
+
+
+@given(seed=seeds, shape=shapes, spread=st.sampled_from((0, 1, 20, 2**17, 2**45)))
+def test_weights(numba: Kernel, seed: int, shape: tuple[int, int, int], spread: int) -> None:
+    """Scaled scores are integers with a binary point; both ends of the table are passed."""
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(-spread, spread + 1, shape) / 2.0 ** generator.integers(0, 12)
+    visible = some_visible(generator, shape[1], shape[2])
+    mine, theirs = scores.copy(), scores.copy()
+    np.testing.assert_array_equal(NUMPY.weights(mine, visible), numba.weights(theirs, visible))
+    np.testing.assert_array_equal(mine, theirs)
+    assert (mine.max(axis=-1) == 65535).all()
+    for row, seen in enumerate(visible):
+        assert not mine[:, row, seen:].any()
+
+
+@given(seed=seeds, shape=shapes, keep=st.integers(1, 45), levels=st.sampled_from((1, 2, 5, 65535)))
+def test_drop_values(numba: Kernel, seed: int, shape: tuple[int, int, int], keep: int, levels: int) -> None:
+    """Few levels make many ties; both must keep what sorting keeps."""
+    generator = np.random.default_rng(seed)
+    weights = generator.integers(0, levels + 1, shape).astype(np.float64)
+    visible = some_visible(generator, shape[1], shape[2])
+    for row, seen in enumerate(visible):
+        weights[:, row, seen:] = 0.0
+    expected = np.zeros_like(weights)
+    for h, row in np.ndindex(shape[:2]):
+        order = sorted(range(visible[row]), key=lambda j, h=h, row=row: (-weights[h, row, j], j))[:keep]
+        expected[h, row, order] = weights[h, row, order]
+    for one in (NUMPY, numba):
+        block = weights.copy()
+        one.drop_values(block, visible, keep)
+        np.testing.assert_array_equal(block, expected, err_msg=one.name)
+
+
+FORMATS = {
+    "12 bit": Quantization.static(12),
+    "4 bit": Quantization.static(4),
+    "both planes": Quantization(10, 6, 4, 6, 4, KeyPolicy.ALWAYS, ValuePolicy.ALWAYS),
+    "progressive": Quantization.progressive(6, 4, 0.1),
+    "progressive, half refetch": Quantization.progressive(8, 4, 0.3),
+}
+
+
+def run(name: str, quantization: Quantization, tokens: int, heads: int, **changes: Any) -> LayerResult:
+    device = Emulator(memory_bytes=1 << 23, kernel=name)
+    data = layer(device, quantization, heads=heads, tokens=tokens)
+    if "query_slots" in changes:
+        changes["queries"] = data.q[:, changes["query_slots"]]
+    return Accelerator(device).attend(data.sequence, data.request(**changes))
+
+
+@pytest.mark.parametrize("quantization", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"causal": True},
+        {"causal": True, "keep_values": 3, "keep_tokens": 5, "keep_heads": 2},
+        {"keep_values": 7},
+        {"causal": True, "key_slots": np.array([0, 1, 30, 31, 40]), "keep_values": 2},
+        {"query_slots": np.array([39]), "causal": True, "keep_values": 9},
+    ],
+    ids=["all", "causal", "pruned", "values", "few visible", "decode"],
+)
+def test_jobs(quantization: Quantization, changes: dict[str, Any]) -> None:
+    results = [run(name, quantization, tokens=41, heads=3, **changes) for name in available_kernels()]
+    assert len(results) == 2
+    assert results[0].answer.differences(results[1].answer) == []
+    assert results[0].answer.output.any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_big_job(causal: bool) -> None:
+    """512 keys: blocks of rows and of heads that do not divide evenly."""
+    results = [
+        run(name, Quantization.progressive(6, 4, 0.1), 512, 5, causal=causal, keep_values=50)
+        for name in available_kernels()
+    ]
+    assert results[0].answer.differences(results[1].answer) == []
+    assert 0 < results[0].answer.fields["refetched_rows"] < 5 * 512
+
+
+def test_auto_is_the_fastest_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernel("auto").name == "numba"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert kernel("auto").name == "numpy"
+    with pytest.raises(ConfigError, match=r"^kernel is 'numba', which is not installed; "):
+        kernel("numba")
+
+
+def test_an_unknown_kernel() -> None:
+    with pytest.raises(ConfigError) as error:
+        kernel("cuda")
+    assert str(error.value) == "kernel is 'cuda'; expected 'auto' or one of ('numpy', 'numba')"
