@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The driver's software model against the oracle: whole memory images, byte for byte."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spatten_drivers.config import AcceleratorConfig
+from spatten_drivers.model import execute_job
+
+from .corners import CORNERS
+from .generator import random_spec
+from .jobs import JobImage, JobSpec, build
+from .oracle import run_job
+from .oracle_format import HEADER_BYTES, Status
+from .violations import BREAKABLE, VIOLATIONS, Violation
+
+KERNELS = ("numpy", "numba")
+specs = st.randoms(use_true_random=False).map(random_spec)
+
+
+@pytest.fixture(params=KERNELS)
+def kernel(request: pytest.FixtureRequest) -> str:
+    """Each kernel of the model."""
+    return str(request.param)
+
+
+def run_model(image: JobImage, kernel: str) -> tuple[int, bytes]:
+    """Status and memory after the model ran a copy of the image."""
+    memory = np.frombuffer(bytes(image.memory), dtype=np.uint8).copy()
+    config = AcceleratorConfig(**asdict(image.config))
+    return int(execute_job(memory, image.descriptor_address, config, kernel=kernel)), memory.tobytes()
+
+
+def run_oracle(image: JobImage) -> tuple[int, bytes]:
+    """Status and memory after the oracle ran a copy of the image."""
+    memory = bytearray(image.memory)
+    return int(run_job(memory, image.descriptor_address, image.config)), bytes(memory)
+
+
+def explain(image: JobImage, actual: bytes, expected: bytes) -> str:
+    """Where two memories differ, by region; empty if they are equal."""
+    wrong = [place for place, (a, b) in enumerate(zip(actual, expected, strict=True)) if a != b]
+    regions = [
+        f"{name} + {place - start}: {actual[place]}, expected {expected[place]}"
+        for place in wrong[:16]
+        for name, (start, size) in image.regions.items()
+        if start <= place < start + size
+    ]
+    return f"{len(wrong)} bytes differ; {'; '.join(regions)}" if wrong else ""
+
+
+def assert_same(image: JobImage, kernel: str) -> None:
+    """Model and oracle must leave the same status and the same memory, guard bytes included."""
+    status, memory = run_model(image, kernel)
+    expected_status, expected = run_oracle(image)
+    assert Status(status) == expected_status
+    assert explain(image, memory, expected) == ""
+
+
+@given(spec=specs)
+def test_any_job_on_numpy(spec: JobSpec) -> None:
+    """Random legal jobs on the NumPy kernel."""
+    assert_same(build(spec), "numpy")
+
+
+@given(spec=specs)
+def test_any_job_on_numba(spec: JobSpec) -> None:
+    """Random legal jobs on the compiled kernel."""
+    assert_same(build(spec), "numba")
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corner(name: str, kernel: str) -> None:
+    """Every named corner, on every kernel."""
+    assert_same(build(CORNERS[name][1]), kernel)
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS, ids=lambda violation: violation.name)
+def test_violation(violation: Violation) -> None:
+    """A broken job ends with the same status and writes the same answer header, or nothing."""
+    assert_same(violation.build(), "numpy")
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_flipped_descriptor_bits(seed: int) -> None:
+    """Up to three flipped bits anywhere in a descriptor: the same verdict, and if refused the same memory.
+
+    A job that is still legal may now have overlapping regions, whose bytes no contract fixes.
+    """
+    rng, image = random.Random(seed), build(BREAKABLE)
+    for _ in range(rng.randint(1, 3)):
+        place = rng.randrange(HEADER_BYTES // 2 if rng.randrange(4) else image.regions["descriptor"][1])
+        image.memory[image.descriptor_address + place] ^= 1 << rng.randrange(8)
+    status, memory = run_model(image, "numpy")
+    expected_status, expected = run_oracle(image)
+    assert Status(status) == expected_status
+    assert status == Status.DONE or explain(image, memory, expected) == ""
+
+
+@pytest.mark.parametrize("first", range(0, len(VIOLATIONS), 7))
+def test_two_violations(first: int) -> None:
+    """Of two broken rules the earlier check decides, on model and oracle alike."""
+    for second in VIOLATIONS:
+        image = VIOLATIONS[first].build()
+        second.break_it(image)
+        assert_same(image, "numpy")
