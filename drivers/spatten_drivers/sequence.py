@@ -58,18 +58,18 @@ class Tensor:
         self,
         layer: int,
         heads: NDArray[np.intp],
-        first: int,
+        slots: NDArray[np.intp],
         values: NDArray[np.floating],
         needed: NDArray[np.float64],
     ) -> None:
         """Quantize ``values [h, n, D]``, which need the scales ``needed [h]``, and store them.
 
-        They become the slots ``first`` and up of these heads.
+        They go to ``slots [n]``, above all rows stored so far.
         """
-        self._fit_scales(layer, heads, first, needed)
+        self._fit_scales(layer, heads, int(slots[0]), needed)
         integers, saturated = quantize(values, self.scale[layer, heads], self.bits)
         self.saturated += saturated
-        self._store(layer, heads, first, integers)
+        self._store(layer, heads, slots, integers)
 
     def fields(self, name: str, layer: int) -> dict[str, int]:
         """Addresses and strides of this layer's planes, as a job's fields."""
@@ -99,17 +99,18 @@ class Tensor:
         if self.lsb is not None:
             self.lsb.freebuffer()
 
-    def _fit_scales(
-        self, layer: int, heads: NDArray[np.intp], first: int, needed: NDArray[np.float64]
-    ) -> None:
-        """First rows choose the scale; louder later rows double it, unless they are to saturate."""
+    def _fit_scales(self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]) -> None:
+        """First rows choose the scale; louder later rows double it, unless they are to saturate.
+
+        Rows stored so far lie below slot ``end``.
+        """
         current = self.scale[layer, heads]
         fresh = current == 0.0
         current[fresh] = needed[fresh] * self._rules.headroom
         if self._rules.growth == "double":
             doublings = np.ceil(np.log2(np.maximum(needed / current, 1.0)) - 1e-9).astype(int)
             for i in np.flatnonzero(doublings):
-                self._requantize(layer, int(heads[i]), first, int(doublings[i]))
+                self._requantize(layer, int(heads[i]), end, int(doublings[i]))
                 current[i] *= 2.0 ** doublings[i]
         self.scale[layer, heads] = current
 
@@ -117,7 +118,7 @@ class Tensor:
         """Halve the stored integers of slots below ``end`` ``doublings`` times, rounding half up once."""
         shift = min(doublings, self.bits + 1)  # nothing is left of any integer from there on
         stored = self._load(layer, head, end).astype(np.int64)
-        self._store(layer, np.array([head]), 0, (stored[None] + (1 << shift - 1)) >> shift)
+        self._store(layer, np.array([head]), np.arange(end), (stored[None] + (1 << shift - 1)) >> shift)
         self.rescaled += 1
 
     def _load(self, layer: int, head: int, end: int) -> NDArray[np.int16]:
@@ -128,17 +129,22 @@ class Tensor:
         lsb = unpack_rows(np.asarray(self.lsb[layer, head, :end]), LSB_WIDTH, self._dim, signed=False)
         return (msb << LSB_WIDTH) + lsb
 
-    def _store(self, layer: int, heads: NDArray[np.intp], first: int, integers: NDArray[np.integer]) -> None:
-        """Pack and upload ``integers [h, n, D]`` as slots ``first`` and up of these heads."""
-        slots = slice(first, first + integers.shape[1])
+    def _store(
+        self, layer: int, heads: NDArray[np.intp], slots: NDArray[np.intp], integers: NDArray[np.integer]
+    ) -> None:
+        """Pack ``integers [h, n, D]`` and upload these heads from the first to the last of ``slots [n]``.
+
+        Slots between them that are left out go along as they are: one transfer a head costs less than many.
+        """
+        span = slice(int(slots[0]), int(slots[-1]) + 1)
         msb, lsb = split_planes(integers, self._lsb_bits)
         for plane, part, width in ((self.msb, msb, self._msb_bits), (self.lsb, lsb, LSB_WIDTH)):
             if plane is not None:
-                rows = pack_rows(part, width, plane.shape[-1])
-                plane[layer, heads, slots] = rows
+                plane[layer, heads[:, None], slots] = pack_rows(part, width, plane.shape[-1])
                 for head in heads:
-                    plane[layer, head, slots].sync_to_device()
-                self.uploaded_bytes += rows.nbytes
+                    piece = plane[layer, head, span]
+                    piece.sync_to_device()
+                    self.uploaded_bytes += piece.nbytes
 
 
 class Sequence:
@@ -171,35 +177,43 @@ class Sequence:
         self,
         layer: int,
         heads: NDArray[np.intp],
-        first: int,
+        slots: NDArray[np.intp],
         k: NDArray[np.floating],
         v: NDArray[np.floating],
     ) -> None:
-        """Append rows ``[h, n, D]`` of the given heads of a layer at the slots ``first`` and up.
+        """Append rows ``[h, n, D]`` of the given heads of a layer at ``slots [n]``.
+
+        Slots ascend, and lie above those written before: a pruned token leaves its slot out.
 
         Raises
         ------
-        OperandError : wrong shape, NaN or infinity, a layer or head that is not there, more rows than slots;
-            nothing was stored.
+        OperandError : wrong shape, NaN or infinity, a layer or head that is not there, slots that do not
+            ascend or leave the sequence; nothing was stored.
         """
-        self._check_rows(layer, heads, first, k.shape, v.shape)
+        self._check_rows(layer, heads, slots, k.shape, v.shape)
         k_scale, v_scale = symmetric_scale(k, self.k.bits), symmetric_scale(v, self.v.bits)
-        self.k.write(layer, heads, first, k, k_scale)
-        self.v.write(layer, heads, first, v, v_scale)
+        self.k.write(layer, heads, slots, k, k_scale)
+        self.v.write(layer, heads, slots, v, v_scale)
 
     def _check_rows(
-        self, layer: int, heads: NDArray[np.intp], first: int, k: tuple[int, ...], v: tuple[int, ...]
+        self,
+        layer: int,
+        heads: NDArray[np.intp],
+        slots: NDArray[np.intp],
+        k: tuple[int, ...],
+        v: tuple[int, ...],
     ) -> None:
-        rows = k[1] if len(k) == 3 else 0
-        expected = (len(heads), rows, self.shape.head_dim)
+        expected = (len(heads), len(slots), self.shape.head_dim)
         if k != expected or v != expected or 0 in expected:
             raise OperandError(
-                f"K is {k} and V is {v}; expected both ({expected[0]} heads, 1 or more rows, {expected[2]})"
+                f"K is {k} and V is {v}; expected both ({expected[0]} heads, {expected[1]} slots, "
+                f"{expected[2]} elements), and at least one of each"
             )
-        if not 0 <= first <= first + rows <= self.shape.slots:
+        if slots[0] < 0 or slots[-1] >= self.shape.slots or (np.diff(slots) <= 0).any():
             raise OperandError(
-                f"{rows} rows at slot {first}; the sequence has {self.shape.slots} slots. Truncate the "
-                "input, or make a longer sequence"
+                f"rows at the slots {slots[0]} to {slots[-1]}; expected ascending slots below "
+                f"{self.shape.slots}, which is what the sequence holds. Truncate the input, or make a longer "
+                "sequence"
             )
         self.check_place(layer, heads)
 

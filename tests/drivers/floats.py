@@ -49,7 +49,7 @@ def layer(
     generator = np.random.default_rng(seed)
     q, k, v = generator.standard_normal((3, heads, tokens, dim)).astype(np.float32)
     sequence = Sequence(device, Shape(layers=1, heads=heads, head_dim=dim, slots=tokens), quantization)
-    sequence.write(0, np.arange(heads), 0, k, v)
+    sequence.write(0, np.arange(heads), np.arange(tokens), k, v)
     return Layer(sequence, q * np.float32(sharpness), k, v)
 
 

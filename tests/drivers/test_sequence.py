@@ -26,6 +26,11 @@ def noise(device: Device, rows: int, seed: int = 0, heads: int = HEADS) -> np.nd
     return generator.uniform(-1, 1, (heads, rows, device.config.head_dims[0])).astype(np.float32)
 
 
+def slots(first: int, rows: np.ndarray) -> np.ndarray:
+    """The slots from ``first`` on that ``rows [heads, n, D]`` take."""
+    return np.arange(first, first + rows.shape[1])
+
+
 def stored(device: Device, tensor: Tensor, layer: int, rows: int) -> np.ndarray:
     """Integers ``[heads, rows, D]`` as device memory holds them."""
     total = 0
@@ -42,7 +47,7 @@ def stored(device: Device, tensor: Tensor, layer: int, rows: int) -> np.ndarray:
 def test_rows_are_stored_to_half_a_step(device: Device, quantization: Quantization) -> None:
     sequence = a_sequence(device, quantization)
     k, v = noise(device, 5), 3 * noise(device, 5, seed=1)
-    sequence.write(1, ALL, 0, k, v)
+    sequence.write(1, ALL, slots(0, k), k, v)
     for tensor, values in ((sequence.k, k), (sequence.v, v)):
         scale = tensor.scale[1][:, None, None]
         loudest = np.abs(values).max(axis=(1, 2))
@@ -55,11 +60,11 @@ def test_rows_are_stored_to_half_a_step(device: Device, quantization: Quantizati
 def test_rows_of_some_heads(device: Device) -> None:
     sequence = a_sequence(device, FORMATS["two planes"])
     k = noise(device, 4)
-    sequence.write(0, ALL, 0, k, k)
+    sequence.write(0, ALL, slots(0, k), k, k)
     before = stored(device, sequence.k, 0, 6)
     some = np.array([0, 2])
     later = 0.5 * noise(device, 2, seed=3, heads=2)
-    sequence.write(0, some, 4, later, later)
+    sequence.write(0, some, slots(4, later), later, later)
     after = stored(device, sequence.k, 0, 6)
     np.testing.assert_array_equal(after[:, :4], before[:, :4])
     np.testing.assert_array_equal(after[1], before[1])
@@ -71,13 +76,13 @@ def test_rows_of_some_heads(device: Device) -> None:
 def test_louder_rows_double_the_scale_of_their_head(device: Device, quantization: Quantization) -> None:
     sequence = a_sequence(device, quantization)
     quiet = noise(device, 6)
-    sequence.write(0, ALL, 0, quiet, quiet)
+    sequence.write(0, ALL, slots(0, quiet), quiet, quiet)
     before, scale = stored(device, sequence.k, 0, 6).astype(np.int64), sequence.k.scale[0].copy()
     loud = noise(device, 2, seed=5)
     loud[1] *= 3.0 * np.abs(quiet[1]).max() / np.abs(loud[1]).max()
     loud[2] *= 0.9 * np.abs(quiet[2]).max() / np.abs(loud[2]).max()
     loud[0] *= 2.0 * np.abs(quiet[0]).max() / np.abs(loud[0]).max()
-    sequence.write(0, ALL, 6, loud, loud)
+    sequence.write(0, ALL, slots(6, loud), loud, loud)
     np.testing.assert_array_equal(sequence.k.scale[0], scale * [2, 4, 1])
     assert (sequence.k.rescaled, sequence.v.rescaled, sequence.k.saturated) == (2, 2, 0)
     after = stored(device, sequence.k, 0, 8)
@@ -90,9 +95,9 @@ def test_louder_rows_double_the_scale_of_their_head(device: Device, quantization
 def test_louder_rows_saturate_if_asked(device: Device) -> None:
     sequence = a_sequence(device, Quantization.static(8, growth="saturate"))
     quiet, loud = noise(device, 6), 2 * noise(device, 2, seed=5)
-    sequence.write(0, ALL, 0, quiet, quiet)
+    sequence.write(0, ALL, slots(0, quiet), quiet, quiet)
     scale = sequence.k.scale[0].copy()
-    sequence.write(0, ALL, 6, loud, loud)
+    sequence.write(0, ALL, slots(6, loud), loud, loud)
     np.testing.assert_array_equal(sequence.k.scale[0], scale)
     steps = np.rint(loud / scale[:, None, None])
     assert sequence.k.saturated == (np.abs(steps) > 127).sum() > 0
@@ -103,8 +108,8 @@ def test_louder_rows_saturate_if_asked(device: Device) -> None:
 def test_headroom_leaves_room(device: Device) -> None:
     sequence = a_sequence(device, Quantization.static(8, headroom=2.0))
     quiet = noise(device, 6)
-    sequence.write(0, ALL, 0, quiet, quiet)
-    sequence.write(0, ALL, 6, 1.9 * quiet, 1.9 * quiet)
+    sequence.write(0, ALL, slots(0, quiet), quiet, quiet)
+    sequence.write(0, ALL, slots(6, 1.9 * quiet), 1.9 * quiet, 1.9 * quiet)
     assert sequence.k.rescaled == 0
     assert 63 <= np.abs(stored(device, sequence.k, 0, 6)).max() <= 64
 
@@ -112,8 +117,8 @@ def test_headroom_leaves_room(device: Device) -> None:
 def test_a_head_that_was_silent(device: Device) -> None:
     sequence = a_sequence(device, FORMATS["two planes"])
     silent, loud = np.zeros_like(noise(device, 3)), noise(device, 3)
-    sequence.write(0, ALL, 0, silent, silent)
-    sequence.write(0, ALL, 3, loud, loud)
+    sequence.write(0, ALL, slots(0, silent), silent, silent)
+    sequence.write(0, ALL, slots(3, loud), loud, loud)
     values = stored(device, sequence.k, 0, 6) * sequence.k.scale[0][:, None, None]
     assert not values[:, :3].any()
     assert (np.abs(values[:, 3:] - loud) <= 0.501 * sequence.k.scale[0][:, None, None]).all()
@@ -122,12 +127,12 @@ def test_a_head_that_was_silent(device: Device) -> None:
 def test_a_copy_is_independent(device: Device) -> None:
     sequence = a_sequence(device, FORMATS["two planes"])
     k, other = noise(device, 4), noise(device, 1, seed=9)
-    sequence.write(0, ALL, 0, k, k)
+    sequence.write(0, ALL, slots(0, k), k, k)
     sequence.token_importance[:4] = 7
     sequence.token_importance.sync_to_device()
     twin = sequence.copy()
-    sequence.write(0, ALL, 4, other, other)
-    twin.write(0, ALL, 4, -other, -other)
+    sequence.write(0, ALL, slots(4, other), other, other)
+    twin.write(0, ALL, slots(4, -other), -other, -other)
     for tensor in ("k", "v"):
         mine, theirs = (stored(device, getattr(s, tensor), 0, 5) for s in (sequence, twin))
         np.testing.assert_array_equal(mine[:, :4], theirs[:, :4])
@@ -147,7 +152,7 @@ def test_memory_is_given_back(device: Device, bytes_taken: Callable[[], int]) ->
 def test_uploaded_bytes(device: Device) -> None:
     sequence = a_sequence(device, FORMATS["two planes"])
     k = noise(device, 4)
-    sequence.write(0, ALL, 0, k, k)
+    sequence.write(0, ALL, slots(0, k), k, k)
     rows = sum(plane.shape[-1] for t in (sequence.k, sequence.v) for plane in (t.msb, t.lsb))
     assert sequence.uploaded_bytes == HEADS * 4 * rows
 
@@ -159,7 +164,7 @@ def test_numbers_that_are_none(device: Device, odd: str) -> None:
     rows = {"k": noise(device, 2), "v": noise(device, 2)}
     rows[odd][2, 0, 1] = np.nan
     with pytest.raises(OperandError, match=r"^activations hold NaN or infinity in head\(s\) \[2\]; "):
-        sequence.write(0, ALL, 0, rows["k"], rows["v"])
+        sequence.write(0, ALL, slots(0, rows["k"]), rows["k"], rows["v"])
     assert not sequence.k.scale.any()
     assert sequence.uploaded_bytes == 0
 
@@ -178,26 +183,40 @@ def test_importance_starts_at_zero_whatever_memory_held(device: Device) -> None:
         assert not buffer.any()
 
 
-@pytest.mark.parametrize(("heads", "rows", "spare"), [(2, 1, 0), (HEADS, 1, 4), (HEADS, 0, 0)])
-def test_wrong_shapes(device: Device, heads: int, rows: int, spare: int) -> None:
+@pytest.mark.parametrize(
+    ("heads", "rows", "spare", "expected"),
+    [(2, 1, 0, 1), (HEADS, 1, 4, 1), (HEADS, 0, 0, 0), (HEADS, 1, 0, 2)],
+)
+def test_wrong_shapes(device: Device, heads: int, rows: int, spare: int, expected: int) -> None:
     sequence, dim = a_sequence(device, FORMATS["one plane"]), device.config.head_dims[0]
     k = np.zeros((heads, rows, dim + spare), np.float32)
     with pytest.raises(OperandError) as error:
-        sequence.write(0, ALL, 0, k, k)
+        sequence.write(0, ALL, np.arange(expected), k, k)
     assert str(error.value) == (
-        f"K is {k.shape} and V is {k.shape}; expected both ({HEADS} heads, 1 or more rows, {dim})"
+        f"K is {k.shape} and V is {k.shape}; expected both ({HEADS} heads, {expected} slots, {dim} elements)"
+        ", and at least one of each"
     )
 
 
-@pytest.mark.parametrize(("first", "rows"), [(SLOTS, 1), (SLOTS - 1, 2), (0, SLOTS + 1), (-1, 1)])
-def test_too_many_rows(device: Device, first: int, rows: int) -> None:
-    sequence, k = a_sequence(device, FORMATS["one plane"]), noise(device, rows)
+@pytest.mark.parametrize("where", [[SLOTS], [SLOTS - 1, SLOTS], [-1, 0], [2, 1], [1, 1]])
+def test_slots_that_are_none(device: Device, where: list[int]) -> None:
+    sequence, k = a_sequence(device, FORMATS["one plane"]), noise(device, len(where))
     with pytest.raises(OperandError) as error:
-        sequence.write(0, ALL, first, k, k)
+        sequence.write(0, ALL, np.array(where), k, k)
     assert str(error.value) == (
-        f"{rows} rows at slot {first}; the sequence has {SLOTS} slots. Truncate the input, or make a longer "
-        "sequence"
+        f"rows at the slots {where[0]} to {where[-1]}; expected ascending slots below {SLOTS}, which is what "
+        "the sequence holds. Truncate the input, or make a longer sequence"
     )
+    assert sequence.uploaded_bytes == 0
+
+
+@pytest.mark.parametrize("quantization", FORMATS.values(), ids=FORMATS)
+def test_a_pruned_token_leaves_its_slot_out(device: Device, quantization: Quantization) -> None:
+    sequence, k = a_sequence(device, quantization), noise(device, 3)
+    sequence.write(0, ALL, np.array([1, 2, 6]), k, k)
+    scale = sequence.k.scale[0][:, None, None]
+    found = stored(device, sequence.k, 0, 7) * scale
+    assert (np.abs(found[:, [1, 2, 6]] - k) <= 0.501 * scale).all()
 
 
 OUTSIDE = [(2, [0, 1, 2]), (-1, [0, 1, 2]), (0, [0, 1, 3]), (0, [-1, 0, 1])]
@@ -207,7 +226,7 @@ OUTSIDE = [(2, [0, 1, 2]), (-1, [0, 1, 2]), (0, [0, 1, 3]), (0, [-1, 0, 1])]
 def test_no_such_layer_or_head(device: Device, layer: int, heads: list[int]) -> None:
     sequence, k = a_sequence(device, FORMATS["one plane"]), noise(device, 1)
     with pytest.raises(OperandError) as error:
-        sequence.write(layer, np.array(heads), 0, k, k)
+        sequence.write(layer, np.array(heads), slots(0, k), k, k)
     assert str(error.value) == (
         f"layer {layer}, heads {heads}; expected a layer below 2 and heads below {HEADS}"
     )
