@@ -163,7 +163,7 @@ class Sequence:
     """
 
     def __init__(self, device: Device, shape: Shape, quantization: Quantization) -> None:
-        _check_shape(device, shape, quantization)
+        check_shape(device, shape, quantization)
         self.device, self.shape, self.quantization = device, shape, quantization
         q = quantization
         self.k = Tensor(device, shape, q.k_msb_bits, q.k_lsb_bits, q)
@@ -257,7 +257,8 @@ def _whole_beats(count: int, item: int) -> int:
     return -(-count * item // 64) * 64 // item
 
 
-def _check_shape(device: Device, shape: Shape, quantization: Quantization) -> None:
+def check_shape(device: Device, shape: Shape, quantization: Quantization) -> None:
+    """Raise as :class:`Sequence` does, without taking memory."""
     config = device.config
     if shape.head_dim not in config.head_dims:
         raise OperandError(

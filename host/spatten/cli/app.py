@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The application: its commands, and one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from spatten_drivers.errors import SpattenError
+
+from ..fetch import FetchError
+from . import bench, devices, doctor, evaluate, run, trace
+from .console import err, exit_code, report_error, versions
+
+
+class ErrorsToExitCodes(TyperGroup):
+    """Turns typed errors into a message on stderr and an exit code; ``--debug`` lets them through."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err().print("interrupted; nothing was left half-written")
+            raise typer.Exit(130) from None
+        except (SpattenError, FetchError) as error:
+            if ctx.params.get("debug"):
+                raise
+            report_error(error)
+            raise typer.Exit(exit_code(error)) from error
+
+
+app = typer.Typer(
+    cls=ErrorsToExitCodes,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spatten {versions()['spatten']}")
+        raise typer.Exit
+
+
+@app.callback()
+def spatten(
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors."),
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """BERT and GPT-2 with attention on a SpAtten accelerator, or on its bit-exact software model.
+
+    Examples:
+
+    - `spatten run --demo --report report.html`
+    - `spatten run "A first text." "A second one."`
+    - `spatten doctor`
+    """
+
+
+app.command("run")(run.run)
+app.command("eval")(evaluate.evaluate)
+app.add_typer(bench.app, name="bench")
+app.command("trace")(trace.trace)
+app.command("devices")(devices.devices)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

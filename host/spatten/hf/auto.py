@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Models loaded with ``attn_implementation="spatten"`` are attached when they are first called.
+
+transformers hands the name of an attention to modules, not to models, and pruning concerns whole blocks. So a
+hook on all modules, which torch offers for such ends, looks at each transformers model that is about to run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+from transformers.modeling_utils import PreTrainedModel
+
+from spatten_drivers import open_device
+
+from ..schedule import Schedule
+from .interface import NAME, register_functions
+from .session import Session, session_of
+
+#: Where a model's own schedule stands in its config: a preset's name, or the table of a :class:`Schedule`.
+SCHEDULE_KEY = "spatten_schedule"
+#: Device that models are attached to by themselves.
+DEVICE_VARIABLE = "SPATTEN_DEVICE"
+
+_handle: RemovableHandle | None = None
+
+
+def register() -> None:
+    """Make attention and mask known to transformers, and attach models that ask for them."""
+    global _handle
+    register_functions()
+    if _handle is None:
+        _handle = register_module_forward_pre_hook(_attach_on_first_call)
+
+
+@contextmanager
+def auto_attach_disabled() -> Iterator[None]:
+    """No model is looked at inside: what runs and is timed there is transformers alone."""
+    global _handle
+    if _handle is None:
+        yield
+        return
+    _handle.remove()
+    _handle = None
+    try:
+        yield
+    finally:
+        register()
+
+
+def _attach_on_first_call(module: nn.Module, _: Any) -> None:
+    if not isinstance(module, PreTrainedModel):
+        return
+    wanted, session = module.config._attn_implementation == NAME, session_of(module.base_model)
+    if wanted and session is None:
+        _attach(module)
+    elif session is not None and session.automatic and not wanted:
+        session.detach()
+
+
+def _attach(model: PreTrainedModel) -> None:
+    device = open_device(os.environ.get(DEVICE_VARIABLE, "auto"))
+    Session(model, _own_schedule(model.config), device, closes_device=True, automatic=True)._enter_model()
+
+
+def _own_schedule(config: Any) -> str | Schedule:
+    given = getattr(config, SCHEDULE_KEY, "dense")
+    return given if isinstance(given, str) else Schedule.from_dict(given)

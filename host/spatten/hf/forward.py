@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One batch through the layers of a model: only live tokens are computed, side by side without padding.
+
+Between two blocks hidden states keep the shape that transformers expects. Inside a block the live tokens of
+all rows stand packed, ``[1, tokens, hidden]``: everything but attention works token by token, and attention
+is ours. A token that was pruned keeps the hidden state of the last block that computed it; padding keeps what
+came in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spatten_drivers import Accelerator, LayerResult
+
+from ..errors import InputError, ModelError
+from ..record import RunRecord, layer_record
+from .cache import DeviceCache
+from .cascade import Cascade
+
+
+class ForwardPass:
+    """All sequences of a batch on their way through the layers.
+
+    Parameters
+    ----------
+    accelerator : where attention runs.
+    record : told of every job.
+    store : the sequences, rows already in it or not.
+    shape : of the hidden states, ``[batch, columns, hidden]``.
+    columns : for each row the columns that hold a token, as :func:`token_columns` finds them.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        record: RunRecord,
+        store: DeviceCache,
+        shape: torch.Size,
+        columns: list[NDArray[np.intp]],
+    ) -> None:
+        self._accelerator, self._record, self._store = accelerator, record, store
+        self._shape, self._columns = shape, columns
+        self._cascades = [Cascade(row, len(own)) for row, own in zip(store.rows, columns, strict=True)]
+        self._before = self._places()
+        self._layer = 0
+
+    @property
+    def heads(self) -> NDArray[np.intp]:
+        """Heads alive in at least one row."""
+        return np.unique(np.concatenate([cascade.heads for cascade in self._cascades]))
+
+    def pack(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The live tokens of ``hidden [batch, columns, hidden]``."""
+        self._before = self._places()
+        flat = hidden.reshape(1, -1, hidden.shape[-1])
+        return flat if self._is_whole(self._before) else flat[:, torch.from_numpy(self._before)]
+
+    def unpack(self, hidden: torch.Tensor, computed: torch.Tensor) -> torch.Tensor:
+        """``hidden`` with the tokens that a block computed put back at their places."""
+        places = self._before if computed.shape[1] == len(self._before) else self._places()
+        if self._is_whole(places):
+            return computed.reshape(hidden.shape)
+        out = hidden.reshape(-1, hidden.shape[-1]).clone()
+        out[torch.from_numpy(places)] = computed[0]
+        return out.view(hidden.shape)
+
+    def survivors(self, computed: torch.Tensor) -> torch.Tensor:
+        """Of the packed tokens of this block those that survived its attention."""
+        places = self._places()
+        if len(places) == computed.shape[1]:
+            return computed
+        return computed[:, torch.from_numpy(np.flatnonzero(np.isin(self._before, places)))]
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """Attention of packed ``[1, heads, tokens, D]``, one job a sequence; ``[1, tokens, heads, D]``."""
+        q, k, v = (part.detach()[0].to("cpu", torch.float32).numpy() for part in (query, key, value))
+        out = np.zeros((q.shape[1], q.shape[0], q.shape[2]), np.float32)
+        parts = self._parts()
+        tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
+        for (row, part), ticket in zip(parts, tickets, strict=True):
+            result = self._accelerator.wait(ticket)
+            cascade = self._cascades[row]
+            out[part, cascade.heads] = result.output.swapaxes(0, 1)
+            self._finish(row, result)
+        self._layer += 1
+        answer = torch.from_numpy(out)[None].to(query.device, query.dtype)
+        return _InferenceOnly.apply(query, answer) if query.requires_grad else answer
+
+    def end(self) -> None:
+        """The batch is through: the next pass is one step later."""
+        self._store.columns += self._shape[1]
+        self._store.steps += 1
+
+    def _submit(
+        self,
+        row: int,
+        q: NDArray[np.float32],
+        k: NDArray[np.float32],
+        v: NDArray[np.float32],
+        scaling: float,
+    ) -> Any:
+        cascade = self._cascades[row]
+        live = slice(None) if len(cascade.heads) == len(q) else cascade.heads
+        cascade.write(self._layer, k[live], v[live])
+        return self._accelerator.submit(cascade.live.sequence, cascade.request(self._layer, q[live], scaling))
+
+    def _finish(self, row: int, result: LayerResult) -> None:
+        self._record.layers.append(layer_record(self._store.steps, row, self._layer, result))
+        cascade = self._cascades[row]
+        cascade.live.report(self._record)
+        cascade.advance(self._layer, result)
+
+    def _parts(self) -> list[tuple[int, slice]]:
+        """Rows that have live tokens here, each with its part of the packed tokens."""
+        ends = np.cumsum([len(cascade.queries) for cascade in self._cascades])
+        parts = zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)
+        return [(row, slice(int(a), int(b))) for row, (a, b) in enumerate(parts) if b > a]
+
+    def _places(self) -> NDArray[np.intp]:
+        """Where the live tokens of all rows stand in the flattened batch."""
+        width = self._shape[1]
+        pairs = zip(self._cascades, self._columns, strict=True)
+        return np.concatenate([row * width + own[c.queries - c.first] for row, (c, own) in enumerate(pairs)])
+
+    def _is_whole(self, places: NDArray[np.intp]) -> bool:
+        return len(places) == self._shape[0] * self._shape[1]
+
+
+def token_columns(shape: torch.Size, mask: torch.Tensor | None, store: DeviceCache) -> list[NDArray[np.intp]]:
+    """For each row of ``[batch, columns, hidden]`` the columns that hold a token rather than padding.
+
+    Raises
+    ------
+    InputError : the mask has another shape, or a row holds no token at all.
+    """
+    batch, width = shape[0], shape[1]
+    if mask is None:
+        return [np.arange(width)] * batch
+    expected = (batch, store.columns + width)
+    if tuple(mask.shape) != expected:
+        raise InputError(
+            f"attention_mask is {list(mask.shape)}; expected {list(expected)}: a row for each text, a "
+            "column for each token so far, 0 for padding"
+        )
+    real = mask[:, -width:].cpu().numpy().astype(bool)
+    columns = [np.flatnonzero(row) for row in real]
+    if store.steps == 0 and any(not len(row) for row in columns):
+        empty = [row for row, own in enumerate(columns) if not len(own)]
+        raise InputError(
+            f"row(s) {empty} of the batch are padding only; expected a token in each. Leave them out"
+        )
+    return columns
+
+
+class _InferenceOnly(torch.autograd.Function):
+    """Passes a device's answer on; asking for its gradient is an error, not a silent zero."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        return answer.view_as(answer)
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> Any:
+        raise ModelError(
+            "attention on a SpAtten device has no gradient; train with attn_implementation='eager' or 'sdpa'"
+        )

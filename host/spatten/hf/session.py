@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A model attached to a device: its blocks run packed and pruned until it is detached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils.output_capturing import _active_collector
+
+from spatten_drivers import Accelerator, Device, Shape, open_device
+from spatten_drivers.sequence import check_shape
+
+from ..errors import InputError, ModelError
+from ..presets import chosen_schedule, preset
+from ..record import RunRecord
+from ..schedule import LayerPlan, Schedule
+from .cache import DeviceCache, adopt, store_of
+from .cascade import LiveSequence
+from .families import family_of
+from .forward import ForwardPass, token_columns
+from .heads import LiveProjection
+from .interface import NAME, in_flight, register_functions
+
+_KEY = "_spatten_session"
+
+
+def attach(
+    model: PreTrainedModel,
+    *,
+    schedule: str | Schedule = "dense",
+    device: str | Device = "auto",
+    kernel: str = "auto",
+    require_board: bool = False,
+) -> Session:
+    """Attach a BERT or a GPT-2, with any head, to a device.
+
+    Parameters
+    ----------
+    model : an unmodified transformers model in evaluation mode.
+    schedule : a preset's name, a ``.toml`` or ``.json`` file, or a schedule.
+    device : an open device, or what :func:`spatten_drivers.open_device` takes.
+    kernel, require_board : as for :func:`spatten_drivers.open_device`; of no use with an open device.
+
+    Returns
+    -------
+    Session : a context manager; leaving it, or :meth:`Session.detach`, puts the model back as it was.
+
+    Raises
+    ------
+    ModelError : the model is of another kind, or attached already.
+    OperandError : the device does not support its head dimension or number of heads.
+    ConfigError : the schedule does not fit the model.
+    """
+    current = session_of(model.base_model)
+    if current is not None and not current.automatic:
+        raise ModelError(f"{type(model).__name__} is attached to {current.device} already; detach() it first")
+    owned = not isinstance(device, Device)
+    target = open_device(device, kernel=kernel, require_board=require_board) if owned else device
+    try:
+        made = Session(model, schedule, target, closes_device=owned)
+    except BaseException:
+        if owned:
+            target.close()
+        raise
+    if current is not None:
+        current.detach()
+    made._enter_model()
+    return made
+
+
+def session_of(base_model: Any) -> Session | None:
+    """The session that a base model is attached by."""
+    found: Session | None = base_model.__dict__.get(_KEY)
+    return found
+
+
+class Session:
+    """One model on one device, from :func:`attach` to :meth:`detach`.
+
+    Attributes
+    ----------
+    device : where attention runs.
+    record : every layer job since the start or the last :meth:`reset_record`.
+    automatic : attached at the first call of a model loaded with ``attn_implementation="spatten"``.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        schedule: str | Schedule,
+        device: Device,
+        *,
+        closes_device: bool = False,
+        automatic: bool = False,
+    ) -> None:
+        self.model, self.device, self.automatic = model, device, automatic
+        self._base, self._closes_device = model.base_model, closes_device
+        self._family, self._config = family_of(self._base), self._base.config
+        self._schedule = chosen_schedule(schedule) if isinstance(schedule, str) else schedule
+        heads = self._config.num_attention_heads
+        self._dim = self._config.hidden_size // heads
+        plan = self._plan(length=1)  # a schedule that does not fit is refused now, not in the first layer
+        check_shape(device, self._shape(slots=1), plan.schedule.quantization)
+        self._accelerator = Accelerator(device)
+        self._undo: list[Callable[[], None]] = []
+        self._pass: ForwardPass | None = None
+        self.reset_record()
+
+    def reset_record(self) -> None:
+        """Start a new record."""
+        self.record = RunRecord(str(self.device), f"{self.device.config.digest:016x}")
+
+    def detach(self) -> None:
+        """Put the model back as it was before :func:`attach`; detaching twice is harmless."""
+        while self._undo:
+            self._undo.pop()()
+        if self._closes_device:
+            self.device.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+
+    # ------------------------------------------------------------------------------------ attaching
+
+    def _enter_model(self) -> None:
+        register_functions()
+        before = self._config._attn_implementation
+        if before != NAME:
+            self.model.set_attn_implementation(NAME)
+            self._undo.append(lambda: self.model.set_attn_implementation(before))
+        self._base.__dict__[_KEY] = self
+        self._undo.append(lambda: self._base.__dict__.pop(_KEY, None))
+        self._replace(self._family.positions(self._base), self._checked_positions)
+        for layer, block in enumerate(self._family.blocks(self._base)):
+            self._replace(block, lambda forward, layer=layer: self._block(layer, forward))
+            if self._family.before_ffn:
+                self._replace(self._family.before_ffn(block), self._dropping)
+            for module, parts in self._family.projections(block):
+                self._replace(module, self._projection(module, parts))
+
+    def _replace(self, module: nn.Module, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Give one module, not its class, another ``forward`` made from its own."""
+        before = module.__dict__.get("forward")
+        module.forward = make(module.forward)
+
+        def put_back() -> None:
+            del module.__dict__["forward"]
+            if before is not None:
+                module.forward = before
+
+        self._undo.append(put_back)
+
+    def _projection(self, module: nn.Module, parts: int) -> Callable[[Callable[..., Any]], LiveProjection]:
+        heads = self._config.num_attention_heads
+        return lambda forward: LiveProjection(module, parts, heads, forward)
+
+    # ------------------------------------------------------------------------------------ running
+
+    def _checked_positions(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Refuse an input that is empty or has more tokens than the model has positions for."""
+
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            given = next((part for part in (*args, *kwargs.values()) if isinstance(part, torch.Tensor)), None)
+            if self._is_active() and given is not None:
+                self._check_length(given)
+            return forward(*args, **kwargs)
+
+        return checked
+
+    def _check_length(self, given: torch.Tensor) -> None:
+        limit = self._config.max_position_embeddings
+        length = int(given.max()) + 1 if self._family.causal and given.numel() else given.shape[1]
+        if given.numel() == 0:
+            raise InputError(f"the input is empty, {list(given.shape)}; expected at least one token")
+        if length > limit:
+            raise InputError(
+                f"the input needs {length} positions; {type(self._base).__name__} has {limit}. "
+                "Truncate or split it"
+            )
+
+    def _block(self, layer: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if not self._is_active():
+                return forward(hidden, *args, **kwargs)
+            if layer == 0:
+                self._pass = self._begin(hidden, *_cache_and_mask(self._family.causal, args, kwargs))
+            assert self._pass is not None
+            with in_flight(self._pass):
+                computed = forward(self._pass.pack(hidden), *args, **kwargs)
+            out = self._pass.unpack(hidden, computed)
+            if layer + 1 == self._config.num_hidden_layers:
+                self._end()
+            return out
+
+        return run
+
+    def _dropping(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """BERT: what attention pruned is gone before the FFN of the same block."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            output, weights = forward(*args, **kwargs)
+            return (self._pass.survivors(output) if self._is_active() and self._pass else output), weights
+
+        return run
+
+    def _begin(self, hidden: torch.Tensor, cache: Any, mask: torch.Tensor | None) -> ForwardPass:
+        self._check_call(mask)
+        store = store_of(cache) if cache is not None else None
+        if store is None:
+            store = DeviceCache([])
+            if cache is not None:
+                adopt(cache, store, self._config.num_hidden_layers)
+        columns = token_columns(hidden.shape, mask, store)
+        if store.steps == 0:
+            grows = cache is not None
+            store.rows = [self._sequence(len(own), grows) for own in columns]
+        self._temporary = store if cache is None else None
+        return ForwardPass(self._accelerator, self.record, store, hidden.shape, columns)
+
+    def _end(self) -> None:
+        assert self._pass is not None
+        self._pass.end()
+        self._pass = None
+        if self._temporary is not None:
+            self._temporary.free()
+
+    def _check_call(self, mask: torch.Tensor | None) -> None:
+        wanted = _active_collector.get() or {}
+        if "attentions" in wanted:
+            raise ModelError(
+                "output_attentions is not defined here: a SpAtten device keeps probabilities on chip and "
+                "answers their sums, see session.record. Leave it out, or use attn_implementation='eager'"
+            )
+        if self._base.training:
+            raise ModelError(
+                "the model is in training mode; SpAtten runs inference only: call model.eval() first"
+            )
+        if mask is not None and mask.dim() != 2:
+            raise ModelError(
+                f"attention_mask has {mask.dim()} dimensions; expected 2 (rows, tokens), with 0 for padding"
+            )
+
+    def _is_active(self) -> bool:
+        """Not so while the user has switched the attached model to another attention."""
+        return bool(self._config._attn_implementation == NAME)
+
+    def _sequence(self, length: int, grows: bool) -> LiveSequence:
+        longest = min(self._config.max_position_embeddings, self.device.config.max_sequence)
+        slots = max(length, longest) if grows else length
+        return LiveSequence(self.device, self._shape(slots), self._plan(length), causal=self._family.causal)
+
+    def _shape(self, slots: int) -> Shape:
+        config = self._config
+        return Shape(config.num_hidden_layers, config.num_attention_heads, self._dim, slots)
+
+    def _plan(self, length: int) -> LayerPlan:
+        layers, given = self._config.num_hidden_layers, self._schedule
+        return (given if isinstance(given, Schedule) else preset(given, layers, length)).plan(layers)
+
+
+def _cache_and_mask(
+    causal: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, torch.Tensor | None]:
+    """What transformers passes to a block beside the hidden states: GPT-2 the cache first, BERT the mask."""
+    names = ("past_key_values", "attention_mask") if causal else ("attention_mask",)
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return given.get("past_key_values"), given.get("attention_mask")

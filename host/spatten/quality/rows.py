@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The rows of the study: how attention runs. Most change one thing against 12 bits, the last all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spatten_drivers import Quantization
+
+from ..schedule import Schedule, paper_schedule
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run attention.
+
+    Parameters
+    ----------
+    name : in tables and file names.
+    family : ``float``, ``bits``, ``tokens``, ``heads``, ``values`` or ``together``; colours the plot.
+    bits : width of Q, K and V in one plane, or (MSB, LSB) widths of two planes; ``None`` is float32.
+    tokens, heads : average share kept in the layers that are pruned at all (the paper's interpolation).
+    values : share of the values kept per query.
+    threshold : a row of two planes fetches its LSBs if its largest probability is below this.
+    """
+
+    name: str
+    family: str
+    bits: int | tuple[int, int] | None = 12
+    tokens: float = 1.0
+    heads: float = 1.0
+    values: float = 1.0
+    threshold: float = 0.1
+
+
+FLOAT = Row("float", "float", bits=None)
+
+ROWS: tuple[Row, ...] = (
+    FLOAT,
+    Row("12 bit", "bits"),
+    Row("8 bit", "bits", bits=8),
+    Row("6 bit", "bits", bits=6),
+    Row("6+4 bit", "bits", bits=(6, 4)),
+    Row("4 bit", "bits", bits=4),
+    *(Row(f"tokens -{drop}%", "tokens", tokens=1 - drop / 100) for drop in (10, 30, 50, 70)),
+    *(Row(f"heads -{drop}%", "heads", heads=1 - drop / 100) for drop in (10, 25)),
+    *(Row(f"values -{drop}%", "values", values=1 - drop / 100) for drop in (50, 80)),
+    Row("mild", "together", bits=(8, 4), tokens=0.9, heads=0.9, values=0.5),
+    Row("paper", "together", bits=(6, 4), tokens=0.7, heads=0.9, values=0.5),
+    Row("hard", "together", bits=(6, 4), tokens=0.5, heads=0.75, values=0.2),
+)
+
+
+def schedule_of(row: Row, layers: int) -> Schedule | None:
+    """The schedule of a row for a model of ``layers`` layers; ``None`` for float, which no device runs.
+
+    A generation's prompt is read whole, as in the paper; only its steps are pruned.
+    """
+    if row.bits is None:
+        return None
+    return paper_schedule(
+        layers,
+        tokens=row.tokens,
+        heads=row.heads,
+        values=row.values,
+        quantization=_formats(row.bits, row.threshold),
+        prune_prefill=False,
+        name=row.name,
+    )
+
+
+def _formats(bits: int | tuple[int, int], threshold: float) -> Quantization:
+    return Quantization.static(bits) if isinstance(bits, int) else Quantization.progressive(*bits, threshold)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is pruned where: keep ratios by layer, protection, decay and number formats (paper, III and V-A).
+
+A schedule speaks in ratios of a sequence's own length and of a layer's heads; :meth:`Schedule.plan` turns
+it into counts for one sequence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
+from spatten_drivers.errors import ConfigError
+
+Ratios = float | tuple[float, ...]
+
+#: Share of layers that the paper leaves whole at the front, for tokens and for heads.
+FRONT_TOKENS, FRONT_HEADS = 0.15, 0.30
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Pruning and quantization of a whole model.
+
+    Parameters
+    ----------
+    tokens : share of the sequence's tokens alive in each layer; one number per layer, or one for all.
+    heads : share of the heads alive in each layer.
+    values : share of the visible values kept per query (local value pruning).
+    quantization : number formats.
+    protect_first : tokens at the front that are never pruned; 1 protects [CLS].
+    protect_last : tokens at the end that are never pruned; a generation step always protects its own.
+    min_tokens : no layer goes below this many tokens.
+    decay : factor on token importance at each generated token (1 keeps everything, 0 forgets).
+    prune_prefill : whether a generation's prompt is pruned layer by layer too, or only the steps after it.
+    name : what reports call it.
+
+    Raises
+    ------
+    ConfigError : a ratio is outside 0 < ratio <= 1, or grows from one layer to the next.
+    """
+
+    tokens: Ratios = 1.0
+    heads: Ratios = 1.0
+    values: Ratios = 1.0
+    quantization: Quantization = field(default_factory=Quantization)
+    protect_first: int = 1
+    protect_last: int = 1
+    min_tokens: int = 2
+    decay: float = 1.0
+    prune_prefill: bool = True
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "heads", "values"):
+            object.__setattr__(self, name, _ratios(name, getattr(self, name)))
+        for name in ("tokens", "heads"):
+            ratios = getattr(self, name)
+            if isinstance(ratios, tuple) and any(b > a for a, b in pairwise(ratios)):
+                raise ConfigError(
+                    f"schedule {self.name!r}: {name} grow from one layer to the next in {list(ratios)}; "
+                    "expected ratios that never grow: what is pruned once is gone (cascade)"
+                )
+        for name in ("protect_first", "protect_last", "min_tokens"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ConfigError(
+                    f"schedule {self.name!r}: {name} is {value!r}; expected a count of 0 or more"
+                )
+        if not 0.0 <= self.decay <= 1.0:
+            raise ConfigError(
+                f"schedule {self.name!r}: decay is {self.decay!r}; expected a factor from 0 to 1"
+            )
+
+    def plan(self, layers: int) -> LayerPlan:
+        """The ratios of each of ``layers`` layers; a per-layer list of another length is refused."""
+        return LayerPlan(self, *(_per_layer(self, name, layers) for name in ("tokens", "heads", "values")))
+
+    def with_(self, **changes: Any) -> Schedule:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; :meth:`from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Schedule:
+        """A schedule from a TOML or JSON table; the inverse of :meth:`to_dict`."""
+        values = dict(record)
+        quantization = _quantization(values.pop("quantization", {}))
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            known = sorted(f.name for f in fields(cls))
+            raise ConfigError(f"schedule has unknown entries {sorted(unknown)}; expected some of {known}")
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(quantization=quantization, **lists)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """A schedule laid out over the layers of a model."""
+
+    schedule: Schedule
+    token_ratios: tuple[float, ...]
+    head_ratios: tuple[float, ...]
+    value_ratios: tuple[float, ...]
+
+    def tokens(self, layer: int, length: int) -> int:
+        """Tokens of a sequence of ``length`` that may be alive in ``layer``."""
+        floor = max(1, self.schedule.min_tokens, self.schedule.protect_first + self.schedule.protect_last)
+        return min(length, max(floor, _share(self.token_ratios[layer], length)))
+
+    def heads(self, layer: int, total: int) -> int:
+        """Heads that may be alive in ``layer``."""
+        return max(1, _share(self.head_ratios[layer], total))
+
+    def values(self, layer: int, keys: int) -> int:
+        """Values kept per query in ``layer`` when ``keys`` keys are alive."""
+        return max(1, _share(self.value_ratios[layer], keys))
+
+
+def interpolated(average: float, layers: int, front: float) -> tuple[float, ...]:
+    """The paper's rule: the first ``front`` share of layers whole, then a straight line with this average.
+
+    The pruned layers run from ``r_start`` to ``r_end`` with ``r_start + r_end = 2 * average``; the line
+    starts as near to 1 as a symmetric line that stays above zero can.
+    """
+    if not 0.0 < average <= 1.0:
+        raise ConfigError(f"average keep ratio is {average!r}; expected 0 < ratio <= 1")
+    whole = min(layers - 1, math.ceil(front * layers)) if layers > 1 else 0
+    pruned = layers - whole
+    start = min(1.0, average * 1.5)
+    end = 2 * average - start
+    steps = (
+        [start + (end - start) * i / max(1, pruned - 1) for i in range(pruned)] if pruned > 1 else [average]
+    )
+    return (1.0,) * whole + tuple(steps)
+
+
+def paper_schedule(
+    layers: int,
+    *,
+    tokens: float = 1.0,
+    heads: float = 1.0,
+    length: int | None = None,
+    reference_length: int = 128,
+    **options: Any,
+) -> Schedule:
+    """Tokens and heads by the paper's rule from average keep ratios.
+
+    Parameters
+    ----------
+    layers : layers of the model.
+    tokens, heads : average keep ratio of the layers that are pruned at all.
+    length : tokens of the input; inputs longer than ``reference_length`` keep a smaller share, shorter ones a
+        greater share: the share that is pruned scales with log2 of the length.
+    """
+    if length is not None:
+        dropped = (1.0 - tokens) * math.log2(max(2, length)) / math.log2(reference_length)
+        tokens = min(1.0, max(0.1, 1.0 - dropped))
+    ratios = {
+        "tokens": interpolated(tokens, layers, FRONT_TOKENS),
+        "heads": interpolated(heads, layers, FRONT_HEADS),
+    }
+    return Schedule(**{"name": "paper", **ratios, **options})
+
+
+def load_schedule(path: str | Path) -> Schedule:
+    """A schedule from a ``.toml`` or ``.json`` file.
+
+    Raises
+    ------
+    ConfigError : the file is missing, does not parse, or holds unknown entries; the message names the file.
+    """
+    source = Path(path)
+    try:
+        text = source.read_text(encoding="utf-8")
+        record = tomllib.loads(text) if source.suffix == ".toml" else json.loads(text)
+        return Schedule.from_dict({"name": source.stem, **record})
+    except OSError as error:
+        raise ConfigError(f"schedule file {str(source)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"schedule file {str(source)!r}: {error}") from error
+
+
+def _share(ratio: float, count: int) -> int:
+    """``ratio`` of ``count``, rounded half up; a tiny slack forgives 0.7 * 10 = 6.999..."""
+    return min(count, math.floor(ratio * count + 0.5 + 1e-9))
+
+
+def _ratios(name: str, given: object) -> Ratios:
+    values = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    for value in values:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and 0.0 < float(value) <= 1.0):
+            raise ConfigError(f"schedule: {name} has keep ratio {value!r}; expected 0 < ratio <= 1")
+    if not values:
+        raise ConfigError(f"schedule: {name} is an empty list; expected one ratio per layer, or one for all")
+    numbers = tuple(float(value) for value in values)
+    return numbers if isinstance(given, Sequence) else numbers[0]
+
+
+def _per_layer(schedule: Schedule, name: str, layers: int) -> tuple[float, ...]:
+    ratios = getattr(schedule, name)
+    if isinstance(ratios, float):
+        return (ratios,) * layers
+    if len(ratios) != layers:
+        raise ConfigError(
+            f"schedule {schedule.name!r}: {name} has {len(ratios)} ratios and the model {layers} layers; "
+            "expected one ratio per layer"
+        )
+    return tuple(ratios)
+
+
+def _quantization(given: object) -> Quantization:
+    if isinstance(given, Quantization):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"schedule: quantization is {given!r}; expected a table of fields")
+    values = dict(given)
+    known = {f.name for f in fields(Quantization)}
+    if set(values) - known:
+        raise ConfigError(
+            f"quantization has unknown entries {sorted(set(values) - known)}; "
+            f"expected some of {sorted(known)}"
+        )
+    for name, kind in (("k_policy", KeyPolicy), ("v_policy", ValuePolicy)):
+        if isinstance(values.get(name), str):
+            if values[name] not in kind.__members__:
+                raise ConfigError(
+                    f"quantization.{name} is {values[name]!r}; expected one of {list(kind.__members__)}"
+                )
+            values[name] = kind[values[name]]
+        elif name in values:
+            values[name] = kind(values[name])
+    return Quantization(**values)
