@@ -81,15 +81,18 @@ class LayerResult:
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """A job that was pushed. It keeps the job's device memory until it is forgotten."""
+    """A job that was pushed. It keeps the job's device memory until it is forgotten.
+
+    ``answer`` and ``output`` are neighbours in the job's one buffer, so ``back`` fetches both at once.
+    """
 
     number: int
     job: LayerJob
     sequence: Sequence
     descriptor: Buffer
-    output: Buffer
     answer: Buffer
-    queries: Buffer
+    output: Buffer
+    back: Buffer
     v_scale: NDArray[np.float64]
 
 
@@ -149,35 +152,46 @@ class Accelerator:
         return LayerResult(output, tokens, answer.heads.astype(np.int64), ticket.job, answer, dense)
 
     def _prepare(self, sequence: Sequence, request: LayerRequest) -> Ticket:
-        device, beat = self.device, self.device.config.beat_bytes
+        """Lay descriptor, queries, answer and output side by side, so that one transfer takes them there."""
+        beat = self.device.config.beat_bytes
         n_heads, n_queries, dim = request.queries.shape
         q_bits = sequence.quantization.q_bits
         q_scale = symmetric_scale(request.queries, q_bits)
         integers, _ = quantize(request.queries, q_scale, q_bits)
         fields = self._fields(sequence, request)
-        queries = allocate((n_heads, n_queries, row_bytes(dim, q_bits, beat)), "u1", device)
-        queries[...] = pack_rows(integers, q_bits, queries.shape[-1])
-        output = allocate((n_heads, n_queries, padded(2 * dim, beat) // 2), "<i2", device)
-        answer = allocate(answer_bytes(fields["keep_tokens"], fields["keep_heads"], beat), "u1", device)
-        fields |= {
-            "q_address": queries.device_address,
-            "output_address": output.device_address,
-            "answer_address": answer.device_address,
-            "descriptor_bytes": descriptor_bytes(fields, beat),
-        }
-        job = LayerJob(
-            fields,
-            _head_table(sequence, request, q_scale),
-            _key_list(request),
-            request.query_slots.astype("<u2"),
+        query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
+        sizes = (
+            descriptor_bytes(fields, beat),
+            n_heads * n_queries * query_row,
+            answer_bytes(fields["keep_tokens"], fields["keep_heads"], beat),
+            n_heads * n_queries * output_row,
         )
-        descriptor = allocate(fields["descriptor_bytes"], "u1", device)
+        ends = np.cumsum(sizes).tolist()
+        buffer = allocate(ends[-1], "u1", self.device)
+        parts = [buffer[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        descriptor, queries, answer, output = parts
+        start = buffer.device_address
+        fields |= {
+            "q_address": start + ends[0],
+            "answer_address": start + ends[1],
+            "output_address": start + ends[2],
+            "descriptor_bytes": sizes[0],
+        }
+        heads, keys = _head_table(sequence, request, q_scale), _key_list(request)
+        job = LayerJob(fields, heads, keys, request.query_slots.astype("<u2"))
         descriptor[...] = encode_job(job, beat)
-        answer[:HEADER_BYTES] = 0
-        for buffer in (queries, descriptor, answer[:HEADER_BYTES]):
-            buffer.sync_to_device()
-        v_scale = sequence.v.scale[request.layer, request.heads]
-        return Ticket(0, job, sequence, descriptor, output, answer, queries, v_scale)
+        queries[...] = pack_rows(integers, q_bits, query_row).reshape(-1)
+        buffer[: ends[1] + HEADER_BYTES].sync_to_device()
+        return Ticket(
+            number=0,
+            job=job,
+            sequence=sequence,
+            descriptor=descriptor,
+            answer=answer,
+            output=output,
+            back=buffer[ends[1] :],
+            v_scale=sequence.v.scale[request.layer, request.heads],
+        )
 
     def _fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
         n_heads, n_queries, dim = request.queries.shape
@@ -209,8 +223,7 @@ class Accelerator:
 
     def _fetch(self, ticket: Ticket) -> JobAnswer:
         sequence, beat = ticket.sequence, self.device.config.beat_bytes
-        for buffer in (ticket.answer, ticket.output):
-            buffer.sync_from_device()
+        ticket.back.sync_from_device()
         block = np.asarray(ticket.answer)
         fields, counters = decode_header(block)
         heads_at = HEADER_BYTES + padded(2 * fields["n_tokens"], beat)
@@ -221,7 +234,7 @@ class Accelerator:
         return JobAnswer(
             fields,
             counters,
-            np.asarray(ticket.output)[..., : ticket.job["head_dim"]],
+            _output_rows(ticket),
             block[HEADER_BYTES : HEADER_BYTES + 2 * fields["n_tokens"]].view("<u2"),
             block[heads_at : heads_at + 2 * fields["n_heads"]].view("<u2"),
             np.array(importance[0]),
@@ -241,17 +254,23 @@ class Accelerator:
         raise JobError(f"{name}: job {job} ended with {status.name}: {STATUS_HELP[status]}", status)
 
 
+def _output_rows(ticket: Ticket) -> NDArray[np.int16]:
+    """``[heads, queries, D]``, the padding of each row cut off."""
+    job = ticket.job
+    rows = np.asarray(ticket.output).view("<i2").reshape(job["n_heads"], job["n_queries"], -1)
+    return rows[..., : job["head_dim"]]
+
+
 def _head_table(sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64]) -> np.ndarray:
     """Per-head multipliers of the live heads."""
     table = np.zeros(len(request.heads), HEAD_ENTRY)
     k_scale = sequence.k.scale[request.layer, request.heads]
     v_scale = sequence.v.scale[request.layer, request.heads]
-    for entry, head, q, k, v in zip(table, request.heads, q_scale, k_scale, v_scale, strict=True):
-        score = score_scale(q, k, request.scaling)
-        importance = importance_scale(v, sequence.quantization.v_bits)
-        entry["head_id"] = head
-        entry["score_mult"], entry["score_shift"] = score
-        entry["importance_mult"], entry["importance_shift"] = importance
+    table["head_id"] = request.heads
+    table["score_mult"], table["score_shift"] = score_scale(q_scale, k_scale, request.scaling)
+    table["importance_mult"], table["importance_shift"] = importance_scale(
+        v_scale, sequence.quantization.v_bits
+    )
     return table
 
 
@@ -263,9 +282,9 @@ def _key_list(request: LayerRequest) -> NDArray[np.uint16]:
 
 def _protected(request: LayerRequest) -> NDArray[np.bool_]:
     """Which keys survive whatever their importance."""
-    if not request.protected:
-        return np.zeros(len(request.key_slots), bool)
-    return np.isin(request.key_slots, list(request.protected))
+    shielded = np.zeros(request.n_slots, bool)
+    shielded[[slot for slot in request.protected if 0 <= slot < request.n_slots]] = True
+    return shielded[request.key_slots]
 
 
 def _check_request(sequence: Sequence, request: LayerRequest) -> None:
@@ -290,7 +309,7 @@ def _check_request(sequence: Sequence, request: LayerRequest) -> None:
             raise OperandError(
                 f"{name} is {value}; expected 1 to {limit}. Everything pruned leaves no answer"
             )
-    shielded = int(_protected(request).sum())
+    shielded = np.count_nonzero(_protected(request)) if request.keep_tokens is not None else 0
     if request.keep_tokens is not None and shielded > request.keep_tokens:
         raise OperandError(
             f"{shielded} tokens are protected but keep_tokens is {request.keep_tokens}; keep at least them"

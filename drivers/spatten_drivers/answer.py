@@ -166,7 +166,8 @@ def encode_header(fields: dict[str, int], counters: dict[str, int]) -> NDArray[n
 def decode_header(raw: NDArray[np.uint8]) -> tuple[dict[str, int], dict[str, int]]:
     """Header fields and counters by name from the first 256 bytes of an answer."""
     words = raw[:HEADER_BYTES].view("<u4")
-    counters = {c.name: int(words[c.index]) | int(words[c.index + 1]) << 32 for c in COUNTERS}
+    numbers = words.tolist()
+    counters = {c.name: numbers[c.index] | numbers[c.index + 1] << 32 for c in COUNTERS}
     return unpack(ANSWER_WORDS, words), counters
 
 

@@ -98,17 +98,19 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
 
     def _parts(self) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
         """Contiguous pieces as (device address, host view)."""
-        start, first, plain = self.device_address, _data_address(self), self.view(np.ndarray)
-        for part in _contiguous(plain):
-            yield start + _data_address(part) - first, part
+        start, plain = self.device_address, self.view(np.ndarray)
+        lead = _scattered_axes(plain)
+        for index in np.ndindex(plain.shape[:lead]):
+            offset = sum(i * stride for i, stride in zip(index, plain.strides, strict=False))
+            yield start + offset, plain[(*index, ...)]
 
 
-def _contiguous(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    if array.flags.c_contiguous:
-        yield array
-    else:
-        for i in range(len(array)):
-            yield from _contiguous(array[i : i + 1] if array.ndim == 1 else array[i])
+def _scattered_axes(array: np.ndarray[Any, Any]) -> int:
+    """How many leading axes have to be walked until what is left is contiguous."""
+    lead, rest = 0, array
+    while rest.size and not rest.flags.c_contiguous:
+        lead, rest = lead + 1, rest[0]
+    return lead
 
 
 def _data_address(array: np.ndarray[Any, Any]) -> int:

@@ -25,10 +25,11 @@ class Field:
     description: str
     reset: int = 0
     values: Mapping[int, str] = field(default_factory=dict)
+    #: The greatest value; kept, since every job packs and unpacks dozens of fields.
+    mask: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def mask(self) -> int:
-        return (1 << self.width) - 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", (1 << self.width) - 1)
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,22 @@ def pack(words: Iterable[Word], values: Mapping[str, int], size: int) -> np.ndar
     ------
     OperandError : a value does not fit its field.
     """
-    out = np.zeros(size, "<u4")
+    out = [0] * size
     for word in words:
-        out[word.index] = sum(_checked(f, values.get(f.name, f.reset)) << f.lsb for f in word.fields)
-    return out
+        for f in word.fields:
+            value = values.get(f.name, f.reset)
+            if not 0 <= value <= f.mask:
+                raise OperandError(
+                    f"{f.name} is {value}; expected 0 to {f.mask} ({f.width} bits): {f.description}"
+                )
+            out[word.index] |= int(value) << f.lsb
+    return np.array(out, "<u4")
 
 
 def unpack(words: Iterable[Word], data: np.ndarray) -> dict[str, int]:
     """The inverse of :func:`pack`."""
-    return {f.name: (int(data[word.index]) >> f.lsb) & f.mask for word in words for f in word.fields}
+    numbers = data.tolist()
+    return {f.name: numbers[word.index] >> f.lsb & f.mask for word in words for f in word.fields}
 
 
 def reserved_bits(words: Iterable[Word], size: int) -> np.ndarray:
@@ -85,9 +93,3 @@ def reserved_bits(words: Iterable[Word], size: int) -> np.ndarray:
         for f in word.fields:
             masks[word.index] &= np.uint32(~(f.mask << f.lsb) & 0xFFFFFFFF)
     return masks
-
-
-def _checked(f: Field, value: int) -> int:
-    if not 0 <= value <= f.mask:
-        raise OperandError(f"{f.name} is {value}; expected 0 to {f.mask} ({f.width} bits): {f.description}")
-    return int(value)

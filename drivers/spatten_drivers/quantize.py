@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .errors import OperandError
 from .exp2 import FRACTION_BITS, WEIGHT_ONE
@@ -24,10 +24,10 @@ _SILENCE = 2.0**-64
 
 
 class FixedPoint(NamedTuple):
-    """The number ``mult * 2**-shift`` with a 16-bit ``mult``."""
+    """Numbers ``mult * 2**-shift`` with a 16-bit ``mult``, one for each head."""
 
-    mult: int
-    shift: int
+    mult: NDArray[np.int64]
+    shift: NDArray[np.int64]
 
 
 def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1.0) -> NDArray[np.float64]:
@@ -62,37 +62,37 @@ def quantize(
     return steps.astype(np.int16), saturated
 
 
-def fixed_point(value: float, *, shift_range: tuple[int, int], what: str) -> FixedPoint:
-    """The 16-bit multiplier and shift nearest to ``value``, relative error at most 2^-16.
+def fixed_point(values: ArrayLike, *, shift_range: tuple[int, int], what: str) -> FixedPoint:
+    """The 16-bit multipliers and shifts nearest to ``values``, relative error at most 2^-16.
 
     Values too small for the largest shift lose multiplier bits; values too large raise :class:`OperandError`.
     """
     low, high = shift_range
-    if not (math.isfinite(value) and value >= 0):
-        raise OperandError(f"{what} is {value}; expected a finite number that is not negative")
-    if value == 0:
-        return FixedPoint(0, low)
-    shift = 15 - math.frexp(value)[1] + 1
-    mult = round(math.ldexp(value, min(shift, high)))
-    if mult == 1 << 16:
-        mult, shift = mult >> 1, shift - 1
-    if shift < low:
+    wanted = np.asarray(values, np.float64)
+    if not (np.isfinite(wanted) & (wanted >= 0)).all():
+        raise OperandError(f"{what} is {wanted.tolist()}; expected finite numbers that are not negative")
+    shift = np.where(wanted == 0, low, 16 - np.frexp(wanted)[1].astype(np.int64))
+    mult = np.rint(np.ldexp(wanted, np.minimum(shift, high))).astype(np.int64)
+    carried = mult == 1 << 16
+    mult, shift = np.where(carried, mult >> 1, mult), np.where(carried, shift - 1, shift)
+    if (shift < low).any():
         raise OperandError(
-            f"{what} is {value:.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too large: "
-            "scale the model's inputs or use fewer bits"
+            f"{what} is {wanted.max():.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too "
+            "large: scale the model's inputs or use fewer bits"
         )
-    return FixedPoint(mult, min(shift, high))
+    return FixedPoint(mult, np.minimum(shift, high))
 
 
-def score_scale(q_scale: float, k_scale: float, scaling: float) -> FixedPoint:
+def score_scale(q_scale: ArrayLike, k_scale: ArrayLike, scaling: float) -> FixedPoint:
     """Multiplier and shift from an integer score to a base-2 exponent with 12 fraction bits."""
-    value = q_scale * k_scale * scaling * LOG2_E * (1 << FRACTION_BITS)
+    product = np.asarray(q_scale, np.float64) * np.asarray(k_scale, np.float64)
+    value = product * scaling * LOG2_E * (1 << FRACTION_BITS)
     return fixed_point(value, shift_range=(1, 48), what="score scale")
 
 
-def importance_scale(v_scale: float, value_bits: int) -> FixedPoint:
+def importance_scale(v_scale: ArrayLike, value_bits: int) -> FixedPoint:
     """Multiplier and shift from a sum of \\|output integers\\| to head importance in units of 2^-12."""
-    value = math.ldexp(v_scale, value_bits - 16 + IMPORTANCE_FRACTION_BITS)
+    value = np.ldexp(np.asarray(v_scale, np.float64), value_bits - 16 + IMPORTANCE_FRACTION_BITS)
     return fixed_point(value, shift_range=(0, 47), what="head importance scale")
 
 

@@ -11,6 +11,8 @@ def top_k(
     scores: NDArray[np.integer], k: int, protected: NDArray[np.bool_] | None = None
 ) -> NDArray[np.intp]:
     """Ascending indices of the ``k`` preferred of ``scores [n]``: protected first, then the greater."""
+    if k >= len(scores):
+        return np.arange(len(scores))
     shielded = np.zeros(len(scores), bool) if protected is None else protected
     # lexsort is stable and its last key is the primary one: ties fall to the lower index.
     order = np.lexsort((-scores.astype(np.int64), ~shielded))

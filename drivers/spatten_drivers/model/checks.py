@@ -114,7 +114,7 @@ def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
 
 def _lists_legal(job: LayerJob) -> bool:
     def ascending(values: NDArray[np.int64], end: int) -> bool:
-        return bool((np.diff(values) > 0).all() and values[-1] < end)
+        return bool((values[1:] > values[:-1]).all()) and bool(values[-1] < end)
 
     heads = job.heads
     shifts = (heads["score_shift"] >= 1) & (heads["score_shift"] <= 48) & (heads["importance_shift"] <= 47)

@@ -42,7 +42,8 @@ def execute_job(
             _write_header(memory, refusal.fields, config, {"status": refusal.status}, {})
         return refusal.status
     visible = _visible(job)
-    done = attend(job, Operands(memory, job, config.beat_bytes), visible, kernel_by_name(kernel))
+    loops = kernel_by_name(kernel)
+    done = attend(job, Operands(memory, job, config.beat_bytes, loops), visible, loops)
     _write_outputs(memory, job, done, config.beat_bytes)
     tokens = _update_tokens(memory, job, done, config.beat_bytes)
     heads = _update_heads(memory, job, done, config.beat_bytes)

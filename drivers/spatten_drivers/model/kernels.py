@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The two inner loops of the model, softmax weights and local top-k, in NumPy and in numba.
+"""The inner loops of the model, in NumPy and in numba: unpacking, softmax weights and local top-k.
 
 All numbers are integers held in float64 below 2^53, so both kernels give the same bits, and matrix products
 can go through BLAS. Keys are ascending and causality compares slots, so the keys a query sees are a prefix.
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..exp2 import WEIGHTS
+from ..planes import unpack_rows
 
 Block = NDArray[np.float64]
 
@@ -24,19 +25,39 @@ Block = NDArray[np.float64]
 HIDDEN = -(2.0**60)
 
 
+Region = NDArray[np.uint8]
+Slots = NDArray[np.int64]
+
+
 class Kernel(NamedTuple):
-    """The two loops.
+    """The three loops.
 
     Attributes
     ----------
+    unpack : ``(rows [H,N,row], heads [h], slots [n], width, dim, signed)`` gathers rows of a plane and
+        unpacks them to ``float64 [h,n,dim]``.
     weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
         ``[h,q]``.
     drop_values : ``(weights [h,q,n], visible [q], keep)`` zeroes all but the ``keep`` greatest of a row.
     """
 
     name: str
+    unpack: Callable[[Region, NDArray[np.intp], Slots, int, int, bool], Block]
     weights: Callable[[Block, NDArray[np.int64]], Block]
     drop_values: Callable[[Block, NDArray[np.int64], int], None]
+
+
+def _numpy_unpack(
+    rows: Region, heads: NDArray[np.intp], slots: Slots, width: int, dim: int, signed: bool
+) -> Block:
+    gathered = rows[heads][:, _as_slice(slots)]
+    return unpack_rows(gathered, width, dim, signed=signed).astype(np.float64)
+
+
+def _as_slice(slots: Slots) -> slice | Slots:
+    """A slice where the slots are consecutive, so that nothing needs to be gathered."""
+    first, last = int(slots[0]), int(slots[-1])
+    return slice(first, last + 1) if last - first + 1 == len(slots) else slots
 
 
 def _numpy_weights(scores: Block, visible: NDArray[np.int64]) -> Block:
@@ -63,7 +84,7 @@ def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) ->
     weights[rank < border] = 0.0
 
 
-NUMPY = Kernel("numpy", _numpy_weights, _numpy_drop_values)
+NUMPY = Kernel("numpy", _numpy_unpack, _numpy_weights, _numpy_drop_values)
 
 
 @cache
@@ -72,6 +93,24 @@ def _numba_kernel() -> Kernel:
 
     table = WEIGHTS.astype(np.uint16)
     last = len(table) - 1
+
+    @numba.njit(cache=True, nogil=True)
+    def unpack(
+        rows: Region, heads: NDArray[np.intp], slots: Slots, width: int, dim: int, signed: bool
+    ) -> Block:
+        out = np.empty((len(heads), len(slots), dim))
+        mask, half = (1 << width) - 1, 1 << (width - 1)
+        flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
+        for h in range(len(heads)):
+            for n in range(len(slots)):
+                row, elements = rows[heads[h], slots[n]], out[h, n]
+                for group in range(dim >> 2):  # four elements fill whole bytes
+                    word = np.int64(0)
+                    for byte in range(width >> 1):
+                        word |= np.int64(row[group * (width >> 1) + byte]) << (byte << 3)
+                    for i in range(4):
+                        elements[4 * group + i] = ((word >> i * width & mask) ^ flip) - flip
+        return out
 
     @numba.njit(cache=True, nogil=True)
     def weights(scores: Block, visible: NDArray[np.int64]) -> Block:
@@ -115,12 +154,13 @@ def _numba_kernel() -> Kernel:
                             row[j] = 0.0
                         ties -= 1
 
-    return Kernel("numba", weights, drop_values)
+    return Kernel("numba", unpack, weights, drop_values)
 
 
 KERNELS = ("numpy", "numba")
 
 
+@cache  # looking for a package takes longer than a small job
 def available_kernels() -> tuple[str, ...]:
     """Kernels that can run here; numba is optional."""
     return KERNELS if importlib.util.find_spec("numba") else KERNELS[:1]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..job import KeyPolicy, LayerJob, ValuePolicy
-from ..planes import LSB_WIDTH, row_bytes, unpack_rows
-from .kernels import Block
+from ..planes import LSB_WIDTH, row_bytes
+from .kernels import Block, Kernel
 
 _MIDPOINT = 1 << LSB_WIDTH - 1
 
@@ -24,9 +24,9 @@ class Operands:
     v : ``[h, n, D]`` as a row without refetch uses it.
     """
 
-    def __init__(self, memory: NDArray[np.uint8], job: LayerJob, beat_bytes: int) -> None:
-        self._memory, self._job, self._beat = memory, job, beat_bytes
-        self._slots = _as_slice(job.key_slots)
+    def __init__(self, memory: NDArray[np.uint8], job: LayerJob, beat_bytes: int, kernel: Kernel) -> None:
+        self._memory, self._job, self._beat, self._kernel = memory, job, beat_bytes, kernel
+        self._slots = job.key_slots
         self._ids = job.heads["head_id"].astype(np.intp)
         shift = job.heads["score_shift"].astype(np.int32)
         self.q = self._queries() * np.ldexp(job.heads["score_mult"].astype(np.float64), -shift)[:, None, None]
@@ -35,11 +35,11 @@ class Operands:
 
     def k_lsb(self, head: int) -> Block:
         """LSB plane ``[n, D]`` of the ``head``-th live head of K."""
-        return _exact(self._plane("k_lsb", slice(head, head + 1))[0])
+        return _only(self._plane("k_lsb", slice(head, head + 1)))
 
     def v_correction(self, head: int) -> Block:
         """What a refetched row adds to ``v [n, D]``: the LSB plane instead of its midpoint."""
-        return _exact(self._plane("v_lsb", slice(head, head + 1))[0] - np.int16(_MIDPOINT))
+        return _only(self._plane("v_lsb", slice(head, head + 1))) - _MIDPOINT
 
     def _queries(self) -> Block:
         job = self._job
@@ -47,31 +47,27 @@ class Operands:
         shape = (job["n_heads"], job["n_queries"], row)
         start = job["q_address"]
         rows = self._memory[start : start + shape[0] * shape[1] * row].reshape(shape)
-        return _exact(unpack_rows(rows, job["q_bits"], job["head_dim"], signed=True))
+        everything = np.arange(shape[0]), np.arange(shape[1])
+        return self._kernel.unpack(rows, *everything, job["q_bits"], job["head_dim"], True)
 
     def _both(self, name: str, lsb_read: bool, unread: int) -> Block:
         """K or V from its planes; ``unread`` stands for the bits of an LSB plane that is not read."""
         values = self._plane(f"{name}_msb")
         if self._job[f"{name}_lsb_bits"]:
-            values <<= LSB_WIDTH
-            values += self._plane(f"{name}_lsb") if lsb_read else np.int16(unread)
-        return _exact(values)
+            values *= 1 << LSB_WIDTH
+            values += self._plane(f"{name}_lsb") if lsb_read else unread
+        return values
 
-    def _plane(self, name: str, heads: slice = slice(None)) -> NDArray[np.int16]:
+    def _plane(self, name: str, heads: slice = slice(None)) -> Block:
         job = self._job
         width, stride = job[f"{name}_bits"], job[f"{name}_stride"]
         row = row_bytes(job["head_dim"], width, self._beat)
         shape = (job["total_heads"], job["n_slots"], row)
         region = np.ndarray(shape, np.uint8, self._memory, job[f"{name}_address"], (stride, row, 1))
-        rows = region[self._ids[heads]][:, self._slots]
-        return unpack_rows(rows, width, job["head_dim"], signed=name.endswith("msb"))
+        signed = name.endswith("msb")
+        return self._kernel.unpack(region, self._ids[heads], self._slots, width, job["head_dim"], signed)
 
 
-def _exact(integers: NDArray[np.int16]) -> Block:
-    return integers.astype(np.float64)
-
-
-def _as_slice(slots: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """A slice where the slots are consecutive, so that nothing needs to be gathered."""
-    first, last = int(slots[0]), int(slots[-1])
-    return slice(first, last + 1) if last - first + 1 == len(slots) else slots
+def _only(planes: Block) -> Block:
+    single: Block = planes[0]
+    return single

@@ -33,7 +33,13 @@ class ForwardPass:
     store : the sequences, rows already in it or not.
     shape : of the hidden states, ``[batch, columns, hidden]``.
     columns : for each row the columns that hold a token, as :func:`token_columns` finds them.
+
+    Attributes
+    ----------
+    heads : heads alive in at least one row, in the block that runs.
     """
+
+    heads: NDArray[np.intp]
 
     def __init__(
         self,
@@ -49,14 +55,10 @@ class ForwardPass:
         self._before = self._places()
         self._layer = 0
 
-    @property
-    def heads(self) -> NDArray[np.intp]:
-        """Heads alive in at least one row."""
-        return np.unique(np.concatenate([cascade.heads for cascade in self._cascades]))
-
     def pack(self, hidden: torch.Tensor) -> torch.Tensor:
         """The live tokens of ``hidden [batch, columns, hidden]``."""
         self._before = self._places()
+        self.heads = np.unique(np.concatenate([cascade.heads for cascade in self._cascades]))
         flat = hidden.reshape(1, -1, hidden.shape[-1])
         return flat if self._is_whole(self._before) else flat[:, torch.from_numpy(self._before)]
 
@@ -80,7 +82,11 @@ class ForwardPass:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """Attention of packed ``[1, heads, tokens, D]``, one job a sequence; ``[1, tokens, heads, D]``."""
-        q, k, v = (part.detach()[0].to("cpu", torch.float32).numpy() for part in (query, key, value))
+        # Contiguous, for they are read several times: for scales, quantizing and packing.
+        q, k, v = (
+            np.ascontiguousarray(part.detach()[0].to("cpu", torch.float32).numpy())
+            for part in (query, key, value)
+        )
         out = np.zeros((q.shape[1], q.shape[0], q.shape[2]), np.float32)
         parts = self._parts()
         tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
