@@ -159,7 +159,7 @@ class Cascade:
     def _keep_tokens(self, layer: int) -> int | None:
         if not self.prunes or layer + 1 == self.live.sequence.shape.layers:
             return None
-        shielded = sum(slot in self.protected for slot in self.keys.tolist())
+        shielded = len(self.protected.intersection(self.keys.tolist()))
         return min(len(self.keys), max(shielded, self.plan.tokens(layer + 1, self.length)))
 
     def _keep_heads(self, layer: int) -> int | None:
