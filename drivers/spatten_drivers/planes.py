@@ -2,7 +2,7 @@
 """Bit planes: how Q, K and V integers lie in device memory (``docs/contract.md``, sections 2 and 3).
 
 A row of ``D`` elements of ``width`` bits is one little-endian number. Four elements always fill ``width / 2``
-whole bytes, and each of the four lies within two neighbouring bytes, so all work is done in 16 bits.
+whole bytes, and each of the four lies within two neighbouring bytes.
 """
 
 from __future__ import annotations
@@ -40,16 +40,11 @@ def pack_rows(values: NDArray[np.integer], width: int, row: int) -> NDArray[np.u
             "quantize first"
         )
     *lead, head_dim = values.shape
-    elements = values.astype(np.int16).view(np.uint16) & np.uint16((1 << width) - 1)
-    group = elements.reshape(*lead, head_dim // _GROUP, _GROUP)
+    elements = (values.astype(np.int32) & (1 << width) - 1).astype(np.float64).reshape(-1, _GROUP)
+    # At most 48 bits, exact in float64: a product with powers of two sets four elements side by side.
+    words = (elements @ np.ldexp(1.0, width * np.arange(_GROUP))).astype("<u8")
+    payload = words.view(np.uint8).reshape(-1, 8)[:, : width // 2]
     rows = np.zeros((*lead, row), np.uint8)
-    payload = np.zeros((*lead, head_dim // _GROUP, width // 2), np.uint8)
-    for i in range(_GROUP):
-        byte, shift = divmod(i * width, 8)
-        window = group[..., i] << shift
-        payload[..., byte] |= window.astype(np.uint8)
-        if shift + width > 8:
-            payload[..., byte + 1] |= (window >> 8).astype(np.uint8)
     rows[..., : head_dim * width // 8] = payload.reshape(*lead, -1)
     return rows
 

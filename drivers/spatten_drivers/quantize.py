@@ -39,7 +39,8 @@ def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1
     ------
     OperandError : NaN or infinity; the message names the heads.
     """
-    peak = np.maximum(values.max(axis=(1, 2)), -values.min(axis=(1, 2))).astype(np.float64)
+    flat = values.reshape(len(values), -1)
+    peak = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
     if not np.isfinite(peak).all():
         raise OperandError(
             f"activations hold NaN or infinity in head(s) {np.flatnonzero(~np.isfinite(peak)).tolist()}; "

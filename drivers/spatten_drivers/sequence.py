@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,8 @@ class Tensor:
         Rows stored so far lie below slot ``end``.
         """
         current = self.scale[layer, heads]
+        if (needed <= current).all():
+            return
         fresh = current == 0.0
         current[fresh] = needed[fresh] * self._rules.headroom
         if self._rules.growth == "double":
@@ -140,17 +143,21 @@ class Tensor:
         msb, lsb = split_planes(integers, self._lsb_bits)
         for plane, part, width in ((self.msb, msb, self._msb_bits), (self.lsb, lsb, LSB_WIDTH)):
             if plane is not None:
-                plane[layer, heads[:, None], slots] = pack_rows(part, width, plane.shape[-1])
-                for group in _runs(heads):
-                    piece = plane[layer, group, span]
+                rows = pack_rows(part, width, plane.shape[-1])
+                for group, ids in _runs(heads):
+                    piece = plane[layer, ids, span]
+                    piece[:, slots - slots[0]] = rows[group]
                     piece.sync_to_device()
                     self.uploaded_bytes += piece.nbytes
 
 
-def _runs(heads: NDArray[np.intp]) -> list[slice]:
-    """Neighbouring heads together, for fewer and longer transfers."""
-    cuts = np.flatnonzero(np.diff(heads) != 1) + 1
-    return [slice(int(run[0]), int(run[-1]) + 1) for run in np.split(heads, cuts)]
+def _runs(heads: NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
+    """Neighbouring heads together, for fewer and longer transfers: (places in the list, head ids)."""
+    ids, start = heads.tolist(), 0
+    for end in range(1, len(ids) + 1):
+        if end == len(ids) or ids[end] != ids[end - 1] + 1:
+            yield slice(start, end), slice(ids[start], ids[end - 1] + 1)
+            start = end
 
 
 class Sequence:
@@ -215,7 +222,7 @@ class Sequence:
                 f"K is {k} and V is {v}; expected both ({expected[0]} heads, {expected[1]} slots, "
                 f"{expected[2]} elements), and at least one of each"
             )
-        if slots[0] < 0 or slots[-1] >= self.shape.slots or (np.diff(slots) <= 0).any():
+        if slots[0] < 0 or slots[-1] >= self.shape.slots or (slots[1:] <= slots[:-1]).any():
             raise OperandError(
                 f"rows at the slots {slots[0]} to {slots[-1]}; expected ascending slots below "
                 f"{self.shape.slots}, which is what the sequence holds. Truncate the input, or make a longer "

@@ -8,6 +8,7 @@ can go through BLAS. Keys are ascending and causality compares slots, so the key
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -87,30 +88,46 @@ def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) ->
 NUMPY = Kernel("numpy", _numpy_unpack, _numpy_weights, _numpy_drop_values)
 
 
+def _numba_unpack(
+    rows: Region, heads: NDArray[np.intp], slots: Slots, width: int, dim: int, signed: bool
+) -> Block:
+    return _unpacker(width, signed)(rows, heads, slots, dim)
+
+
+@cache
+def _unpacker(width: int, signed: bool) -> Callable[[Region, NDArray[np.intp], Slots, int], Block]:
+    """``unpack`` of one width: with every shift a constant the compiler makes vectors of the loop."""
+    import numba
+
+    group = 8 // math.gcd(width, 8)  # so many elements fill whole bytes
+    size = group * width // 8
+    mask, half = (1 << width) - 1, 1 << (width - 1)
+    flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
+
+    @numba.njit(cache=True, nogil=True)
+    def unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int) -> Block:
+        out = np.empty((len(heads), len(slots), dim))
+        for h in range(len(heads)):
+            for n in range(len(slots)):
+                row, elements = rows[heads[h], slots[n]], out[h, n]
+                for g in range(dim // group):
+                    for i in range(group):
+                        byte, shift = g * size + (i * width >> 3), i * width & 7
+                        word = np.int32(row[byte])
+                        if shift + width > 8:
+                            word |= np.int32(row[byte + 1]) << 8
+                        elements[g * group + i] = ((word >> shift & mask) ^ flip) - flip
+        return out
+
+    return unpack
+
+
 @cache
 def _numba_kernel() -> Kernel:
     import numba
 
     table = WEIGHTS.astype(np.uint16)
     last = len(table) - 1
-
-    @numba.njit(cache=True, nogil=True)
-    def unpack(
-        rows: Region, heads: NDArray[np.intp], slots: Slots, width: int, dim: int, signed: bool
-    ) -> Block:
-        out = np.empty((len(heads), len(slots), dim))
-        mask, half = (1 << width) - 1, 1 << (width - 1)
-        flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
-        for h in range(len(heads)):
-            for n in range(len(slots)):
-                row, elements = rows[heads[h], slots[n]], out[h, n]
-                for group in range(dim >> 2):  # four elements fill whole bytes
-                    word = np.int64(0)
-                    for byte in range(width >> 1):
-                        word |= np.int64(row[group * (width >> 1) + byte]) << (byte << 3)
-                    for i in range(4):
-                        elements[4 * group + i] = ((word >> i * width & mask) ^ flip) - flip
-        return out
 
     @numba.njit(cache=True, nogil=True)
     def weights(scores: Block, visible: NDArray[np.int64]) -> Block:
@@ -154,7 +171,7 @@ def _numba_kernel() -> Kernel:
                             row[j] = 0.0
                         ties -= 1
 
-    return Kernel("numba", unpack, weights, drop_values)
+    return Kernel("numba", _numba_unpack, weights, drop_values)
 
 
 KERNELS = ("numpy", "numba")
