@@ -16,3 +16,27 @@ class InputError(SpattenError, ValueError):
 
 class ReportError(SpattenError, OSError):
     """A report cannot be written to the path that was given."""
+
+
+class TraceError(SpattenError, ValueError):
+    """A workload trace cannot be read, is of another format, or is damaged.
+
+    Attributes
+    ----------
+    line : line of the file, from 1; ``None`` when no line can be named.
+    value : what stands there.
+    rule : what was expected instead.
+    """
+
+    def __init__(self, message: str, *, line: int | None, value: str, rule: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.value = value
+        self.rule = rule
+
+    @classmethod
+    def at(cls, file: str, line: int, what: str, value: str, rule: str) -> TraceError:
+        """``what`` leads to the value: "topk is", "byte is". Long values are shown cut."""
+        shown = repr(value if len(value) <= 80 else f"{value[:79]}…")
+        message = f"trace {file!r}, line {line}: {what} {shown}; expected {rule}"
+        return cls(message, line=line, value=value, rule=rule)
