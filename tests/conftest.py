@@ -10,6 +10,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs a hub; asking for one costs its time-out
+
 settings.register_profile(
     "ci",
     max_examples=int(os.environ.get("SPATTEN_HYPOTHESIS_EXAMPLES", "300")),

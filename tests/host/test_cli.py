@@ -290,6 +290,9 @@ def test_eval_of_dense_is_close_to_eager(bert: str, classifier: str, gpt2: str) 
 
 
 def test_eval_of_a_pruned_schedule_differs_and_reads_less(bert: str) -> None:
-    found = json_of("eval", "--model", bert, "--schedule", "paper-bert", "--device", "emulator", TEXT)
-    assert found["measures"]["worst cosine to eager"] < 0.9999
-    assert found["traffic"]["ratio_16"] > 2
+    dense, pruned = (
+        json_of("eval", "--model", bert, "--schedule", schedule, "--device", "emulator", TEXT)
+        for schedule in ("dense", "paper-bert")
+    )
+    assert pruned["measures"]["worst cosine to eager"] < 0.9999
+    assert pruned["traffic"]["ratio_16"] > 1.1 * dense["traffic"]["ratio_16"] > 1.1
