@@ -30,29 +30,41 @@ Region = NDArray[np.uint8]
 Slots = NDArray[np.int64]
 
 
+class Coding(NamedTuple):
+    """What the bits of a plane stand for: ``(bits << shift) + offset``, bits two's complement or unsigned."""
+
+    width: int
+    signed: bool
+    shift: int = 0
+    offset: int = 0
+
+
 class Kernel(NamedTuple):
     """The three loops.
 
     Attributes
     ----------
-    unpack : ``(rows [H,N,row], heads [h], slots [n], width, dim, signed)`` gathers rows of a plane and
-        unpacks them to ``float64 [h,n,dim]``.
+    unpack : ``(rows [H,N,row], heads [h], slots [n], dim, coding)`` gathers rows of a plane and unpacks them
+        to ``float64 [h,n,dim]``.
     weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
         ``[h,q]``.
     drop_values : ``(weights [h,q,n], visible [q], keep)`` zeroes all but the ``keep`` greatest of a row.
     """
 
     name: str
-    unpack: Callable[[Region, NDArray[np.intp], Slots, int, int, bool], Block]
+    unpack: Callable[[Region, NDArray[np.intp], Slots, int, Coding], Block]
     weights: Callable[[Block, NDArray[np.int64]], Block]
     drop_values: Callable[[Block, NDArray[np.int64], int], None]
 
 
-def _numpy_unpack(
-    rows: Region, heads: NDArray[np.intp], slots: Slots, width: int, dim: int, signed: bool
-) -> Block:
+def _numpy_unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding) -> Block:
     gathered = rows[heads][:, _as_slice(slots)]
-    return unpack_rows(gathered, width, dim, signed=signed).astype(np.float64)
+    values = unpack_rows(gathered, coding.width, dim, signed=coding.signed).astype(np.float64)
+    if coding.shift:
+        values *= 1 << coding.shift
+    if coding.offset:
+        values += coding.offset
+    return values
 
 
 def _as_slice(slots: Slots) -> slice | Slots:
@@ -88,21 +100,21 @@ def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) ->
 NUMPY = Kernel("numpy", _numpy_unpack, _numpy_weights, _numpy_drop_values)
 
 
-def _numba_unpack(
-    rows: Region, heads: NDArray[np.intp], slots: Slots, width: int, dim: int, signed: bool
-) -> Block:
-    return _unpacker(width, signed)(rows, heads, slots, dim)
+def _numba_unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding) -> Block:
+    return _unpacker(coding)(rows, heads, slots, dim)
 
 
 @cache
-def _unpacker(width: int, signed: bool) -> Callable[[Region, NDArray[np.intp], Slots, int], Block]:
-    """``unpack`` of one width: with every shift a constant the compiler makes vectors of the loop."""
+def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, int], Block]:
+    """``unpack`` of one coding: with every shift a constant the compiler makes vectors of the loop."""
     import numba
 
+    width, signed, up, offset = coding
     group = 8 // math.gcd(width, 8)  # so many elements fill whole bytes
     size = group * width // 8
     mask, half = (1 << width) - 1, 1 << (width - 1)
     flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
+    start = offset - (flip << up)
 
     @numba.njit(cache=True, nogil=True)
     def unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int) -> Block:
@@ -116,7 +128,7 @@ def _unpacker(width: int, signed: bool) -> Callable[[Region, NDArray[np.intp], S
                         word = np.int32(row[byte])
                         if shift + width > 8:
                             word |= np.int32(row[byte + 1]) << 8
-                        elements[g * group + i] = ((word >> shift & mask) ^ flip) - flip
+                        elements[g * group + i] = (((word >> shift & mask) ^ flip) << up) + start
         return out
 
     return unpack

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ..job import KeyPolicy, LayerJob, ValuePolicy
 from ..planes import LSB_WIDTH, row_bytes
-from .kernels import Block, Kernel
+from .kernels import Block, Coding, Kernel
 
 _MIDPOINT = 1 << LSB_WIDTH - 1
+_LSB = Coding(LSB_WIDTH, signed=False)
 
 
 class Operands:
@@ -30,16 +31,16 @@ class Operands:
         self._ids = job.heads["head_id"].astype(np.intp)
         shift = job.heads["score_shift"].astype(np.int32)
         self.q = self._queries() * np.ldexp(job.heads["score_mult"].astype(np.float64), -shift)[:, None, None]
-        self.k = self._both("k", job["k_policy"] == KeyPolicy.ALWAYS, unread=0)
-        self.v = self._both("v", job["v_policy"] == ValuePolicy.ALWAYS, unread=_MIDPOINT)
+        self.k = self._first_pass("k", job["k_policy"] == KeyPolicy.ALWAYS, unread=0)
+        self.v = self._first_pass("v", job["v_policy"] == ValuePolicy.ALWAYS, unread=_MIDPOINT)
 
     def k_lsb(self, head: int) -> Block:
         """LSB plane ``[n, D]`` of the ``head``-th live head of K."""
-        return _only(self._plane("k_lsb", slice(head, head + 1)))
+        return _only(self._plane("k_lsb", _LSB, slice(head, head + 1)))
 
     def v_correction(self, head: int) -> Block:
         """What a refetched row adds to ``v [n, D]``: the LSB plane instead of its midpoint."""
-        return _only(self._plane("v_lsb", slice(head, head + 1))) - _MIDPOINT
+        return _only(self._plane("v_lsb", Coding(LSB_WIDTH, False, 0, -_MIDPOINT), slice(head, head + 1)))
 
     def _queries(self) -> Block:
         job = self._job
@@ -48,24 +49,21 @@ class Operands:
         start = job["q_address"]
         rows = self._memory[start : start + shape[0] * shape[1] * row].reshape(shape)
         everything = np.arange(shape[0]), np.arange(shape[1])
-        return self._kernel.unpack(rows, *everything, job["q_bits"], job["head_dim"], True)
+        return self._kernel.unpack(rows, *everything, job["head_dim"], Coding(job["q_bits"], signed=True))
 
-    def _both(self, name: str, lsb_read: bool, unread: int) -> Block:
-        """K or V from its planes; ``unread`` stands for the bits of an LSB plane that is not read."""
-        values = self._plane(f"{name}_msb")
-        if self._job[f"{name}_lsb_bits"]:
-            values *= 1 << LSB_WIDTH
-            values += self._plane(f"{name}_lsb") if lsb_read else unread
-        return values
+    def _first_pass(self, name: str, lsb_read: bool, unread: int) -> Block:
+        """K or V as a row first uses it; ``unread`` stands for the bits of an LSB plane that is not read."""
+        lsb = self._job[f"{name}_lsb_bits"]
+        coding = Coding(self._job[f"{name}_msb_bits"], True, lsb, 0 if lsb_read or not lsb else unread)
+        values = self._plane(f"{name}_msb", coding)
+        return values + self._plane(f"{name}_lsb", _LSB) if lsb_read else values
 
-    def _plane(self, name: str, heads: slice = slice(None)) -> Block:
-        job = self._job
-        width, stride = job[f"{name}_bits"], job[f"{name}_stride"]
-        row = row_bytes(job["head_dim"], width, self._beat)
+    def _plane(self, name: str, coding: Coding, heads: slice = slice(None)) -> Block:
+        job, stride = self._job, self._job[f"{name}_stride"]
+        row = row_bytes(job["head_dim"], coding.width, self._beat)
         shape = (job["total_heads"], job["n_slots"], row)
         region = np.ndarray(shape, np.uint8, self._memory, job[f"{name}_address"], (stride, row, 1))
-        signed = name.endswith("msb")
-        return self._kernel.unpack(region, self._ids[heads], self._slots, width, job["head_dim"], signed)
+        return self._kernel.unpack(region, self._ids[heads], self._slots, job["head_dim"], coding)
 
 
 def _only(planes: Block) -> Block:

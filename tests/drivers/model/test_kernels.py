@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatten_drivers import Accelerator, Emulator, KeyPolicy, LayerResult, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 from spatten_drivers.model import available_kernels
-from spatten_drivers.model.kernels import NUMPY, Kernel, kernel
+from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, kernel
 from spatten_drivers.planes import MSB_WIDTHS, pack_rows, row_bytes
 
 from ..floats import layer
@@ -31,19 +31,28 @@ def some_visible(generator: np.random.Generator, queries: int, keys: int) -> np.
     return np.sort(generator.integers(1, keys + 1, queries))
 
 
-@given(seed=seeds, width=st.sampled_from(MSB_WIDTHS), signed=st.booleans(), dim=st.sampled_from((8, 32, 64)))
-def test_unpack(numba: Kernel, seed: int, width: int, signed: bool, dim: int) -> None:
+#: Those that jobs use; numba compiles each of them, so not every thinkable one.
+CODINGS = (
+    *(Coding(width, signed=True) for width in MSB_WIDTHS),
+    *(Coding(width, True, 4, offset) for width, offset in ((6, 0), (8, 8), (12, 8))),
+    *(Coding(4, False, 0, offset) for offset in (0, -8)),
+)
+
+
+@given(seed=seeds, coding=st.sampled_from(CODINGS), dim=st.sampled_from((32, 64)))
+def test_unpack(numba: Kernel, seed: int, coding: Coding, dim: int) -> None:
     """Heads and slots of a plane, consecutive or not, against its integers."""
     generator = np.random.default_rng(seed)
-    low = -(1 << width - 1) if signed else 0
-    integers = generator.integers(low, low + (1 << width), (5, 30, dim))
-    rows = pack_rows(integers, width, row_bytes(dim, width, 16))
+    low = -(1 << coding.width - 1) if coding.signed else 0
+    bits = generator.integers(low, low + (1 << coding.width), (5, 30, dim))
+    rows = pack_rows(bits, coding.width, row_bytes(dim, coding.width, 16))
+    expected = bits * 2**coding.shift + coding.offset
     heads = np.sort(generator.choice(5, generator.integers(1, 6), replace=False))
     count = generator.integers(1, 31)
     for slots in (np.sort(generator.choice(30, count, replace=False)), np.arange(30)[-count:]):
         for one in (NUMPY, numba):
-            block = one.unpack(rows, heads, slots, width, dim, signed)
-            np.testing.assert_array_equal(block, integers[heads][:, slots], err_msg=one.name)
+            block = one.unpack(rows, heads, slots, dim, coding)
+            np.testing.assert_array_equal(block, expected[heads][:, slots], err_msg=one.name)
 
 
 @given(seed=seeds, shape=shapes, spread=st.sampled_from((0, 1, 20, 2**17, 2**45)))
