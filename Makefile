@@ -57,11 +57,12 @@ wheel: $(DEV) ## build the wheel and prove that it works outside the tree
 	cd build/elsewhere && ../wheel-venv/bin/spatten --version
 	cd build/elsewhere && ../wheel-venv/bin/spatten devices
 
-bench: $(RUN) ## whole models on the emulator against eager attention, one thread each
-	$(BIN)/spatten bench emulator
+bench: $(RUN) ## whole models against eager attention, one thread each; writes docs/performance.md
+	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
 
-quality: $(DEV) ## measure what pruning and quantization cost; writes docs/quality.md
+quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality
+	$(BIN)/python -m spatten.quality.growth
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

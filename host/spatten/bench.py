@@ -6,9 +6,11 @@ Eager, NumPy and numba runs are interleaved, so that a busy machine slows all al
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +25,7 @@ from spatten_drivers.errors import ConfigError
 from spatten_drivers.model.kernels import available_kernels
 
 from .hf import auto_attach_disabled
+from .report.markdown import markdown_table
 
 #: Vocabulary of the random GPT-2s: with 50,257 the output layer would hide attention.
 VOCABULARY = 4096
@@ -211,3 +214,62 @@ def _decode(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
 def results_json(results: Sequence[CaseResult]) -> dict[str, Any]:
     """The JSON document of the benchmark."""
     return {"threads": 1, "torch": torch.__version__, "cases": [asdict(result) for result in results]}
+
+
+PAGE = """\
+# Speed of the software model
+
+The emulator executes the same binary jobs as a board and gives the same bits; it is there for development and
+continuous integration, not instead of a board. How much slower than plain attention is a model on it?
+
+Whole forward passes against transformers' eager attention: same process, same weights, runs interleaved, one
+thread each, median of {repeats}. MiniLM has its own weights; the GPT-2s have 6 layers of 6 heads of 64 and
+random ones. A random GPT-2 has flat attention: pruned, nearly every row is unsure and fetches its LSBs, the
+worst case of progressive quantization. `decode` is a prompt of 256 tokens and {steps} steps. The largest
+difference of any output element is that of 12-bit quantization where nothing is pruned.
+
+Made by `{command}` with torch {torch}, numpy {numpy}, numba {numba} on {cores} cores of {machine}.
+
+{table}
+"""
+
+
+#: Of :func:`table_cells`.
+COLUMNS = (
+    "case",
+    "schedule",
+    "eager ms",
+    "NumPy ms",
+    "numba ms",
+    "NumPy / eager",
+    "numba / eager",
+    "largest difference",
+)
+
+
+def results_page(results: Sequence[CaseResult], command: str, versions: Mapping[str, str]) -> str:
+    """The page docs/performance.md, from the versions of ``torch``, ``numpy`` and ``numba``."""
+    return PAGE.format(
+        repeats=max(result.repeats for result in results),
+        steps=NEW_TOKENS,
+        command=command,
+        cores=os.cpu_count(),
+        machine=platform.machine(),
+        table=markdown_table(COLUMNS, [table_cells(result) for result in results], text_columns=2),
+        **versions,
+    )
+
+
+def table_cells(result: CaseResult) -> list[str]:
+    """A row of the table, in the terminal and on the page."""
+    fast = ("-", "-") if result.numba_ms is None else (f"{result.numba_ms:.1f}", f"{result.numba_ratio:.2f}x")
+    return [
+        result.name,
+        result.schedule,
+        f"{result.eager_ms:.1f}",
+        f"{result.numpy_ms:.1f}",
+        fast[0],
+        f"{result.numpy_ratio:.2f}x",
+        fast[1],
+        f"{result.difference:.2g}",
+    ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,3 +76,20 @@ def test_command_prints_json_alone_on_stdout(monkeypatch: pytest.MonkeyPatch) ->
     result = CliRunner().invoke(app, ["bench", "emulator", "--repeat", "1", "--json"])
     assert result.exit_code == 0, result.stderr
     assert [case["name"] for case in json.loads(result.stdout)["cases"]] == ["tiny-prefill"]
+
+
+def test_page_has_a_row_for_each_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench, "DEFAULT_CASES", TINY[:1])
+    page = tmp_path / "page.md"
+    arguments = ["bench", "emulator", "--cases", "tiny-prefill", "--repeat", "1", "--page", str(page)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    (row,) = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| tiny-")]
+    assert row.startswith("| tiny-prefill | dense | ")
+    assert row.count("x |") == 2
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["bench", "emulator", "--page", str(tmp_path / "none" / "page.md")])
+    assert result.exit_code == 1
+    assert "does not exist" in result.stderr

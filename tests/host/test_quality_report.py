@@ -14,7 +14,6 @@ from spatten.quality.plot import save_plot
 from spatten.quality.report import (
     change_text,
     lines_of,
-    markdown_table,
     quality_text,
     study_json,
     study_markdown,
@@ -22,6 +21,7 @@ from spatten.quality.report import (
 from spatten.quality.rows import FLOAT, ROWS, Row
 from spatten.quality.study import Cell, Plan
 from spatten.quality.tasks import Classification, Perplexity
+from spatten.report.markdown import markdown_table
 
 SENTIMENT = Classification("s", "Sentiment", "MIT", list, size=100, train_size=0)
 PROSE = Perplexity("p", "Prose", "public domain", str, 8, list)

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import out, print_json, progress, quiet_libraries, table
+from .console import out, print_json, progress, quiet_libraries, table, versions
 from .options import AsJson
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ def emulator(
         str, typer.Option(help="default, all, or names separated by commas; minilm* is a prefix.")
     ] = "default",
     repeat: Annotated[int, typer.Option(min=1, help="Measurements of each; medians are compared.")] = 5,
+    page: Annotated[
+        Path | None, typer.Option(metavar="OUT.md", help="Write a page of markdown as well.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare whole models on the emulator with eager attention, one thread each.
@@ -35,14 +41,20 @@ def emulator(
 
     - `spatten bench emulator`
     - `spatten bench emulator --cases minilm-128,minilm-512 --repeat 9 --json`
-    - `spatten bench emulator --cases all`
+    - `spatten bench emulator --cases all --page docs/performance.md`
     """
-    from ..bench import chosen_cases, results_json, run_cases
+    from ..bench import chosen_cases, results_json, results_page, run_cases
+    from ..report.write import check_writable, write_atomic
 
     quiet_libraries()
+    if page is not None:
+        check_writable(page)
     chosen = chosen_cases([name.strip() for name in cases.split(",")])
     with progress(len(chosen)) as bar:
         results = run_cases(chosen, repeat, lambda name: bar.update(0, description=name, advance=1))
+    if page is not None:
+        command = shlex.join(["spatten", *sys.argv[1:]])
+        write_atomic(page, results_page(results, command, versions()))
     if as_json:
         print_json(results_json(results))
     else:
@@ -50,17 +62,9 @@ def emulator(
 
 
 def _show(results: list[CaseResult]) -> None:
-    columns = ("case", "eager ms", "numpy ms", "numba ms", "numpy / eager", "numba / eager", "max difference")
-    rows = table("Emulator against eager attention, one thread each, medians", *columns)
-    for r in results:
-        numba = ("-", "-") if r.numba_ms is None else (f"{r.numba_ms:.1f}", f"{r.numba_ratio:.2f}x")
-        rows.add_row(
-            r.name,
-            f"{r.eager_ms:.1f}",
-            f"{r.numpy_ms:.1f}",
-            numba[0],
-            f"{r.numpy_ratio:.2f}x",
-            numba[1],
-            f"{r.difference:.2g}",
-        )
+    from ..bench import COLUMNS, table_cells
+
+    rows = table("Emulator against eager attention, one thread each, medians", *COLUMNS, left=2)
+    for result in results:
+        rows.add_row(*table_cells(result))
     out().print(rows)

@@ -29,10 +29,11 @@ from spatten_drivers.errors import SpattenError
 from ..catalog import LoadedModel, load
 from ..cli.console import err, exit_code, progress, quiet_libraries, report_error
 from ..fetch import FetchError
+from ..report.markdown import markdown_table
 from ..report.write import check_writable, write_atomic
 from ..schedule import Schedule
 from .metrics import PERPLEXITY, Estimate
-from .report import change_text, markdown_table, quality_text
+from .report import change_text, quality_text
 from .subject import Subject
 from .tasks import TASKS, Perplexity
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..report.markdown import markdown_table
 from .metrics import Estimate, Metric
 from .rows import FLOAT, Row
 from .study import Cell, Plan
@@ -50,12 +51,6 @@ def lines_of(task: Task, rows: Sequence[Row], cells: Sequence[Cell]) -> list[Lin
         change = cell.change(task, baseline)
         found.append(Line(row, cell, cell.quality(task), change, task.metric.verdict(change)))
     return found
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """A table in markdown whose first ``text_columns`` columns are left-aligned, the others right-aligned."""
-    marks = ["---" if column < text_columns else "---:" for column in range(len(header))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, marks, *rows])
 
 
 def study_markdown(plan: Plan, cells: Sequence[Cell], command: str, plot: str) -> str:
