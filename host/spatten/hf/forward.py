@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from spatten_drivers import Accelerator, LayerResult
 
@@ -21,6 +22,9 @@ from ..errors import InputError, ModelError
 from ..record import RunRecord, layer_record
 from .cache import DeviceCache
 from .cascade import Cascade
+
+#: The emulator's products are small: on several threads NumPy's pool would spin against torch's.
+_blas = ThreadpoolController().select(user_api="blas")
 
 
 class ForwardPass:
@@ -89,12 +93,13 @@ class ForwardPass:
         )
         out = np.zeros((q.shape[1], q.shape[0], q.shape[2]), np.float32)
         parts = self._parts()
-        tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
-        for (row, part), ticket in zip(parts, tickets, strict=True):
-            result = self._accelerator.wait(ticket)
-            cascade = self._cascades[row]
-            out[part, cascade.heads] = result.output.swapaxes(0, 1)
-            self._finish(row, result)
+        with _blas.limit(limits=1):
+            tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
+            for (row, part), ticket in zip(parts, tickets, strict=True):
+                result = self._accelerator.wait(ticket)
+                cascade = self._cascades[row]
+                out[part, cascade.heads] = result.output.swapaxes(0, 1)
+                self._finish(row, result)
         self._layer += 1
         answer = torch.from_numpy(out)[None].to(query.device, query.dtype)
         return _InferenceOnly.apply(query, answer) if query.requires_grad else answer
