@@ -116,7 +116,6 @@ def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, int]
     flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
     start = offset - (flip << up)
 
-    @numba.njit(cache=True, nogil=True)
     def unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int) -> Block:
         out = np.empty((len(heads), len(slots), dim))
         for h in range(len(heads)):
@@ -131,7 +130,10 @@ def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, int]
                         elements[g * group + i] = (((word >> shift & mask) ^ flip) << up) + start
         return out
 
-    return unpack
+    # numba's cache links by name, and all codings share this one's: apart, they cannot be taken for another.
+    unpack.__qualname__ = f"unpack_{width}_{int(signed)}_{up}_{offset}".replace("-", "minus_")
+    compiled: Callable[..., Block] = numba.njit(cache=True, nogil=True)(unpack)
+    return compiled
 
 
 @cache

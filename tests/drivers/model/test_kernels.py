@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatten_drivers import Accelerator, Emulator, KeyPolicy, LayerResult, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 from spatten_drivers.model import available_kernels
-from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, kernel
+from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, _unpacker, kernel
 from spatten_drivers.planes import MSB_WIDTHS, pack_rows, row_bytes
 
 from ..floats import layer
@@ -53,6 +53,12 @@ def test_unpack(numba: Kernel, seed: int, coding: Coding, dim: int) -> None:
         for one in (NUMPY, numba):
             block = one.unpack(rows, heads, slots, dim, coding)
             np.testing.assert_array_equal(block, expected[heads][:, slots], err_msg=one.name)
+
+
+def test_compiled_codings_have_names_of_their_own() -> None:
+    """With one name for all, numba links a cached coding's constants into another and calls fail."""
+    names = {_unpacker(coding).py_func.__qualname__ for coding in CODINGS}
+    assert len(names) == len(CODINGS)
 
 
 @given(seed=seeds, shape=shapes, spread=st.sampled_from((0, 1, 20, 2**17, 2**45)))
