@@ -125,8 +125,7 @@ class Accelerator:
         _check_request(sequence, request)
         ticket = self._prepare(sequence, request)
         number = self.device.push_job(ticket.descriptor.device_address, self.timeout)
-        while self._running and self.device.has_ended(self._running[0].number):
-            self._running.popleft()
+        self._forget_ended()
         self._running.append(replace(ticket, number=number))
         return self._running[-1]
 
@@ -142,6 +141,7 @@ class Accelerator:
         DeviceTimeoutError : it did not end in time.
         """
         self.device.wait_for_jobs(ticket.number, self.timeout)
+        self._forget_ended()
         answer = self._fetch(ticket)
         self._check_status(ticket, answer)
         value_bits = ticket.sequence.quantization.v_bits
@@ -150,6 +150,10 @@ class Accelerator:
         dense = dense_rows(ticket.job, self.device.config.kv_buffer_rows)
         tokens = answer.token_slots
         return LayerResult(output, tokens, answer.heads.astype(np.int64), ticket.job, answer, dense)
+
+    def _forget_ended(self) -> None:
+        while self._running and self.device.has_ended(self._running[0].number):
+            self._running.popleft()
 
     def _prepare(self, sequence: Sequence, request: LayerRequest) -> Ticket:
         """Lay descriptor, queries, answer and output side by side, so that one transfer takes them there."""

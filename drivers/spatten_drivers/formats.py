@@ -53,6 +53,8 @@ class Quantization:
         self._require("v_policy", self.v_lsb_bits or not self.v_policy, "MSB_ONLY without an LSB plane")
         refetch = self.v_policy != ValuePolicy.ON_REFETCH or self.k_policy == KeyPolicy.PROGRESSIVE
         self._require("v_policy", refetch, "ON_REFETCH only with k_policy PROGRESSIVE")
+        for name in ("threshold", "headroom"):
+            self._require(name, isinstance(getattr(self, name), int | float), "a number")
         self._require("threshold", 0.0 <= self.threshold <= 1.0, "a probability from 0 (never refetch) to 1")
         self._require("headroom", 1.0 <= self.headroom <= 16.0, "a factor from 1 to 16")
         self._require("growth", self.growth in ("double", "saturate"), "'double' or 'saturate'")

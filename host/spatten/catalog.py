@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -129,18 +130,28 @@ def _load_trained(name: str, task: str) -> LoadedModel:
     chosen = _task_of(name, config, task)
     model = _from_hub(name, lambda: _LOADERS[chosen].from_pretrained(source, attn_implementation="eager"))
     tokenizer = _from_hub(name, lambda: AutoTokenizer.from_pretrained(source))
+    _check_vocabulary(name, tokenizer)
     return LoadedModel(name, chosen, model.eval(), tokenizer)
 
 
 def _from_hub(name: str, fetch: Callable[[], Any]) -> Any:
     try:
         return fetch()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"model {name!r} cannot be loaded: {first} Expected one of {sorted([*FOLDERS, *RANDOM])}, a "
             "folder with config.json, weights and tokenizer, or a hub id (network, HF_HUB_OFFLINE unset)"
         ) from error
+
+
+def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """transformers makes up a tokenizer without words where there is none."""
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"model {name!r} has no tokenizer, or one of {len(tokenizer)} special tokens only; expected a "
+            "vocabulary: put the model's tokenizer files beside its config.json"
+        )
 
 
 def _task_of(name: str, config: Any, task: str) -> str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def unpack(archive: Path, into: Path) -> None:
             tar.extractall(into, filter="data")
     except tarfile.FilterError as error:
         raise ArchiveError(f"{archive.name} was refused: {error}; do not unpack it by hand") from error
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ArchiveError(f"{archive.name} is no readable tar archive: {error}; fetch it again") from error
 
 

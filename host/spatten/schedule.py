@@ -70,14 +70,16 @@ class Schedule:
                 )
         for name in ("protect_first", "protect_last", "min_tokens"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise ConfigError(
-                    f"schedule {self.name!r}: {name} is {value!r}; expected a count of 0 or more"
-                )
-        if not 0.0 <= self.decay <= 1.0:
-            raise ConfigError(
-                f"schedule {self.name!r}: decay is {self.decay!r}; expected a factor from 0 to 1"
-            )
+            counts = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            self._require(name, counts, "a count of 0 or more")
+        self._require("decay", _is_number(self.decay) and 0.0 <= self.decay <= 1.0, "a factor from 0 to 1")
+        self._require("prune_prefill", isinstance(self.prune_prefill, bool), "true or false")
+        self._require("quantization", isinstance(self.quantization, Quantization), "a Quantization")
+        self._require("name", isinstance(self.name, str), "a text")
+
+    def _require(self, name: str, legal: bool, rule: str) -> None:
+        if not legal:
+            raise ConfigError(f"schedule {self.name!r}: {name} is {getattr(self, name)!r}; expected {rule}")
 
     def plan(self, layers: int) -> LayerPlan:
         """The ratios of each of ``layers`` layers; a per-layer list of another length is refused."""
@@ -94,6 +96,8 @@ class Schedule:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Schedule:
         """A schedule from a TOML or JSON table; the inverse of :meth:`to_dict`."""
+        if not isinstance(record, Mapping):
+            raise ConfigError(f"schedule is {record!r}; expected a table of fields")
         values = dict(record)
         quantization = _quantization(values.pop("quantization", {}))
         unknown = set(values) - {f.name for f in fields(cls)}
@@ -133,8 +137,7 @@ def interpolated(average: float, layers: int, front: float) -> tuple[float, ...]
     The pruned layers run from ``r_start`` to ``r_end`` with ``r_start + r_end = 2 * average``; the line
     starts as near to 1 as a symmetric line that stays above zero can.
     """
-    if not 0.0 < average <= 1.0:
-        raise ConfigError(f"average keep ratio is {average!r}; expected 0 < ratio <= 1")
+    _check_average(average)
     whole = min(layers - 1, math.ceil(front * layers)) if layers > 1 else 0
     pruned = layers - whole
     start = min(1.0, average * 1.5)
@@ -162,7 +165,15 @@ def paper_schedule(
     tokens, heads : average keep ratio of the layers that are pruned at all.
     length : tokens of the input; inputs longer than ``reference_length`` keep a smaller share, shorter ones a
         greater share: the share that is pruned scales with log2 of the length.
+
+    Raises
+    ------
+    ConfigError : a ratio is outside 0 < ratio <= 1, or a length is too short to have a logarithm.
     """
+    _check_average(tokens)
+    for name, value, least in (("layers", layers, 1), ("reference_length", reference_length, 2)):
+        if value < least:
+            raise ConfigError(f"{name} is {value}; expected {least} or more")
     if length is not None:
         dropped = (1.0 - tokens) * math.log2(max(2, length)) / math.log2(reference_length)
         tokens = min(1.0, max(0.1, 1.0 - dropped))
@@ -181,9 +192,13 @@ def load_schedule(path: str | Path) -> Schedule:
     ConfigError : the file is missing, does not parse, or holds unknown entries; the message names the file.
     """
     source = Path(path)
+    if source.suffix not in (".toml", ".json"):
+        raise ConfigError(f"schedule file {str(source)!r} is of an unknown kind; expected .toml or .json")
     try:
         text = source.read_text(encoding="utf-8")
         record = tomllib.loads(text) if source.suffix == ".toml" else json.loads(text)
+        if not isinstance(record, dict):
+            raise ConfigError(f"holds a {type(record).__name__}; expected a table of a schedule's fields")
         return Schedule.from_dict({"name": source.stem, **record})
     except OSError as error:
         raise ConfigError(f"schedule file {str(source)!r} cannot be read: {error.strerror}") from error
@@ -196,11 +211,19 @@ def _share(ratio: float, count: int) -> int:
     return min(count, math.floor(ratio * count + 0.5 + 1e-9))
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_average(ratio: float) -> None:
+    if not (_is_number(ratio) and 0.0 < ratio <= 1.0):
+        raise ConfigError(f"average keep ratio is {ratio!r}; expected 0 < ratio <= 1")
+
+
 def _ratios(name: str, given: object) -> Ratios:
     values = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for value in values:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and 0.0 < float(value) <= 1.0):
+        if not (_is_number(value) and 0.0 < float(value) <= 1.0):
             raise ConfigError(f"schedule: {name} has keep ratio {value!r}; expected 0 < ratio <= 1")
     if not values:
         raise ConfigError(f"schedule: {name} is an empty list; expected one ratio per layer, or one for all")
@@ -233,12 +256,14 @@ def _quantization(given: object) -> Quantization:
             f"expected some of {sorted(known)}"
         )
     for name, kind in (("k_policy", KeyPolicy), ("v_policy", ValuePolicy)):
-        if isinstance(values.get(name), str):
-            if values[name] not in kind.__members__:
-                raise ConfigError(
-                    f"quantization.{name} is {values[name]!r}; expected one of {list(kind.__members__)}"
-                )
-            values[name] = kind[values[name]]
-        elif name in values:
-            values[name] = kind(values[name])
+        if name in values:
+            values[name] = _policy(name, kind, values[name])
     return Quantization(**values)
+
+
+def _policy(name: str, kind: type[KeyPolicy] | type[ValuePolicy], given: object) -> KeyPolicy | ValuePolicy:
+    """By name, as a file has it, or by number, as :meth:`Schedule.to_dict` does."""
+    found = [policy for policy in kind if given in (policy.name, policy.value)]
+    if not found:
+        raise ConfigError(f"quantization.{name} is {given!r}; expected one of {list(kind.__members__)}")
+    return found[0]

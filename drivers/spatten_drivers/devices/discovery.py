@@ -46,6 +46,10 @@ def open_device(
     ------
     DeviceError : the URI is unknown, the device does not open, or a board is required and none was found.
     """
+    if not isinstance(uri, str):
+        raise DeviceError(
+            f"device is {uri!r}; expected a uri such as 'auto' or 'emulator', or an open device"
+        )
     if uri != "auto":
         device = _open_named(uri, kernel)
         if require_board and not device.is_board:

@@ -40,6 +40,8 @@ class PoisonGuard:
         """Poison what the device would read stale, and remember memory to see what the job writes."""
         self._before = []
         for home, host in self._hosts.items():
+            if not home.free.alive:
+                continue  # given back, though somebody still holds the array: the memory may be another's
             region = self._region(home)
             device = self._memory[region]
             device[(host != device) & (host != HOST_POISON)] = DEVICE_POISON

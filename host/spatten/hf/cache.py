@@ -11,6 +11,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
 from ..errors import ModelError
 from .cascade import LiveSequence
+from .interface import layer_in_flight
 
 
 class DeviceCache:
@@ -66,6 +67,11 @@ class DeviceCacheLayer(CacheLayerMixin):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The new rows as they are: the attention function stores them."""
+        if layer_in_flight() is None:
+            raise ModelError(
+                f"past_key_values keeps its {self.store.columns} tokens in device memory, and the model that "
+                "is called with it is not attached; attach it, or start again with an empty cache"
+            )
         return key_states, value_states
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -124,9 +130,11 @@ def adopt(cache: Cache, store: DeviceCache, layers: int) -> None:
     ModelError : the cache holds rows of other attention already, or is of a kind that cannot grow.
     """
     plain = isinstance(cache, Cache) and all(type(layer) is DynamicLayer for layer in cache.layers)
-    if not plain or getattr(cache, "offloading", False):
+    offloaded = getattr(cache, "offloading", False)
+    if not plain or offloaded:
+        kind = f"{'n offloaded' if offloaded else ''} {type(cache).__name__}"
         raise ModelError(
-            f"past_key_values is a {type(cache).__name__}; expected a DynamicCache, or none: "
+            f"past_key_values is a{kind}; expected a DynamicCache that is not offloaded, or none: "
             "generate() makes one"
         )
     if cache.get_seq_length() > 0:

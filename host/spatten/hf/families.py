@@ -21,6 +21,7 @@ class Family(NamedTuple):
     projections : of a block, as (module, how many of Q, K, V it computes).
     before_ffn : of a block, the module after which pruned tokens are dropped; ``None`` drops them after the
         block, where the residual of the block needs all of them.
+    tokens : of the base model, the module that looks token ids up.
     positions : of the base model, the module that is called with position ids or with the input itself.
     refuses : why a configuration is not supported, or "".
     """
@@ -29,12 +30,16 @@ class Family(NamedTuple):
     blocks: Callable[[Any], nn.ModuleList]
     projections: Callable[[Any], list[tuple[nn.Module, int]]]
     before_ffn: Callable[[Any], nn.Module] | None
+    tokens: Callable[[Any], nn.Module]
     positions: Callable[[Any], nn.Module]
     refuses: Callable[[Any], str]
 
 
 def _bert_refusal(config: Any) -> str:
-    return "as a decoder" if config.is_decoder or config.add_cross_attention else ""
+    if config.is_decoder or config.add_cross_attention:
+        return "as a decoder"
+    # The number of tokens in an FFN is whatever pruning left; chunks would have to divide it.
+    return "with chunk_size_feed_forward" if config.chunk_size_feed_forward else ""
 
 
 def _gpt2_refusal(config: Any) -> str:
@@ -49,6 +54,7 @@ FAMILIES: dict[str, Family] = {
             (getattr(block.attention.self, name), 1) for name in ("query", "key", "value")
         ],
         before_ffn=lambda block: block.attention,
+        tokens=lambda model: model.embeddings.word_embeddings,
         positions=lambda model: model.embeddings,
         refuses=_bert_refusal,
     ),
@@ -57,6 +63,7 @@ FAMILIES: dict[str, Family] = {
         blocks=lambda model: model.h,
         projections=lambda block: [(block.attn.c_attn, 3)],
         before_ffn=None,
+        tokens=lambda model: model.wte,
         positions=lambda model: model.wpe,
         refuses=_gpt2_refusal,
     ),
@@ -76,7 +83,7 @@ def family_of(model: Any) -> Family:
     family = FAMILIES[kind]
     if reason := family.refuses(model.config):
         raise ModelError(
-            f"{type(model).__name__} {reason} is not supported; expected a BERT that encodes, or a "
-            "GPT-2 without cross attention"
+            f"{type(model).__name__} {reason} is not supported; expected a BERT that encodes, its "
+            "FFN whole, or a GPT-2 without cross attention"
         )
     return family

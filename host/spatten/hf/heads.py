@@ -44,7 +44,7 @@ class LiveProjection:
     def _weights(self, heads: NDArray[np.intp]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Rows of the live heads, kept until other heads live or the weights change."""
         weight, bias = self._module.weight, self._module.bias
-        key = (heads.tobytes(), weight.data_ptr(), weight._version)
+        key = (heads.tobytes(), _state(weight), None if bias is None else _state(bias))
         if key != self._key or self._sliced is None:
             whole = weight if isinstance(self._module, nn.Linear) else weight.T
             self._sliced = self._rows(whole, heads), None if bias is None else self._rows(bias, heads)
@@ -54,3 +54,8 @@ class LiveProjection:
     def _rows(self, whole: torch.Tensor, heads: NDArray[np.intp]) -> torch.Tensor:
         grouped = whole.unflatten(0, (self._parts, self._heads, -1))
         return grouped[:, torch.from_numpy(heads)].flatten(0, 2).contiguous()
+
+
+def _state(parameter: torch.Tensor) -> object:
+    """Equal while a parameter is unchanged; one made in inference mode counts no changes: never equal."""
+    return object() if parameter.is_inference() else (parameter.data_ptr(), parameter._version)

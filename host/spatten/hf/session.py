@@ -21,7 +21,7 @@ from ..record import RunRecord
 from ..schedule import LayerPlan, Schedule
 from .cache import DeviceCache, adopt, store_of
 from .cascade import LiveSequence
-from .families import family_of
+from .families import FAMILIES, family_of
 from .forward import ForwardPass, token_columns
 from .heads import LiveProjection
 from .interface import NAME, in_flight, register_functions
@@ -56,6 +56,10 @@ def attach(
     OperandError : the device does not support its head dimension or number of heads.
     ConfigError : the schedule does not fit the model.
     """
+    if not isinstance(model, PreTrainedModel):
+        raise ModelError(
+            f"{type(model).__name__} is no transformers model; expected a model of {sorted(FAMILIES)}"
+        )
     current = session_of(model.base_model)
     if current is not None and not current.automatic:
         raise ModelError(f"{type(model).__name__} is attached to {current.device} already; detach() it first")
@@ -109,6 +113,7 @@ class Session:
         self._accelerator = Accelerator(device)
         self._undo: list[Callable[[], None]] = []
         self._pass: ForwardPass | None = None
+        self._temporary: DeviceCache | None = None
         self.reset_record()
 
     def reset_record(self) -> None:
@@ -119,6 +124,7 @@ class Session:
         """Put the model back as it was before :func:`attach`; detaching twice is harmless."""
         while self._undo:
             self._undo.pop()()
+        self._forget_pass()
         if self._closes_device:
             self.device.close()
 
@@ -140,6 +146,7 @@ class Session:
             self._undo.append(lambda: self.model.set_attn_implementation(before))
         self._base.__dict__[_KEY] = self
         self._undo.append(lambda: self._base.__dict__.pop(_KEY, None))
+        self._replace(self._family.tokens(self._base), self._checked_tokens)
         self._replace(self._family.positions(self._base), self._checked_positions)
         for layer, block in enumerate(self._family.blocks(self._base)):
             self._replace(block, lambda forward, layer=layer: self._block(layer, forward))
@@ -177,11 +184,28 @@ class Session:
 
         return checked
 
+    def _checked_tokens(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Refuse token ids that are no integers."""
+
+        def checked(ids: torch.Tensor) -> Any:
+            if self._is_active() and (ids.is_floating_point() or ids.is_complex()):
+                raise InputError(
+                    f"token ids are {ids.dtype} {list(ids.shape)}; expected integers [rows, tokens], as a "
+                    "tokenizer gives them"
+                )
+            return forward(ids)
+
+        return checked
+
     def _check_length(self, given: torch.Tensor) -> None:
-        limit = self._config.max_position_embeddings
-        length = int(given.max()) + 1 if self._family.causal and given.numel() else given.shape[1]
         if given.numel() == 0:
             raise InputError(f"the input is empty, {list(given.shape)}; expected at least one token")
+        if given.dim() < 2:
+            raise InputError(
+                f"the input is {list(given.shape)}; expected [rows, tokens], one row for a single text"
+            )
+        limit = self._config.max_position_embeddings
+        length = int(given.max()) + 1 if self._family.causal else given.shape[1]
         if length > limit:
             raise InputError(
                 f"the input needs {length} positions; {type(self._base).__name__} has {limit}. "
@@ -195,8 +219,12 @@ class Session:
             if layer == 0:
                 self._pass = self._begin(hidden, *_cache_and_mask(self._family.causal, args, kwargs))
             assert self._pass is not None
-            with in_flight(self._pass):
-                computed = forward(self._pass.pack(hidden), *args, **kwargs)
+            try:
+                with in_flight(self._pass):
+                    computed = forward(self._pass.pack(hidden), *args, **kwargs)
+            except BaseException:
+                self._forget_pass()
+                raise
             out = self._pass.unpack(hidden, computed)
             if layer + 1 == self._config.num_hidden_layers:
                 self._end()
@@ -220,6 +248,7 @@ class Session:
             store = DeviceCache([])
             if cache is not None:
                 adopt(cache, store, self._config.num_hidden_layers)
+        self._check_place(store)
         columns = token_columns(hidden.shape, mask, store)
         if store.steps == 0:
             grows = cache is not None
@@ -233,6 +262,18 @@ class Session:
         self._pass = None
         if self._temporary is not None:
             self._temporary.free()
+
+    def _forget_pass(self) -> None:
+        """Memory goes back once no job works in it: a pushed job holds what it needs until it ends."""
+        self._pass = self._temporary = None
+
+    def _check_place(self, store: DeviceCache) -> None:
+        for row in store.rows:
+            if row.sequence.device is not self.device:
+                raise ModelError(
+                    f"past_key_values keeps its rows on another device ({row.sequence.device}) than "
+                    f"{self.device}, where this session runs; go on there, or start again with an empty cache"
+                )
 
     def _check_call(self, mask: torch.Tensor | None) -> None:
         wanted = _active_collector.get() or {}

@@ -81,3 +81,15 @@ def test_poison_ends_with_its_buffer(emulator: Emulator) -> None:
     emulator.write_register("JOB_PUSH", 1 << 19)
     emulator.wait_for_jobs(1, timeout=1.0)
     assert emulator.read_memory(address, 16).tolist() == [7] * 16
+
+
+def test_memory_of_a_freed_buffer_is_its_next_owners(emulator: Emulator) -> None:
+    freed = allocate(64, "u1", emulator)
+    freed.freebuffer()
+    heir = allocate(64, "u1", emulator)
+    assert heir.device_address == freed._home.start
+    heir[...] = 3
+    heir.sync_to_device()
+    run(emulator)
+    heir.sync_from_device()
+    assert heir.tolist() == [3] * 64
