@@ -48,7 +48,7 @@ format: $(DEV) ## let ruff mend format and simple findings
 	$(BIN)/ruff format .
 
 wheel: $(DEV) ## build the wheel and prove that it works outside the tree
-	rm -rf build/lib build/bdist.* build/dist build/wheel-venv build/elsewhere
+	rm -rf build/lib build/bdist.* build/dist build/wheel-venv build/wheel-files build/elsewhere
 	$(BIN)/python -m build --wheel --outdir build/dist .
 	$(PYTHON) -m venv build/wheel-venv
 	build/wheel-venv/bin/python -m pip --disable-pip-version-check --quiet install $(PINS) build/dist/spatten-*.whl
@@ -56,6 +56,11 @@ wheel: $(DEV) ## build the wheel and prove that it works outside the tree
 	cd build/elsewhere && ../wheel-venv/bin/python -c "import spatten_drivers; print(spatten_drivers.__file__)"
 	cd build/elsewhere && ../wheel-venv/bin/spatten --version
 	cd build/elsewhere && ../wheel-venv/bin/spatten devices
+	# The models, with this tree's torch but the wheel's own files.
+	$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --target build/wheel-files build/dist/spatten-*.whl
+	cd build/elsewhere && PYTHONPATH=../wheel-files ../../$(BIN)/python -c "import spatten; print(spatten.__file__)"
+	cd build/elsewhere && PYTHONPATH=../wheel-files ../../$(BIN)/python -m spatten run \
+	  --model gpt2-prose --schedule paper-gpt2 --device emulator --max-new-tokens 8 "The whale rose from"
 
 bench: $(RUN) ## whole models against eager attention, one thread each; writes docs/performance.md
 	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
