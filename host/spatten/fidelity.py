@@ -7,15 +7,12 @@ No labels are needed, so any text will do; ``make quality`` measures labelled ta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import torch
-
-import spatten
 
 from .catalog import LoadedModel
 from .errors import InputError
@@ -54,24 +51,12 @@ def evaluate(
             for tokens in inputs:
                 eager.append(outputs(loaded.model, tokens, None))
                 step()
-        with _session(loaded, target) as session:
+        with target.attach(loaded.model) as session:
             pruned = []
             for tokens in inputs:
                 pruned.append(outputs(loaded.model, tokens, session))
                 step()
             return Fidelity(loaded.task, len(texts), _MEASURES[loaded.task](eager, pruned), session.record)
-
-
-@contextmanager
-def _session(loaded: LoadedModel, target: Target) -> Iterator[Any]:
-    with spatten.attach(
-        loaded.model,
-        schedule=target.schedule,
-        device=target.device,
-        kernel=target.kernel,
-        require_board=target.require_board,
-    ) as session:
-        yield session
 
 
 def _encoded(loaded: LoadedModel, text: str) -> torch.Tensor:

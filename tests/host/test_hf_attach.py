@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,6 @@ from spatten_drivers.errors import ConfigError, DeviceError, OperandError, Spatt
 from tests.host.tiny_models import sharp_bert, sharp_gpt2, tiny_bert, tiny_gpt2
 
 PRUNED = Schedule(tokens=(1.0, 0.8, 0.6, 0.3), heads=(1.0, 1.0, 0.75, 0.5))
-
-
-@pytest.fixture(scope="module")
-def device(device_uri: str) -> Iterator[Device]:
-    with open_device(device_uri) as opened:
-        yield opened
 
 
 @pytest.fixture

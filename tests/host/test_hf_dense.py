@@ -23,8 +23,8 @@ from transformers import DynamicCache, GPT2Model, PreTrainedModel, pipeline
 
 import spatten
 from spatten.catalog import load
-from spatten_drivers import Device, open_device
-from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tiny_gpt2
+from spatten_drivers import Device
+from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tiny_gpt2, tokens
 
 STEP = 1 / 2047
 BERT_HEADS = (
@@ -47,20 +47,10 @@ GPT2_HEADS = (
 TEXT = "The whale rose from a dark sea and one ship sank near its coast. " * 4
 
 
-@pytest.fixture(scope="module")
-def device(device_uri: str) -> Iterator[Device]:
-    with open_device(device_uri) as opened:
-        yield opened
-
-
 @pytest.fixture(autouse=True)
 def _inference() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def tokens(rows: int, columns: int, seed: int = 1) -> torch.Tensor:
-    return torch.randint(4, 60, (rows, columns), generator=torch.Generator().manual_seed(seed))
 
 
 def tensors(output: Any) -> list[torch.Tensor]:

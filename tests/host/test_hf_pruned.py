@@ -26,7 +26,7 @@ from spatten.catalog import load
 from spatten.record import LayerRecord
 from spatten_drivers import Device, open_device
 from tests.host.reference import Chooser, Following, Gpt2, Pass, bert, chosen_by_device
-from tests.host.tiny_models import sharp_bert, sharp_gpt2
+from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
 
 STEP = 1 / 2047
 NEAR_TIE = 0.01
@@ -53,20 +53,10 @@ GENERATIONS = CASCADES | {
 }
 
 
-@pytest.fixture(scope="module")
-def device(device_uri: str) -> Iterator[Device]:
-    with open_device(device_uri) as opened:
-        yield opened
-
-
 @pytest.fixture(autouse=True)
 def _inference() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-def tokens(rows: int, columns: int, seed: int = 1) -> torch.Tensor:
-    return torch.randint(4, 60, (rows, columns), generator=torch.Generator().manual_seed(seed))
 
 
 def assert_same_way(expected: Pass, records: list[LayerRecord]) -> None:
@@ -255,10 +245,10 @@ def by_step(records: list[LayerRecord]) -> list[list[LayerRecord]]:
     return [[r for r in records if r.step == step] for step in range(records[-1].step + 1)]
 
 
-@pytest.mark.parametrize("name", GENERATIONS)
-def test_gpt2_prunes_prompt_and_steps_as_the_reference(name: str, device: Device) -> None:
-    model, schedule = sharp_gpt2(GPT2Model), GENERATIONS[name]
-    pieces = [*tokens(1, 38).split([30, *[1] * 8], dim=1)]
+def assert_fed_as_reference(
+    model: PreTrainedModel, schedule: Schedule, pieces: list[torch.Tensor], device: Device
+) -> None:
+    """Pieces of a text, each behind the cache of those before it, go the reference's way."""
     with spatten.attach(model, schedule=schedule, device=device) as session:
         given = fed(model, pieces)
     follow = Following(chosen_by_device(session.record.layers))
@@ -268,20 +258,19 @@ def test_gpt2_prunes_prompt_and_steps_as_the_reference(name: str, device: Device
         assert_same_way(expected, records)
         assert_close(states[0], expected, schedule)
     assert follow.worst <= NEAR_TIE
+
+
+@pytest.mark.parametrize("name", GENERATIONS)
+def test_gpt2_prunes_prompt_and_steps_as_the_reference(name: str, device: Device) -> None:
+    model, schedule = sharp_gpt2(GPT2Model), GENERATIONS[name]
+    pieces = [*tokens(1, 38).split([30, *[1] * 8], dim=1)]
+    assert_fed_as_reference(model, schedule, pieces, device)
 
 
 def test_several_tokens_fed_behind_a_cache_are_pruned_as_the_reference(device: Device) -> None:
     model, schedule = sharp_gpt2(GPT2Model), Schedule(tokens=(0.9, 0.8, 0.6, 0.4))
     pieces = [*tokens(1, 40).split([20, 7, 1, 12], dim=1)]
-    with spatten.attach(model, schedule=schedule, device=device) as session:
-        given = fed(model, pieces)
-    follow = Following(chosen_by_device(session.record.layers))
-    reference = Gpt2(model, schedule.plan(LAYERS), follow)
-    for piece, states, records in zip(pieces, given, by_step(session.record.layers), strict=True):
-        expected = reference.feed(piece[0].numpy())
-        assert_same_way(expected, records)
-        assert_close(states[0], expected, schedule)
-    assert follow.worst <= NEAR_TIE
+    assert_fed_as_reference(model, schedule, pieces, device)
 
 
 def test_generation_writes_what_the_reference_writes(device: Device) -> None:

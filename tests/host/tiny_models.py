@@ -112,3 +112,8 @@ def _sharpened(kind: type[PreTrainedModel], config: Any, factor: float) -> PreTr
                 if module.bias is not None:
                     module.bias.data.normal_(0.0, 0.1)
     return model
+
+
+def tokens(rows: int, columns: int, seed: int = 1) -> torch.Tensor:
+    """Token ids of the sharp models, none of them special."""
+    return torch.randint(4, 60, (rows, columns), generator=torch.Generator().manual_seed(seed))

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 import spatten
 from spatten_drivers import Device
 
 from ..catalog import LoadedModel
 from ..errors import InputError
+from ..hf import Session
 from ..record import RunRecord
 from ..schedule import Schedule
 from .words import Word, generated_words, input_words
@@ -82,6 +84,16 @@ class Target:
     kernel: str = "auto"
     require_board: bool = False
 
+    def attach(self, model: PreTrainedModel) -> Session:
+        """The model attached as this target says."""
+        return spatten.attach(
+            model,
+            schedule=self.schedule,
+            device=self.device,
+            kernel=self.kernel,
+            require_board=self.require_board,
+        )
+
 
 def run_texts(
     loaded: LoadedModel,
@@ -102,13 +114,7 @@ def run_texts(
     """
     generation = generation or Generation()
     names = labels or [f"text {number}" for number in range(1, len(texts) + 1)]
-    with spatten.attach(
-        loaded.model,
-        schedule=target.schedule,
-        device=target.device,
-        kernel=target.kernel,
-        require_board=target.require_board,
-    ) as session:
+    with target.attach(loaded.model) as session:
         work = _Worker(loaded, session, generation, truncate, step)
         counted = [work.checked(name, text) for name, text in zip(names, texts, strict=True)]
         done = [work.run(name, text, words) for name, text, words in zip(names, texts, counted, strict=True)]
