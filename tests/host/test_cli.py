@@ -282,6 +282,13 @@ def test_texts_that_ship_with_the_demo_are_whole() -> None:
     assert "  " not in texts["prompt"]
 
 
+def test_texts_from_standard_input(bert: str) -> None:
+    arguments = ["run", "--model", bert, "--device", "emulator", "--file", "-", "--json"]
+    result = CliRunner().invoke(app, arguments, input=f"{TEXT}\n\nand one\nship\n")
+    assert result.exit_code == 0, result.stderr
+    assert [text["text"] for text in json.loads(result.stdout)["texts"]] == [TEXT, "and one ship"]
+
+
 def test_eval_of_dense_is_close_to_eager(bert: str, classifier: str, gpt2: str) -> None:
     arguments = ("--schedule", "dense", "--device", "emulator", TEXT)
     assert json_of("eval", "--model", bert, *arguments)["measures"]["worst cosine to eager"] > 0.999

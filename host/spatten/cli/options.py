@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Texts = Annotated[
     list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts, quoted.", show_default=False)
 ]
-File = Annotated[Path | None, typer.Option(help="A UTF-8 text file; each paragraph is a text.")]
+File = Annotated[Path | None, typer.Option(help="A UTF-8 text file, - for stdin; each paragraph is a text.")]
 Task = Annotated[
     str,
     typer.Option(help="embedding, similarity, classification, generation, or auto: what the model is for."),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def gather_texts(given: Sequence[str], file: Path | None) -> list[str]:
 
 
 def read_paragraphs(file: Path) -> list[str]:
-    """Paragraphs of a UTF-8 text file, line breaks inside them turned to spaces."""
+    """Paragraphs of a UTF-8 text file (``-`` is standard input), line breaks inside them turned to spaces."""
     try:
-        raw = file.read_bytes()
+        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise InputError(
             f"file {str(file)!r} cannot be read: {error.strerror}; expected a UTF-8 text file"
