@@ -301,5 +301,5 @@ def test_eval_of_a_pruned_schedule_differs_and_reads_less(bert: str) -> None:
         json_of("eval", "--model", bert, "--schedule", schedule, "--device", "emulator", TEXT)
         for schedule in ("dense", "paper-bert")
     )
-    assert pruned["measures"]["worst cosine to eager"] < 0.9999
+    assert pruned["measures"]["worst cosine to eager"] < dense["measures"]["worst cosine to eager"]
     assert pruned["traffic"]["ratio_16"] > 1.1 * dense["traffic"]["ratio_16"] > 1.1

@@ -108,7 +108,7 @@ def _write_study(plan: Plan, out: Path, build: Path) -> None:
 
 def _run_with_progress(plan: Plan) -> list[Cell]:
     """The cells; one bar counts finished cells, the other the texts of the one at work."""
-    with progress(len(plan.tasks) * len(plan.all_rows())) as bars:
+    with progress(plan.count()) as bars:
         study_bar, cell_bar = bars.tasks[0].id, bars.add_task("", total=None)
         bars.update(study_bar, description="study")
 

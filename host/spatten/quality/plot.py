@@ -47,7 +47,7 @@ def save_plot(path: Path, plan: Plan, cells: Sequence[Cell]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    tables = [(task, lines_of(task, plan.all_rows(), cells)) for task in plan.tasks]
+    tables = [(task, lines_of(task, plan.rows_of(task), cells)) for task in plan.tasks]
     columns = min(3, len(tables))
     rows = -(-len(tables) // columns)
     with mpl.rc_context(LOOK):

@@ -15,10 +15,10 @@ from .tasks import Task
 
 METHOD = """\
 Made by `{command}` (seed {seed}). The models are not tuned for pruning or for fewer bits: MiniLM frozen,
-mean-pooled over the surviving tokens, with a logistic regression that is trained once, on float embeddings;
-passages by inner product of the same embeddings; the small GPT-2 of this project on windows of text that it
-was not trained on. The front of a window is read whole, its last tokens are fed one by one through the K/V
-cache: every scored token feels the pruning of a generation step.
+mean-pooled over all tokens (a pruned one with the state that it left with), and a logistic regression that is
+trained once, on float embeddings; passages by inner product of the same embeddings; the small GPT-2 of this
+project on windows of text that it was not trained on. The front of a window is read whole, its last tokens
+are fed one by one through the K/V cache: every scored token feels the pruning of a generation step.
 
 Every row sees the same examples. Brackets are 95 % intervals: Wilson's for shares, bootstrap over windows
 for perplexity. The change is against float, example by example (exact McNemar interval, or paired
@@ -55,7 +55,7 @@ def lines_of(task: Task, rows: Sequence[Row], cells: Sequence[Cell]) -> list[Lin
 
 def study_markdown(plan: Plan, cells: Sequence[Cell], command: str, plot: str) -> str:
     """The whole of docs/quality.md."""
-    tables = {task.name: lines_of(task, plan.all_rows(), cells) for task in plan.tasks}
+    tables = {task.name: lines_of(task, plan.rows_of(task), cells) for task in plan.tasks}
     parts = [
         "# What quantization and pruning cost in quality",
         METHOD.format(command=command, seed=plan.seed),
@@ -66,7 +66,7 @@ def study_markdown(plan: Plan, cells: Sequence[Cell], command: str, plot: str) -
         *(part for task in plan.tasks for part in _section(task, tables[task.name])),
         "## Rows",
         markdown_table(
-            ["row", "bits", "tokens kept", "heads kept", "values kept"],
+            ["row", "bits", "tokens kept", "recent tokens spared", "heads kept", "values kept"],
             [_meaning(r) for r in plan.all_rows()],
         ),
         "## Texts and licences",
@@ -82,7 +82,7 @@ def study_json(plan: Plan, cells: Sequence[Cell], command: str) -> dict[str, Any
         "seed": plan.seed,
         "scale": plan.scale,
         "rows": [asdict(row) for row in plan.all_rows()],
-        "tasks": [_task_json(task, lines_of(task, plan.all_rows(), cells)) for task in plan.tasks],
+        "tasks": [_task_json(task, lines_of(task, plan.rows_of(task), cells)) for task in plan.tasks],
     }
 
 
@@ -99,7 +99,7 @@ def change_text(metric: Metric, found: Estimate) -> str:
 
 
 def _caution(plan: Plan) -> str:
-    count = len(plan.tasks) * (len(plan.all_rows()) - 1)
+    count = plan.count() - len(plan.tasks)
     return CAUTION.format(count=count, chance=0.05 * count)
 
 
@@ -163,7 +163,10 @@ def _meaning(row: Row) -> list[str]:
     return [
         row.name,
         bits + refetch,
-        *(f"{100 * part:.0f} %" for part in (row.tokens, row.heads, row.values)),
+        f"{100 * row.tokens:.0f} %",
+        f"{row.recent}" if row.recent else "",
+        f"{100 * row.heads:.0f} %",
+        f"{100 * row.values:.0f} %",
     ]
 
 

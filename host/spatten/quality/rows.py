@@ -22,6 +22,8 @@ class Row:
     tokens, heads : average share kept in the layers that are pruned at all (the paper's interpolation).
     values : share of the values kept per query.
     threshold : a row of two planes fetches its LSBs if its largest probability is below this.
+    recent : tokens that a generation read or wrote last and never prunes. 0 is the paper's rule, which spares
+        the current token alone; a row with more says nothing about a text that is read at once.
     """
 
     name: str
@@ -31,7 +33,11 @@ class Row:
     heads: float = 1.0
     values: float = 1.0
     threshold: float = 0.1
+    recent: int = 0
 
+
+#: Tokens that ``recent`` rows spare. Importance adds up over steps, so the newest tokens have had no time.
+RECENT = 32
 
 FLOAT = Row("float", "float", bits=None)
 
@@ -43,11 +49,15 @@ ROWS: tuple[Row, ...] = (
     Row("6+4 bit", "bits", bits=(6, 4)),
     Row("4 bit", "bits", bits=4),
     *(Row(f"tokens -{drop}%", "tokens", tokens=1 - drop / 100) for drop in (10, 30, 50, 70)),
+    *(Row(f"tokens -{d}%, recent kept", "tokens", tokens=1 - d / 100, recent=RECENT) for d in (30, 50, 70)),
     *(Row(f"heads -{drop}%", "heads", heads=1 - drop / 100) for drop in (10, 25)),
     *(Row(f"values -{drop}%", "values", values=1 - drop / 100) for drop in (50, 80)),
     Row("mild", "together", bits=(8, 4), tokens=0.9, heads=0.9, values=0.5),
     Row("paper", "together", bits=(6, 4), tokens=0.7, heads=0.9, values=0.5),
     Row("hard", "together", bits=(6, 4), tokens=0.5, heads=0.75, values=0.2),
+    Row("4 bit, tokens -30%", "together", bits=4, tokens=0.7),
+    Row("6+4 bit, tokens -70%, recent kept", "together", bits=(6, 4), tokens=0.3, recent=RECENT),
+    Row("6 bit, tokens -70%, recent kept", "together", bits=6, tokens=0.3, recent=RECENT),
 )
 
 
@@ -65,6 +75,7 @@ def schedule_of(row: Row, layers: int) -> Schedule | None:
         values=row.values,
         quantization=_formats(row.bits, row.threshold),
         prune_prefill=False,
+        protect_last=max(1, row.recent),
         name=row.name,
     )
 

@@ -87,6 +87,14 @@ class Plan:
         """The rows with the float baseline in front, which every other one is compared with."""
         return [FLOAT, *(row for row in self.rows if row != FLOAT)]
 
+    def rows_of(self, task: Task) -> list[Row]:
+        """Those that say something about a task: recent tokens are known to generations alone."""
+        return [row for row in self.all_rows() if task.generates or not row.recent]
+
+    def count(self) -> int:
+        """Cells of the plan."""
+        return sum(len(self.rows_of(task)) for task in self.tasks)
+
 
 def run_study(plan: Plan, progress: Progress = lambda *_: None) -> Iterator[Cell]:
     """The cells of the plan as they are done, task by task, from the cache where they are there."""
@@ -116,7 +124,7 @@ def code_version() -> str:
 def _task_cells(plan: Plan, task: Task, device: Device, progress: Progress) -> Iterator[Cell]:
     """The cells of one task; its model is loaded and its examples drawn only if a cell is missing."""
     bench: _Bench | None = None
-    for row in plan.all_rows():
+    for row in plan.rows_of(task):
         where = "float" if row == FLOAT else f"{device} {device.config.digest:016x}"
         path = plan.cache / f"{task.name}-{_file_name(row)}-{cell_digest(plan, task, row, where)}.json"
         if not path.is_file():

@@ -54,7 +54,7 @@ class Subject:
         self.traffic = Traffic()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Unit-length means over the tokens that live in the last layer: [texts, hidden]."""
+        """Unit-length means over all tokens, pruned ones as they left: [texts, hidden]."""
         return np.stack([self._told(self._embedding, text) for text in texts])
 
     def log_probs(self, tokens: Sequence[int], context: int) -> NDArray[np.float64]:
@@ -68,8 +68,6 @@ class Subject:
     def _embedding(self, text: str) -> NDArray[np.float64]:
         encoded = self.loaded.tokenizer(text, return_tensors="pt", truncation=True, max_length=MAX_TOKENS)
         states = self.loaded.model(**encoded).last_hidden_state[0]
-        if self.session is not None:
-            states = states[list(self.session.record.layers[-1].keys)]
         return torch.nn.functional.normalize(states.mean(dim=0), dim=0).double().numpy()
 
     def _read(self, tokens: Sequence[int], context: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,7 @@ class Classification:
     train_size: int
     metric: Metric = ACCURACY
     model: str = "minilm"
+    generates: ClassVar[bool] = False
 
     def examples(self, n: int, seed: int) -> tuple[list[Labelled], list[Labelled]]:
         """(training, test) examples; the training part is the same for every ``n``."""
@@ -95,6 +96,7 @@ class Retrieval:
     words: int = 96
     metric: Metric = ACCURACY
     model: str = "minilm"
+    generates: ClassVar[bool] = False
 
     def examples(self, n: int, seed: int) -> list[tuple[str, str]]:
         """``n`` (passage, continuation) pairs, as many from each source; no two pairs share a word."""
@@ -125,6 +127,7 @@ class Perplexity:
     scored: int = 48
     metric: Metric = PERPLEXITY
     model: str = "gpt2-prose"
+    generates: ClassVar[bool] = True
 
     def examples(self, n: int, seed: int) -> list[list[int]]:
         """``n`` windows of token ids that do not overlap, drawn from the whole text and left in its order."""
