@@ -49,12 +49,12 @@ def evaluate(
         eager = []
         with auto_attach_disabled():
             for tokens in inputs:
-                eager.append(outputs(loaded.model, tokens))
+                eager.append(outputs(loaded.model, tokens, None))
                 step()
         with target.attach(loaded.model) as session:
             pruned = []
             for tokens in inputs:
-                pruned.append(outputs(loaded.model, tokens))
+                pruned.append(outputs(loaded.model, tokens, session))
                 step()
             return Fidelity(loaded.task, len(texts), _MEASURES[loaded.task](eager, pruned), session.record)
 
@@ -70,16 +70,19 @@ def _encoded(loaded: LoadedModel, text: str) -> torch.Tensor:
     return tokens
 
 
-def _embed(model: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """Mean over all tokens, as ``spatten run`` takes it."""
-    return model(tokens).last_hidden_state[0].mean(dim=0)
+def _embed(model: Any, tokens: torch.Tensor, session: Any) -> torch.Tensor:
+    """Mean over the tokens that live in the last layer, as ``spatten run`` takes it."""
+    if session is None:
+        return model(tokens).last_hidden_state[0].mean(dim=0)
+    states = model(tokens).last_hidden_state[0]
+    return states[list(session.record.layers[-1].keys)].mean(dim=0)
 
 
-def _classify(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+def _classify(model: Any, tokens: torch.Tensor, session: Any) -> torch.Tensor:
     return model(tokens).logits[0].softmax(dim=-1)
 
 
-def _surprise(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+def _surprise(model: Any, tokens: torch.Tensor, session: Any) -> torch.Tensor:
     """Negative log likelihood of each token after the prompt, fed one by one through the cache."""
     prompt = max(1, int(PROMPT_SHARE * tokens.shape[1]))
     answer = model(tokens[:, :prompt], use_cache=True)
@@ -112,7 +115,7 @@ def _perplexities(eager: list[torch.Tensor], pruned: list[torch.Tensor]) -> dict
     return {"perplexity, eager": before, "perplexity, device": after, "ratio": after / before}
 
 
-_Pass = Callable[[Any, torch.Tensor], torch.Tensor]
+_Pass = Callable[[Any, torch.Tensor, Any], torch.Tensor]
 _PASSES: dict[str, _Pass] = {
     "embedding": _embed,
     "similarity": _embed,

@@ -176,9 +176,10 @@ class _Worker:
         return TextRun(name, text, words + more, record, output, seconds)
 
     def embed(self, encoded: Any) -> tuple[list[Word], dict[str, Any]]:
-        """Unit-length mean over all tokens; a pruned one counts with the state that it left with."""
+        """Unit-length mean over the tokens that live in the last layer."""
         states = self.loaded.model(**encoded).last_hidden_state[0]
-        vector = torch.nn.functional.normalize(states.mean(dim=0), dim=0)
+        alive = list(self.session.record.layers[-1].keys)
+        vector = torch.nn.functional.normalize(states[alive].mean(dim=0), dim=0)
         return [], {"embedding": [round(value, 6) for value in vector.tolist()]}
 
     def classify(self, encoded: Any) -> tuple[list[Word], dict[str, Any]]:
