@@ -62,7 +62,7 @@ def main(
     - `python scripts/train_gpt2.py --resume`: go on after an interruption
     - `python scripts/train_gpt2.py --export`: float16 weights, card and tokenizer to the shipped folder
     - `python scripts/train_gpt2.py --evaluate --json`: perplexity of the shipped model
-    - `python scripts/train_gpt2.py --steps 50 --work /tmp/try`: a quick try
+    - `python scripts/train_gpt2.py --steps 50 --work build/try`: a quick try
     """
     import torch
 
