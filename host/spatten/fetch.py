@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 
@@ -116,11 +116,31 @@ def unpack(archive: Path, into: Path) -> None:
     """Unpack a tar archive; a member that leaves `into`, or is a device, is an `ArchiveError`."""
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(into, filter="data")
-    except tarfile.FilterError as error:
+            _extract(tar, into)
+    except _REFUSED as error:
         raise ArchiveError(f"{archive.name} was refused: {error}; do not unpack it by hand") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ArchiveError(f"{archive.name} is no readable tar archive: {error}; fetch it again") from error
+
+
+class _UnsafeMember(Exception):
+    """What ``tarfile.FilterError`` says, before Python 3.11.4."""
+
+
+#: Filters of archives came with 3.11.4; Debian 12 has 3.11.2.
+_REFUSED: type[Exception] = getattr(tarfile, "FilterError", _UnsafeMember)
+
+
+def _extract(tar: tarfile.TarFile, into: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(into, filter="data")
+        return
+    members = tar.getmembers()
+    for member in members:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise _UnsafeMember(f"{member.name!r} leaves its folder, or is neither a file nor a folder")
+    tar.extractall(into, members=members)
 
 
 def _publish(unpacked: Path, home: Path) -> None:
