@@ -4,15 +4,12 @@
 Afterwards the study, and the training of gpt2-prose, need no network. A second call only checks.
 """
 
-from spatten.cli.console import exit_code, report_error
-from spatten.fetch import FetchError, cache_dir
+from spatten.cli.console import errors_to_exit_codes
+from spatten.fetch import cache_dir
 from spatten.quality.tasks import TASKS
 
-try:
+with errors_to_exit_codes():
     for task in TASKS:
         task.load()
         print(f"{task.title}\n    {task.licence}")
     print(f"in {cache_dir()}")
-except FetchError as error:
-    report_error(error)
-    raise SystemExit(exit_code(error)) from None

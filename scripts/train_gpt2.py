@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import spatten.cli.threads  # noqa: F401  first: one BLAS thread unless the user says otherwise
-from spatten.cli.console import exit_code, out, print_json, progress, quiet_libraries, report_error, table
-from spatten.fetch import FetchError
-from spatten_drivers.errors import SpattenError
+from spatten.cli.console import errors_to_exit_codes, out, print_json, progress, quiet_libraries, table
 
 if TYPE_CHECKING:
     from spatten.training.card import Results
@@ -140,8 +138,5 @@ def print_results(results: Results, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with errors_to_exit_codes():
         app()
-    except (SpattenError, FetchError) as error:
-        report_error(error)
-        raise SystemExit(exit_code(error)) from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,13 @@ class LayerRequest:
     add_tokens: bool = True
     add_heads: bool = True
     decay: float = 1.0
+
+    @cached_property
+    def shielded(self) -> NDArray[np.bool_]:
+        """Which keys survive whatever their importance."""
+        shielded = np.zeros(self.n_slots, bool)
+        shielded[[slot for slot in self.protected if 0 <= slot < self.n_slots]] = True
+        return shielded[self.key_slots]
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,15 +288,8 @@ def _head_table(sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.f
 
 def _key_list(request: LayerRequest) -> NDArray[np.uint16]:
     keys = request.key_slots.astype("<u2")
-    keys[_protected(request)] |= PROTECTED_BIT
+    keys[request.shielded] |= PROTECTED_BIT
     return keys
-
-
-def _protected(request: LayerRequest) -> NDArray[np.bool_]:
-    """Which keys survive whatever their importance."""
-    shielded = np.zeros(request.n_slots, bool)
-    shielded[[slot for slot in request.protected if 0 <= slot < request.n_slots]] = True
-    return shielded[request.key_slots]
 
 
 def _check_request(sequence: Sequence, request: LayerRequest) -> None:
@@ -313,7 +314,7 @@ def _check_request(sequence: Sequence, request: LayerRequest) -> None:
             raise OperandError(
                 f"{name} is {value}; expected 1 to {limit}. Everything pruned leaves no answer"
             )
-    shielded = np.count_nonzero(_protected(request)) if request.keep_tokens is not None else 0
+    shielded = np.count_nonzero(request.shielded) if request.keep_tokens is not None else 0
     if request.keep_tokens is not None and shielded > request.keep_tokens:
         raise OperandError(
             f"{shielded} tokens are protected but keep_tokens is {request.keep_tokens}; keep at least them"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The application: its commands, and one place where errors become messages and exit codes."""
+"""The application: its commands, all of which turn errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from spatten_drivers.errors import SpattenError
-
-from ..fetch import FetchError
 from . import bench, devices, doctor, evaluate, run, trace
-from .console import err, exit_code, report_error, versions
+from .console import errors_to_exit_codes, versions
 
 
 class ErrorsToExitCodes(TyperGroup):
     """Turns typed errors into a message on stderr and an exit code; ``--debug`` lets them through."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with errors_to_exit_codes(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            err().print("interrupted; nothing was left half-written")
-            raise typer.Exit(130) from None
-        except (SpattenError, FetchError) as error:
-            if ctx.params.get("debug"):
-                raise
-            report_error(error)
-            raise typer.Exit(exit_code(error)) from error
 
 
 app = typer.Typer(

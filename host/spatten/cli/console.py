@@ -24,7 +24,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from spatten_drivers.errors import DeviceError, JobError
+from spatten_drivers.errors import DeviceError, JobError, SpattenError
+
+from ..fetch import FetchError
 
 PACKAGES = ("spatten", "numpy", "torch", "transformers", "tokenizers", "numba")
 
@@ -72,6 +74,23 @@ def report_error(error: Exception) -> None:
 def exit_code(error: Exception) -> int:
     """3 for what the device did, 1 for what the user can mend."""
     return 3 if isinstance(error, DeviceError | JobError) else 1
+
+
+@contextmanager
+def errors_to_exit_codes(
+    interrupted: str = "interrupted; nothing was left half-written", *, debug: bool = False
+) -> Iterator[None]:
+    """Typed errors become a message on stderr and an exit code, unless ``debug``; Ctrl-C becomes 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err().print(interrupted)
+        raise SystemExit(130) from None
+    except (SpattenError, FetchError) as error:
+        if debug:
+            raise
+        report_error(error)
+        raise SystemExit(exit_code(error)) from error
 
 
 @contextmanager

@@ -259,9 +259,9 @@ class Session:
     def _end(self) -> None:
         assert self._pass is not None
         self._pass.end()
-        self._pass = None
         if self._temporary is not None:
             self._temporary.free()
+        self._forget_pass()
 
     def _forget_pass(self) -> None:
         """Memory goes back once no job works in it: a pushed job holds what it needs until it ends."""

@@ -15,10 +15,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from spatten_drivers.errors import ConfigError, SpattenError
+from spatten_drivers.errors import ConfigError
 
-from ..cli.console import err, exit_code, progress, quiet_libraries, report_error
-from ..fetch import FetchError
+from ..cli.console import err, errors_to_exit_codes, progress, quiet_libraries
 from ..report.write import check_writable, write_atomic
 from .plot import save_plot
 from .report import study_json, study_markdown
@@ -60,7 +59,7 @@ def study(
     - `python -m spatten.quality --tasks sentiment,spam --rows "12 bit,paper" --scale 0.2 --out build/try.md`
     """
     quiet_libraries()
-    try:
+    with errors_to_exit_codes("interrupted; finished results are kept, run it again to go on"):
         plan = Plan(
             named("task", TASKS, tasks),
             named("row", ROWS, rows),
@@ -70,12 +69,6 @@ def study(
             device,
         )
         _write_study(plan, out, build)
-    except KeyboardInterrupt:
-        err().print("interrupted; finished results are kept, run it again to go on")
-        raise typer.Exit(130) from None
-    except (SpattenError, FetchError) as error:
-        report_error(error)
-        raise typer.Exit(exit_code(error)) from error
 
 
 def named(kind: str, known: Sequence[Named], wanted: str) -> list[Named]:

@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 
 import spatten
 from spatten_drivers import Device, Quantization, open_device
-from spatten_drivers.errors import SpattenError
 
 from ..catalog import LoadedModel, load
-from ..cli.console import err, exit_code, progress, quiet_libraries, report_error
-from ..fetch import FetchError
+from ..cli.console import err, errors_to_exit_codes, progress, quiet_libraries
 from ..report.markdown import markdown_table
 from ..report.write import check_writable, write_atomic
 from ..schedule import Schedule
@@ -149,15 +147,12 @@ def growth(
     Example: `python -m spatten.quality.growth --count 2 --out build/try.md`
     """
     quiet_libraries()
-    try:
+    with errors_to_exit_codes():
         out.parent.mkdir(parents=True, exist_ok=True)
         check_writable(out)
         costs = list(_costs(windows(count, seed), device))
         command = shlex.join(["python", "-m", "spatten.quality.growth", *sys.argv[1:]])
         write_atomic(out, page(costs, command))
-    except (SpattenError, FetchError) as error:
-        report_error(error)
-        raise typer.Exit(exit_code(error)) from error
     err().print(f"wrote {out}", soft_wrap=True)
 
 
