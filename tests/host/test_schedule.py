@@ -273,7 +273,7 @@ def test_bad_table_is_refused_with_the_whole_message(record: Any, message: str) 
 
 def test_quantization_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match="quantization is None; expected a Quantization"):
-        Schedule(quantization=None)  # type: ignore[arg-type]
+        Schedule(quantization=None)
 
 
 @pytest.mark.parametrize("name", ["tokens", "heads", "values"])

@@ -128,5 +128,5 @@ def test_kernels_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_device_that_is_no_uri() -> None:
     with pytest.raises(DeviceError) as error:
-        open_device(5)  # type: ignore[arg-type]
+        open_device(5)
     assert str(error.value) == ("device is 5; expected a uri such as 'auto' or 'emulator', or an open device")
