@@ -39,6 +39,11 @@ def _paper_gpt2(layers: int, length: int) -> Schedule:
     return paper_schedule(layers, tokens=0.4, heads=0.9, **options)
 
 
+def _recent_gpt2(layers: int, length: int) -> Schedule:
+    options = {"quantization": Quantization.static(6), "prune_prefill": False, "protect_last": 32}
+    return paper_schedule(layers, tokens=0.7, **options)
+
+
 def _gentle(layers: int, length: int) -> Schedule:
     quantization = Quantization.progressive(8, 4, 0.1)
     return paper_schedule(layers, tokens=0.9, heads=1.0, length=length, quantization=quantization)
@@ -60,6 +65,12 @@ PRESETS: dict[str, Preset] = {
         "The paper's GPT-2 rule: steps attend to 40 % of the tokens on average, 30 % of the values, 90 % of "
         "the heads, 6+4 bits progressive; the prompt itself is read whole.",
         _paper_gpt2,
+    ),
+    "recent-gpt2": Preset(
+        "For a GPT-2 that was not fine-tuned: steps attend to the 32 newest tokens and, by importance, to "
+        "70 % of all tokens on average; every head and value, 6 bits static; the prompt itself is read "
+        "whole.",
+        _recent_gpt2,
     ),
 }
 

@@ -12,8 +12,8 @@ from spatten.presets import chosen_schedule
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 
-NAMES = ["dense", "dense-8bit", "progressive", "gentle", "paper-bert", "paper-gpt2"]
-LISTED = "['dense', 'dense-8bit', 'gentle', 'paper-bert', 'paper-gpt2', 'progressive']"
+NAMES = ["dense", "dense-8bit", "progressive", "gentle", "paper-bert", "paper-gpt2", "recent-gpt2"]
+LISTED = "['dense', 'dense-8bit', 'gentle', 'paper-bert', 'paper-gpt2', 'progressive', 'recent-gpt2']"
 
 
 def test_these_presets_exist() -> None:
@@ -77,6 +77,15 @@ def test_paper_gpt2_attends_to_40_percent_and_reads_the_prompt_whole() -> None:
     assert made.values == 0.3
     assert not made.prune_prefill
     assert made.protect_last == 1
+
+
+def test_recent_gpt2_spares_the_newest_tokens_and_all_heads_and_values() -> None:
+    made = preset("recent-gpt2", 12, 128)
+    assert mean(made.tokens, 2) == pytest.approx(0.7)
+    assert (set(made.heads), made.values) == ({1.0}, 1.0)
+    assert made.quantization == Quantization.static(6)
+    assert not made.prune_prefill
+    assert made.protect_last == 32
 
 
 @pytest.mark.parametrize("name", ["paper-bert", "gentle"])

@@ -2,6 +2,7 @@
 """Tables, sentences and the plot of the quality study, from made-up cells whose verdicts are plain."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -86,6 +87,12 @@ def test_page_says_what_was_lost_and_how_it_was_made() -> None:
     assert "8 windows.\n" in page
     assert "- Prose: public domain." in page
     assert "Of 4 comparisons" in page
+
+
+def test_page_of_development_examples_warns() -> None:
+    warning = "report no result from this page"
+    assert warning not in study_markdown(PLAN, cells(), "x", "y.svg")
+    assert warning in study_markdown(replace(PLAN, development=True), cells(), "x", "y.svg")
 
 
 def test_page_without_losses_says_so() -> None:

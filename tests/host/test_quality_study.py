@@ -43,12 +43,13 @@ def test_digest_is_stable_and_sees_every_change(tmp_path: Path) -> None:
     others = {
         cell_digest(replace(plan, seed=1), task, row, "emulator"),
         cell_digest(replace(plan, scale=2.0), task, row, "emulator"),
+        cell_digest(replace(plan, development=True), task, row, "emulator"),
         cell_digest(plan, task_on("other"), row, "emulator"),
         cell_digest(plan, task, replace(row, bits=6), "emulator"),
         cell_digest(plan, task, replace(row, threshold=0.2), "emulator"),
         cell_digest(plan, task, row, "a board"),
     }
-    assert len(others | {base}) == 7
+    assert len(others | {base}) == 8
 
 
 def test_digest_sees_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,15 @@
 """Tasks of the quality study with made-up texts and models whose right answers are known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spatten.quality.data import Labelled
-from spatten.quality.tasks import Classification, Perplexity, Retrieval, pairs, retrieved
+from spatten.quality.tasks import Classification, Perplexity, Retrieval, Sample, pairs, retrieved
 
-SEED = 0
 WORDS = ["good", "fine", "great", "bad", "poor", "weak"]
 
 
@@ -37,27 +37,35 @@ CLASSIFY = Classification("c", "Reviews", "own", reviews, size=20, train_size=30
 
 
 def test_training_examples_do_not_depend_on_the_size_and_are_never_tested() -> None:
-    train, test = CLASSIFY.examples(20, SEED)
-    again, fewer = CLASSIFY.examples(5, SEED)
+    train, test = CLASSIFY.examples(Sample(20))
+    again, fewer = CLASSIFY.examples(Sample(5))
     assert (len(train), len(test), train, test[:5]) == (30, 20, again, fewer)
     assert not set(train) & set(test)
-    assert CLASSIFY.examples(20, SEED + 1)[1] != test
+    assert CLASSIFY.examples(Sample(20, seed=1))[1] != test
 
 
 def test_the_head_is_trained_on_the_reference_once(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
-    prepared = CLASSIFY.prepare(first, 20, SEED, "weights", tmp_path)
+    prepared = CLASSIFY.prepare(first, Sample(20), "weights", tmp_path)
     assert prepared.score(Counting()).tolist() == [1.0] * 20
     assert prepared.score(Counting(flip=-1.0)).mean() == 0.0
-    assert CLASSIFY.prepare(second, 20, SEED, "weights", tmp_path).score(Counting()).all()
+    assert CLASSIFY.prepare(second, Sample(20), "weights", tmp_path).score(Counting()).all()
     assert (first.encoded, second.encoded) == (30, 0)
-    CLASSIFY.prepare(second, 20, SEED, "other weights", tmp_path)
+    CLASSIFY.prepare(second, Sample(20), "other weights", tmp_path)
     assert second.encoded == 30
 
 
+def test_what_is_set_aside_is_never_reported_on() -> None:
+    task = replace(CLASSIFY, development=10)
+    _, reported = task.examples(Sample(20))
+    train, aside = task.examples(Sample(20, development=True))
+    assert (len(reported), len(aside)) == (20, 10)
+    assert len({*train, *aside, *reported}) == 30 + 10 + 20
+
+
 def test_guess_is_the_larger_class(tmp_path: Path) -> None:
-    prepared = CLASSIFY.prepare(Counting(), 20, SEED, "weights", tmp_path)
-    labels = [example.label for example in CLASSIFY.examples(20, SEED)[1]]
+    prepared = CLASSIFY.prepare(Counting(), Sample(20), "weights", tmp_path)
+    labels = [example.label for example in CLASSIFY.examples(Sample(20))[1]]
     assert prepared.guess == pytest.approx(max(sum(labels), 20 - sum(labels)) / 20)
 
 
@@ -69,8 +77,17 @@ def test_passages_do_not_overlap_and_leave_the_rest() -> None:
 def test_retrieval_takes_equal_shares_of_its_sources() -> None:
     sources = [["a " * 40, "a " * 40], ["b " * 40]]
     task = Retrieval("r", "Passages", "own", lambda: sources, size=4, words=4)
-    found = [first[0] for first, _ in task.examples(4, SEED)]
+    found = [first[0] for first, _ in task.examples(Sample(4))]
     assert found == ["a", "a", "b", "b"]
+
+
+def test_retrieval_sets_as_many_aside_in_each_source() -> None:
+    sources = [[" ".join(f"{name}{number}" for number in range(48))] for name in "ab"]
+    task = Retrieval("r", "Passages", "own", lambda: sources, size=8, development=4, words=4)
+    aside, reported = task.examples(Sample(8, development=True)), task.examples(Sample(8))
+    assert [first[0] for first, _ in aside] == ["a", "a", "b", "b"]
+    assert [first[0] for first, _ in reported] == ["a"] * 4 + ["b"] * 4
+    assert not set(aside) & set(reported)
 
 
 def test_retrieval_counts_own_continuations(tmp_path: Path) -> None:
@@ -79,13 +96,16 @@ def test_retrieval_counts_own_continuations(tmp_path: Path) -> None:
     assert retrieved(passages, continuations).tolist() == [1.0, 0.0, 0.0]
     text = " ".join(f"{word} {word} {word} {word}" for word in WORDS)
     task = Retrieval("r", "Passages", "own", lambda: [[text]], size=6, words=2)
-    assert task.prepare(Counting(), 6, SEED, "", tmp_path).score(Counting()).mean() == 1.0
+    assert task.prepare(Counting(), Sample(6), "", tmp_path).score(Counting()).mean() == 1.0
 
 
 def test_perplexity_scores_the_end_of_separate_windows(tmp_path: Path) -> None:
     task = Perplexity("p", "Text", "own", lambda: "x" * 100, 3, lambda text: list(range(len(text))), 10, 4)
-    windows = task.examples(3, SEED)
+    windows = task.examples(Sample(3))
     assert all(window == list(range(window[0], window[0] + 10)) for window in windows)
     assert len({window[0] for window in windows}) == 3
     assert windows == sorted(windows)
-    assert task.prepare(Counting(), 3, SEED, "", tmp_path).score(Counting()).tolist() == [2.0] * 3
+    fresh = replace(task, development=4)
+    assert fresh.examples(Sample(4, development=True)) == task.examples(Sample(4))
+    assert len({w[0] for w in fresh.examples(Sample(6))} | {w[0] for w in task.examples(Sample(4))}) == 10
+    assert task.prepare(Counting(), Sample(3), "", tmp_path).score(Counting()).tolist() == [2.0] * 3

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, G
 from typer.testing import CliRunner
 
 from spatten.errors import InputError, ModelError
-from spatten.quality.data import held_out
+from spatten.quality.data import held_out, split
 from spatten.training import checkpoint, corpus, recipe
 from spatten.training import export as exporting
 from spatten.training.batches import Batches, token_stream
@@ -194,10 +194,10 @@ def test_an_impossible_plan_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_what_is_held_out_is_not_learned() -> None:
     documents = [str(number) for number in range(25)]
-    assert corpus.training_part(documents) == documents[:23]
+    assert split(documents)[0] == documents[:23]
     assert held_out(documents) == "23\n\n24"
     with pytest.raises(InputError, match="9 documents"):
-        corpus.training_part(documents[:9])
+        split(documents[:9])
 
 
 # ------------------------------------------------------------------------------------------------- measuring

@@ -44,6 +44,9 @@ def study(
     device: Annotated[
         str, typer.Option(help="Where attention runs: emulator, auto or a device uri.")
     ] = "emulator",
+    development: Annotated[
+        bool, typer.Option("--development", help="Examples set aside for making choices, not for results.")
+    ] = False,
     out: Annotated[
         Path, typer.Option(help="The page; its plot goes beside it, with the ending .svg.")
     ] = Path("docs/quality.md"),
@@ -67,6 +70,7 @@ def study(
             scale,
             seed,
             device,
+            development,
         )
         _write_study(plan, out, build)
 

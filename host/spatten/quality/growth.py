@@ -33,7 +33,7 @@ from ..schedule import Schedule
 from .metrics import PERPLEXITY, Estimate
 from .report import change_text, quality_text
 from .subject import Subject
-from .tasks import TASKS, Perplexity
+from .tasks import TASKS, Perplexity, Sample
 
 __all__ = ["app", "growth", "threads"]
 
@@ -89,7 +89,7 @@ class Cost:
 def windows(count: int, seed: int) -> list[list[int]]:
     """``count`` windows of token ids of each held-out text."""
     texts = [task for task in TASKS if isinstance(task, Perplexity)]
-    return [window[:WINDOW] for task in texts for window in task.examples(count, seed)]
+    return [window[:WINDOW] for task in texts for window in task.examples(Sample(count, seed))]
 
 
 def float_cost(loaded: LoadedModel, texts: Sequence[list[int]]) -> Cost:

@@ -25,11 +25,14 @@ for perplexity. The change is against float, example by example (exact McNemar i
 bootstrap); a row has **lost** where that interval excludes zero. K/V bytes are those that the device read,
 as a factor below dense 32 and 16 bit.
 
-Three choices were made after looking at results on these same texts, so rows that rest on them look better
-than they would on fresh ones: pooling over all tokens (survivors alone lost 6.3 points of sentiment at
-tokens -30%, not 2.0, on 300 of the examples; `spatten run` pools survivors), sparing {recent} recent tokens
-(0, 16 and 64 were tried on 8 windows of State of the Union with an earlier gpt2-prose), and which
-combinations of bits and tokens stand at the end of the list."""
+Three choices were made on examples that are set aside and not counted here (`--development` shows them):
+pooling over all tokens (survivors alone lost 6.3 points of sentiment at tokens -30%, not 2.0; `spatten run`
+pools survivors), sparing {recent} recent tokens (0, 16 and 64 were tried), and which combinations of bits and
+tokens stand at the end of the list.{note}"""
+
+DEVELOPMENT_NOTE = """
+
+**These are the examples set aside for making choices: report no result from this page.**"""
 
 CAUTION = """\
 "No change shown" is not "no change": the interval says how much could hide in it. Of {count} comparisons at
@@ -64,7 +67,12 @@ def study_markdown(plan: Plan, cells: Sequence[Cell], command: str, plot: str) -
     tables = {task.name: lines_of(task, plan.rows_of(task), cells) for task in plan.tasks}
     parts = [
         "# What quantization and pruning cost in quality",
-        METHOD.format(command=command, seed=plan.seed, recent=RECENT),
+        METHOD.format(
+            command=command,
+            seed=plan.seed,
+            recent=RECENT,
+            note=DEVELOPMENT_NOTE if plan.development else "",
+        ),
         f"![Quality over K/V bytes]({plot})",
         "## Where quality is lost",
         *(_losses(task, tables[task.name]) for task in plan.tasks),
@@ -87,6 +95,7 @@ def study_json(plan: Plan, cells: Sequence[Cell], command: str) -> dict[str, Any
         "command": command,
         "seed": plan.seed,
         "scale": plan.scale,
+        "development": plan.development,
         "rows": [asdict(row) for row in plan.all_rows()],
         "tasks": [_task_json(task, lines_of(task, plan.rows_of(task), cells)) for task in plan.tasks],
     }

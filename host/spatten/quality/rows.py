@@ -56,6 +56,7 @@ ROWS: tuple[Row, ...] = (
     Row("paper", "together", bits=(6, 4), tokens=0.7, heads=0.9, values=0.5),
     Row("hard", "together", bits=(6, 4), tokens=0.5, heads=0.75, values=0.2),
     Row("4 bit, tokens -30%", "together", bits=4, tokens=0.7),
+    Row("6 bit, tokens -30%, recent kept", "together", bits=6, tokens=0.7, recent=RECENT),
     Row("6+4 bit, tokens -70%, recent kept", "together", bits=(6, 4), tokens=0.3, recent=RECENT),
     Row("6 bit, tokens -70%, recent kept", "together", bits=6, tokens=0.3, recent=RECENT),
 )

@@ -22,7 +22,7 @@ from ..report.write import write_atomic
 from .metrics import Estimate
 from .rows import FLOAT, Row
 from .subject import Subject, subject
-from .tasks import Prepared, Task
+from .tasks import Prepared, Sample, Task
 
 HOST = Path(__file__).parent.parent
 #: What measures; the other modules only show and may change without a new study.
@@ -78,10 +78,11 @@ class Plan:
     scale: float = 1.0
     seed: int = 0
     device: str = "emulator"
+    development: bool = False
 
-    def size(self, task: Task) -> int:
+    def sample(self, task: Task) -> Sample:
         """Examples of a task; two at least, or nothing could be resampled."""
-        return max(2, round(task.size * self.scale))
+        return Sample(max(2, round(task.size * self.scale)), self.seed, self.development)
 
     def all_rows(self) -> list[Row]:
         """The rows with the float baseline in front, which every other one is compared with."""
@@ -107,8 +108,8 @@ def run_study(plan: Plan, progress: Progress = lambda *_: None) -> Iterator[Cell
 def cell_digest(plan: Plan, task: Task, row: Row, device: str) -> str:
     """Name of a result: equal exactly when task, sample, row, device, code and libraries are."""
     libraries = {name: metadata.version(name) for name in LIBRARIES}
-    sample = [task.name, task.model, plan.size(task), plan.seed]
-    settled = json.dumps([sample, asdict(row), device, code_version(), libraries], sort_keys=True)
+    asked = [task.name, task.model, asdict(plan.sample(task))]
+    settled = json.dumps([asked, asdict(row), device, code_version(), libraries], sort_keys=True)
     return hashlib.sha256(settled.encode()).hexdigest()[:16]
 
 
@@ -142,7 +143,7 @@ class _Bench:
         self.task = task
         self.loaded = load(task.model)
         reference, weights = Subject(self.loaded), weights_digest(self.loaded)
-        self.prepared: Prepared = task.prepare(reference, plan.size(task), plan.seed, weights, plan.cache)
+        self.prepared: Prepared = task.prepare(reference, plan.sample(task), weights, plan.cache)
 
     def measured(self, row: Row, device: Device, where: str, progress: Progress) -> Cell:
         """Run the task with a row."""

@@ -8,7 +8,7 @@ mean negative log-likelihood of a window in nats.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
@@ -34,6 +34,27 @@ class Answers(Protocol):
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Which examples a study looks at.
+
+    Attributes
+    ----------
+    size : how many.
+    seed : draws the order that they are taken in.
+    development : take those that are set aside for making choices, not those that results are reported on.
+    """
+
+    size: int
+    seed: int = 0
+    development: bool = False
+
+    def of(self, items: Sequence[Item], development: int) -> list[Item]:
+        """The first ``size`` of ``items`` behind, or among, the ``development`` ones at the front."""
+        part = items[:development] if self.development else items[development:]
+        return list(part[: self.size])
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A task with its examples drawn.
 
@@ -53,8 +74,9 @@ class Prepared:
 class Classification:
     """Two classes of texts, told apart by a linear head on the frozen embedding.
 
-    Every task has a name, a title, a metric, a ``model`` of the catalogue, the licence of its texts and, as
-    ``size``, its examples by default; ``prepare`` draws examples and may learn from the float model alone.
+    Every task has a name, a title, a metric, a ``model`` of the catalogue, the licence of its texts, as
+    ``size`` its examples by default and, as ``development``, how many more are set aside for making choices;
+    ``prepare`` draws examples and may learn from the float model alone.
     """
 
     name: str
@@ -63,17 +85,18 @@ class Classification:
     load: Callable[[], list[Labelled]]
     size: int
     train_size: int
+    development: int = 0
     metric: Metric = ACCURACY
     model: str = "minilm"
     generates: ClassVar[bool] = False
 
-    def examples(self, n: int, seed: int) -> tuple[list[Labelled], list[Labelled]]:
-        """(training, test) examples; the training part is the same for every ``n``."""
-        pool = shuffled(self.load(), seed)
-        return pool[: self.train_size], pool[self.train_size : self.train_size + n]
+    def examples(self, sample: Sample) -> tuple[list[Labelled], list[Labelled]]:
+        """(training, test) examples; the training part is the same for every size."""
+        pool = shuffled(self.load(), sample.seed)
+        return pool[: self.train_size], sample.of(pool[self.train_size :], self.development)
 
-    def prepare(self, reference: Answers, size: int, seed: int, model_digest: str, cache: Path) -> Prepared:
-        train, test = self.examples(size, seed)
+    def prepare(self, reference: Answers, sample: Sample, model_digest: str, cache: Path) -> Prepared:
+        train, test = self.examples(sample)
         head = trained_head(reference.encode, train, model_digest, cache)
         labels = np.array([example.label for example in test])
 
@@ -93,19 +116,23 @@ class Retrieval:
     licence: str
     load: Callable[[], list[list[str]]]
     size: int
+    development: int = 0
     words: int = 96
     metric: Metric = ACCURACY
     model: str = "minilm"
     generates: ClassVar[bool] = False
 
-    def examples(self, n: int, seed: int) -> list[tuple[str, str]]:
-        """``n`` (passage, continuation) pairs, as many from each source; no two pairs share a word."""
+    def examples(self, sample: Sample) -> list[tuple[str, str]]:
+        """(passage, continuation) pairs, as many from each source; no two pairs share a word."""
         sources = [[p for text in texts for p in pairs(text, self.words)] for texts in self.load()]
-        share = -(-n // len(sources))
-        return [pair for source in sources for pair in shuffled(source, seed)[:share]][:n]
+        share = replace(sample, size=-(-sample.size // len(sources)))
+        aside = self.development // len(sources)
+        return [pair for source in sources for pair in share.of(shuffled(source, sample.seed), aside)][
+            : sample.size
+        ]
 
-    def prepare(self, reference: Answers, size: int, seed: int, model_digest: str, cache: Path) -> Prepared:
-        chosen = self.examples(size, seed)
+    def prepare(self, reference: Answers, sample: Sample, model_digest: str, cache: Path) -> Prepared:
+        chosen = self.examples(sample)
 
         def score(answers: Answers) -> Scores:
             return retrieved(*(answers.encode(side) for side in zip(*chosen, strict=True)))
@@ -125,19 +152,20 @@ class Perplexity:
     tokenize: Callable[[str], list[int]]
     window: int = 512
     scored: int = 48
+    development: int = 0
     metric: Metric = PERPLEXITY
     model: str = "gpt2-prose"
     generates: ClassVar[bool] = True
 
-    def examples(self, n: int, seed: int) -> list[list[int]]:
-        """``n`` windows of token ids that do not overlap, drawn from the whole text and left in its order."""
+    def examples(self, sample: Sample) -> list[list[int]]:
+        """Windows of token ids that do not overlap, drawn from the whole text and left in its order."""
         tokens = self.tokenize(self.load())
         starts = range(0, len(tokens) - self.window + 1, self.window)
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(starts))[:n])
-        return [tokens[starts[index] : starts[index] + self.window] for index in chosen]
+        chosen = sorted(sample.of(shuffled(starts, sample.seed), self.development))
+        return [tokens[start : start + self.window] for start in chosen]
 
-    def prepare(self, reference: Answers, size: int, seed: int, model_digest: str, cache: Path) -> Prepared:
-        windows = self.examples(size, seed)
+    def prepare(self, reference: Answers, sample: Sample, model_digest: str, cache: Path) -> Prepared:
+        windows = self.examples(sample)
         context = self.window - self.scored
 
         def score(answers: Answers) -> Scores:
@@ -188,6 +216,7 @@ TASKS: tuple[Task, ...] = (
         load=data.movie_snippets,
         size=1000,
         train_size=3000,
+        development=300,
     ),
     Classification(
         name="spam",
@@ -197,6 +226,7 @@ TASKS: tuple[Task, ...] = (
         load=data.mails,
         size=500,
         train_size=1200,
+        development=150,
     ),
     Retrieval(
         name="retrieval",
@@ -204,6 +234,7 @@ TASKS: tuple[Task, ...] = (
         licence=PUBLIC_DOMAIN,
         load=lambda: [data.state_of_the_union(), data.moby_dick()],
         size=300,
+        development=90,
     ),
     Perplexity(
         name="perplexity-sotu",
@@ -212,6 +243,7 @@ TASKS: tuple[Task, ...] = (
         load=lambda: data.held_out(data.state_of_the_union()),
         size=32,
         tokenize=_gpt2_tokens,
+        development=10,
     ),
     Perplexity(
         name="perplexity-moby-dick",
@@ -220,5 +252,6 @@ TASKS: tuple[Task, ...] = (
         load=lambda: data.held_out(data.moby_dick()),
         size=32,
         tokenize=_gpt2_tokens,
+        development=10,
     ),
 )

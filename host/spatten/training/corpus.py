@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from ..errors import InputError
-from ..quality.data import held_out, moby_dick, state_of_the_union
+from ..quality.data import held_out, moby_dick, split, state_of_the_union
 
 #: The texts by the name that results and the model card give them.
 SOURCES = {"state-of-the-union": state_of_the_union, "moby-dick": moby_dick}
@@ -12,21 +11,9 @@ SOURCES = {"state-of-the-union": state_of_the_union, "moby-dick": moby_dick}
 
 def training_documents() -> list[str]:
     """Every document that may be learned from, source after source."""
-    return [document for load in SOURCES.values() for document in training_part(load())]
+    return [document for load in SOURCES.values() for document in split(load())[0]]
 
 
 def held_out_texts() -> dict[str, str]:
     """The text of each source that the model is measured on."""
     return {name: held_out(load()) for name, load in SOURCES.items()}
-
-
-def training_part(documents: list[str]) -> list[str]:
-    """All documents but the last tenth, which :func:`spatten.quality.data.held_out` keeps.
-
-    Raises
-    ------
-    InputError : there are fewer than ten documents, so that a tenth is none.
-    """
-    if len(documents) < 10:
-        raise InputError(f"a text has {len(documents)} documents; expected 10 or more to hold a tenth out")
-    return documents[: -(len(documents) // 10)]
