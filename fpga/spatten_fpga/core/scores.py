@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The scores of the rows in flight, and the distance of each to its row's maximum."""
+
+from litex.gen import *
+from litex.soc.interconnect import stream
+from migen import *
+
+from .geometry import Geometry
+
+
+def scores_layout(geometry: Geometry, slots: int) -> stream.EndpointDescription:
+    """A word of scores as the Q x K array makes them, for the row in ``slot``."""
+    lanes = geometry.keys_a_word
+    payload = [("scores", lanes * geometry.score_bits), ("count", bits_for(lanes))]
+    return stream.EndpointDescription(payload, [("slot", bits_for(slots - 1)), ("add", 1)])
+
+
+def row_layout(geometry: Geometry, slots: int) -> stream.EndpointDescription:
+    """A row whose scores are complete: where it lies, how long it is, its largest score."""
+    lanes = geometry.keys_a_word
+    words = -(-geometry.config.max_sequence // lanes)
+    return stream.EndpointDescription(
+        [
+            ("slot", bits_for(slots - 1)),
+            ("words", bits_for(words)),
+            ("tail", bits_for(lanes)),
+            ("maximum", geometry.score_bits),
+        ]
+    )
+
+
+def distances_layout(geometry: Geometry, slots: int) -> stream.EndpointDescription:
+    """A word of distances to the maximum, all zero or greater."""
+    lanes = geometry.keys_a_word
+    payload = [("distances", lanes * geometry.distance_bits), ("count", bits_for(lanes))]
+    return stream.EndpointDescription(payload, [("slot", bits_for(slots - 1))])
+
+
+class _Maximum(LiteXModule):
+    """The largest of the valid lanes of a word, in one register level for each halving. No back-pressure."""
+
+    def __init__(self, geometry):
+        lanes, bits = geometry.keys_a_word, geometry.score_bits
+        self.scores = Signal(lanes * bits)
+        self.count = Signal(max=lanes + 1)
+        self.largest = Signal((bits, True))
+        self.latency = (lanes - 1).bit_length()
+
+        # # #
+
+        # A lane that is not valid shows the first one's score, which always is.
+        level = []
+        for lane in range(lanes):
+            score = Signal((bits, True))
+            first = self.scores[:bits]
+            own = self.scores[lane * bits : (lane + 1) * bits]
+            self.comb += score.eq(Mux(lane < self.count, own, first) if lane else first)
+            level.append(score)
+        while len(level) > 1:
+            following = [Signal((bits, True), reset_less=True) for _ in level[::2]]
+            for larger, a, b in zip(following, level[::2], level[1::2], strict=True):
+                self.sync += larger.eq(Mux(a > b, a, b))
+            level = following
+        self.comb += self.largest.eq(level[0])
+
+
+class ScoreBuffer(LiteXModule):
+    """Keeps the scores of ``slots`` rows until their softmax is certain.
+
+    A first pass over a row's keys stores its scores. A second pass, of the LSB plane, comes with ``add`` and
+    adds to what was kept: the paper recomputes the row instead. Each pass ends with one token of
+    ``finished``. Asked through ``replay``, the buffer gives the distances ``maximum - score`` of a row.
+
+    A slot is written by a pass or replayed, never both at once: its memory has one read port.
+
+    Parameters
+    ----------
+    geometry : sizes of the core.
+    slots : rows in flight.
+
+    Attributes
+    ----------
+    sink : in, :func:`scores_layout`, one word a cycle; ``last`` ends a pass.
+    finished : out, :func:`row_layout`, one for each pass, 4 cycles after its last word for one key a word.
+    replay : in, the same token: which row to give.
+    source : out, :func:`distances_layout`, one word a cycle, the first after 2 cycles.
+
+    Source: contract section 4, steps 1, 2 and 6; paper section IV-D and Fig. 8.
+    """
+
+    def __init__(self, geometry, slots=4):
+        self.sink = stream.Endpoint(scores_layout(geometry, slots))
+        self.finished = stream.Endpoint(row_layout(geometry, slots))
+        self.replay = stream.Endpoint(row_layout(geometry, slots))
+        self.source = stream.Endpoint(distances_layout(geometry, slots))
+
+        # # #
+
+        lanes = geometry.keys_a_word
+        depth = -(-geometry.config.max_sequence // lanes)
+        width = lanes * geometry.score_bits
+        self.reads, self.writes = [], []
+        for _ in range(slots):
+            memory = Memory(width, depth)
+            write = memory.get_port(write_capable=True)
+            read = memory.get_port(has_re=True)
+            self.specials += memory, write, read
+            self.reads.append(read)
+            self.writes.append(write)
+        self.adding = Signal()  # the storing side reads `adding_slot` in this cycle
+        self.adding_slot = Signal(max=max(2, slots))
+        self.adding_word = Signal(max=max(2, depth))
+        self._store(geometry, slots, depth)
+        self._replay(geometry, slots, depth)
+
+    # Storing -----------------------------------------------------------------------------------------
+
+    def _store(self, geometry, slots, depth):
+        """Three stages: read what was kept, add, write. They run on: only a pass's end can wait."""
+        lanes, bits = geometry.keys_a_word, geometry.score_bits
+        sink, finished = self.sink, self.finished
+        word = Signal(max=max(2, depth))
+
+        # A new pass waits until the end of the one before it was taken: the running maximum is one register.
+        ending = Signal()
+        accept = Signal()
+        self.comb += [
+            sink.ready.eq(~ending),
+            accept.eq(sink.valid & sink.ready),
+            self.adding.eq(accept & sink.add),
+            self.adding_slot.eq(sink.slot),
+            self.adding_word.eq(word),
+        ]
+        self.sync += If(accept, word.eq(Mux(sink.last, 0, word + 1)))
+
+        def stage(valid):
+            """Registers that follow a word of the pass."""
+            token = Record(
+                [
+                    ("scores", lanes * bits),
+                    ("count", bits_for(lanes)),
+                    ("slot", bits_for(slots - 1)),
+                    ("add", 1),
+                    ("word", len(word)),
+                    ("first", 1),
+                    ("last", 1),
+                ],
+                reset_less=True,
+            )
+            return Signal(), token
+
+        (valid_1, read), (valid_2, kept), (valid_3, added) = stage(0), stage(1), stage(2)
+        old = Signal(lanes * bits, reset_less=True)
+        self.sync += [
+            valid_1.eq(accept),
+            *(
+                getattr(read, name).eq(getattr(sink, name))
+                for name in ("scores", "count", "slot", "add", "last")
+            ),
+            read.word.eq(word),
+            read.first.eq(word == 0),
+            valid_2.eq(valid_1),
+            kept.eq(read),
+            old.eq(Array(port.dat_r for port in self.reads)[read.slot]),
+            valid_3.eq(valid_2),
+            added.eq(kept),
+        ]
+        for lane in range(lanes):
+            part = slice(lane * bits, (lane + 1) * bits)
+            self.sync += added.scores[part].eq(kept.scores[part] + Mux(kept.add, old[part], 0))
+        for slot, port in enumerate(self.writes):
+            self.comb += [
+                port.adr.eq(added.word),
+                port.dat_w.eq(added.scores),
+                port.we.eq(valid_3 & (added.slot == slot)),
+            ]
+
+        # Running maximum, behind the tree over the lanes.
+        self.tree = tree = _Maximum(geometry)
+        self.comb += [tree.scores.eq(added.scores), tree.count.eq(added.count)]
+        valid, token = valid_3, added
+        for _ in range(tree.latency):
+            later_valid, later = stage(3)
+            self.sync += [later_valid.eq(valid), later.eq(token)]
+            valid, token = later_valid, later
+        maximum, largest = Signal((bits, True), reset_less=True), Signal((bits, True))
+        self.comb += largest.eq(Mux(token.first | (tree.largest > maximum), tree.largest, maximum))
+        self.sync += [
+            If(valid, maximum.eq(largest)),
+            If(accept & sink.last, ending.eq(1)),
+            If(finished.valid & finished.ready, finished.valid.eq(0), ending.eq(0)),
+            If(
+                valid & token.last,
+                finished.valid.eq(1),
+                finished.slot.eq(token.slot),
+                finished.words.eq(token.word + 1),
+                finished.tail.eq(token.count),
+                finished.maximum.eq(largest),
+            ),
+        ]
+
+    # Replaying ---------------------------------------------------------------------------------------
+
+    def _replay(self, geometry, slots, depth):
+        """Two stages behind the read: the memory's own register, then the subtraction."""
+        lanes, bits = geometry.keys_a_word, geometry.score_bits
+        replay, source = self.replay, self.source
+        word = Signal(max=depth + 1)
+        last, issue, move = Signal(), Signal(), Signal()
+        self.comb += [
+            move.eq(~source.valid | source.ready),
+            last.eq(word + 1 == replay.words),
+            issue.eq(replay.valid & move),
+            replay.ready.eq(issue & last),
+        ]
+        self.sync += If(issue, word.eq(Mux(last, 0, word + 1)))
+        for slot, port in enumerate(self.reads):
+            mine = self.adding & (self.adding_slot == slot)
+            self.comb += [port.adr.eq(Mux(mine, self.adding_word, word)), port.re.eq(mine | move)]
+
+        read = Record(
+            [("slot", bits_for(slots - 1)), ("maximum", bits), ("count", bits_for(lanes)), ("last", 1)],
+            reset_less=True,
+        )
+        read_valid = Signal()
+        scores = Array(port.dat_r for port in self.reads)[read.slot]
+        self.sync += If(
+            move,
+            read_valid.eq(issue),
+            read.slot.eq(replay.slot),
+            read.maximum.eq(replay.maximum),
+            read.count.eq(Mux(last, replay.tail, lanes)),
+            read.last.eq(last),
+            source.valid.eq(read_valid),
+            source.slot.eq(read.slot),
+            source.count.eq(read.count),
+            source.last.eq(read.last),
+            *(
+                source.distances[lane * bits : (lane + 1) * bits].eq(
+                    read.maximum - scores[lane * bits : (lane + 1) * bits]
+                )
+                for lane in range(lanes)
+            ),
+        )

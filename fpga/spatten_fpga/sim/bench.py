@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A bench around one Migen module: tokens in, tokens out, with random gaps on every stream.
+
+Every source is watched: a token that was offered must stay, unchanged, until it is taken.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from litex.gen.fhdl.verilog import convert
+from litex.soc.interconnect.stream import Endpoint
+from migen import ClockDomain, Module, Signal
+
+from spatten_drivers.errors import SpattenError
+
+from .verilator import library
+
+Token = Mapping[str, int]
+ALWAYS = (1 << 32) - 1
+
+
+class SimulationError(SpattenError):
+    """A stream broke its rules, or a run did not end in its cycles."""
+
+
+@dataclass
+class Run:
+    """What a run gave.
+
+    Attributes
+    ----------
+    tokens : per source, its tokens in order: one dictionary of unsigned integers each.
+    cycles : per stream, sinks included, the cycle of each handshake; the run starts at 0.
+    """
+
+    tokens: dict[str, list[dict[str, int]]]
+    cycles: dict[str, list[int]]
+
+
+class _Stream(ctypes.Structure):
+    _fields_ = (
+        ("tokens", ctypes.POINTER(ctypes.c_uint64)),
+        ("cycles", ctypes.POINTER(ctypes.c_int64)),
+        ("count", ctypes.c_int64),
+        ("done", ctypes.c_int64),
+        ("room", ctypes.c_int64),
+        ("share", ctypes.c_uint32),
+        ("held", ctypes.c_uint32),
+    )
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A signal of a stream, at ``offset`` in the 64-bit words of its token."""
+
+    name: str
+    signal: Signal
+    offset: int
+
+    @property
+    def words(self) -> int:
+        return -(-len(self.signal) // 64)
+
+
+class Bench:
+    """A verilated module.
+
+    Parameters
+    ----------
+    dut : the module; its clock domain is ``sys``.
+    sinks, sources : its streams by a name of your choice.
+    inputs, outputs : its plain signals, likewise. Inputs may change between runs.
+    randomise : registers without reset and memories start with random bits.
+    """
+
+    def __init__(
+        self,
+        dut: Module,
+        sinks: Mapping[str, Endpoint],
+        sources: Mapping[str, Endpoint],
+        inputs: Mapping[str, Signal] | None = None,
+        outputs: Mapping[str, Signal] | None = None,
+        *,
+        randomise: bool = True,
+        seed: int = 1,
+    ) -> None:
+        self._streams = {**sinks, **sources}
+        self._sinks = list(sinks)
+        self._sources = list(sources)
+        self._inputs = dict(inputs or {})
+        self._signals = {**self._inputs, **(outputs or {})}
+        self._names = list(self._signals)
+        self._fields = {name: _fields(endpoint) for name, endpoint in self._streams.items()}
+        self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
+        flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
+        self._lib = ctypes.CDLL(str(library(*self._sources_of(dut), "dut", flags)))
+        self._lib.sim_new.restype = ctypes.c_void_p
+        self._lib.sim_cycle.restype = ctypes.c_int64
+        self._handle = ctypes.c_void_p(self._lib.sim_new(ctypes.c_uint32(seed), 2 if randomise else 0))
+        self.reset()
+
+    def reset(self) -> None:
+        """Hold the reset for a few cycles; inputs are 0 afterwards, and nothing is on offer."""
+        for name in self._inputs:
+            self.set(name, 0)
+        self._lib.sim_reset(self._handle, 3)
+        self._held: dict[str, bool] = {}
+
+    def set(self, name: str, value: int) -> None:
+        """Drive an input, negative numbers in two's complement."""
+        width = len(self._signals[name])
+        words = _split(value & ((1 << width) - 1), -(-width // 64))
+        self._lib.sim_set(self._handle, self._names.index(name), (ctypes.c_uint64 * len(words))(*words))
+
+    def get(self, name: str) -> int:
+        """Read an input or output, unsigned."""
+        words = (ctypes.c_uint64 * -(-len(self._signals[name]) // 64))()
+        self._lib.sim_get(self._handle, self._names.index(name), words)
+        return _join(words)
+
+    def tick(self, cycles: int = 1) -> None:
+        """Let time pass without any handshake of a sink; sources keep the ready they had."""
+        self._lib.sim_tick(self._handle, ctypes.c_int64(cycles))
+
+    def run(
+        self,
+        tokens: Mapping[str, Sequence[Token]],
+        expect: Mapping[str, int],
+        *,
+        offer: float | Mapping[str, float] = 1.0,
+        take: float | Mapping[str, float] = 1.0,
+        limit: int = 100_000,
+        seed: int = 0,
+        after: int = 16,
+    ) -> Run:
+        """Offer ``tokens`` and take what comes until every source gave as many as expected.
+
+        Parameters
+        ----------
+        tokens : per sink, tokens as dictionaries; what a token does not name is 0. A negative number is
+            given in two's complement.
+        expect : per source, how many tokens must come.
+        offer, take : chance of a sink's token being offered, of a source being ready, each cycle.
+        limit : cycles after which the run has failed.
+        seed : of the gaps.
+        after : cycles to go on at the end, to catch tokens that should not be there.
+
+        Raises
+        ------
+        SimulationError : too few or too many tokens, or a source withdrew or changed a token.
+        """
+        streams = (_Stream * len(self._streams))()
+        kept: list[Any] = []
+        for place, name in enumerate(self._streams):
+            given = tokens.get(name, ())
+            room = len(given) if name in self._sinks else expect.get(name, 0) + 64
+            share = offer if name in self._sinks else take
+            chance = share if isinstance(share, int | float) else share.get(name, 1.0)
+            memory = (ctypes.c_uint64 * max(1, room * self._words[name]))()
+            if name in self._sinks:
+                memory[: len(given) * self._words[name]] = self._packed(name, given)
+            cycles = (ctypes.c_int64 * max(1, room))()
+            kept += [memory, cycles]
+            streams[place] = _Stream(
+                ctypes.cast(memory, ctypes.POINTER(ctypes.c_uint64)),
+                ctypes.cast(cycles, ctypes.POINTER(ctypes.c_int64)),
+                len(given) if name in self._sinks else expect.get(name, 0),
+                0,
+                room,
+                int(chance * ALWAYS),
+                0,
+            )
+        start = self._lib.sim_cycle(self._handle)
+        code = self._lib.sim_run(
+            self._handle, streams, ctypes.c_int64(limit), ctypes.c_uint64(seed), ctypes.c_int64(after)
+        )
+        done = {name: streams[place].done for place, name in enumerate(self._streams)}
+        self._check(code, done, {name: streams[place].count for place, name in enumerate(self._streams)})
+        return Run(
+            {
+                name: self._unpacked(name, kept[2 * place], done[name])
+                for place, name in enumerate(self._streams)
+                if name in self._sources
+            },
+            {
+                name: [cycle - start for cycle in kept[2 * place + 1][: done[name]]]
+                for place, name in enumerate(self._streams)
+            },
+        )
+
+    def _check(self, code: int, done: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+        if code >= 2:
+            name = list(self._streams)[code - 2]
+            raise SimulationError(f"stream {name} withdrew or changed token {done[name]} before it was taken")
+        counts = ", ".join(f"{name} {done[name]} of {wanted[name]}" for name in self._streams)
+        if code == 1:
+            raise SimulationError(f"the run did not end within its cycles; handshakes: {counts}")
+        if any(done[name] != wanted[name] for name in self._streams):
+            raise SimulationError(f"more tokens than expected came; handshakes: {counts}")
+
+    def _packed(self, name: str, tokens: Sequence[Token]) -> list[int]:
+        words: list[int] = []
+        known = {field.name for field in self._fields[name]}
+        for token in tokens:
+            if not token.keys() <= known:
+                raise SimulationError(
+                    f"stream {name} has no {sorted(token.keys() - known)}; it has {sorted(known)}"
+                )
+            for field in self._fields[name]:
+                value = token.get(field.name, 0) & ((1 << len(field.signal)) - 1)
+                words += _split(value, field.words)
+        return words if self._fields[name] else [0] * len(tokens)
+
+    def _unpacked(self, name: str, memory: Sequence[int], count: int) -> list[dict[str, int]]:
+        size, fields = self._words[name], self._fields[name]
+        flat = list(memory[: count * size])
+        rows = (flat[i * size : (i + 1) * size] for i in range(count))
+        return [{f.name: _join(row[f.offset : f.offset + f.words]) for f in fields} for row in rows]
+
+    def _sources_of(self, dut: Module) -> tuple[str, str]:
+        """Verilog of the module and the C++ around it."""
+        top = Module()
+        top.clock_domains.cd_sys = domain = ClockDomain("sys")
+        top.submodules.dut = dut
+        ios: set[Signal] = {domain.clk, domain.rst}
+        domain.clk.backtrace[-1] = (domain.clk.backtrace[-1][0], None)
+        named: dict[Signal, str] = {}
+        for name, endpoint in self._streams.items():
+            named |= {endpoint.valid: f"{name}_valid", endpoint.ready: f"{name}_ready"}
+            named |= {field.signal: f"{name}_{field.name}" for field in self._fields[name]}
+        named |= {signal: f"io_{name}" for name, signal in self._signals.items()}
+        for signal, name in named.items():
+            signal.name_override = name
+        ios |= set(named)
+        domain.clk.name_override, domain.rst.name_override = "sys_clk", "sys_rst"
+        text = str(convert(top, ios, name="dut"))
+        verilog = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
+        template = resources.files(__package__).joinpath("harness.cpp").read_text("utf-8")
+        return verilog, template.replace("@TOP@", "dut").replace("@PORTS@", self._ports())
+
+    def _ports(self) -> str:
+        """C++ that reads and writes the ports by number of stream or signal."""
+        names = list(self._streams)
+
+        def cases(lines: Sequence[str]) -> str:
+            return "\n".join(f"        case {place}: {line} break;" for place, line in enumerate(lines))
+
+        put = [
+            " ".join(f"store(top.{n}_{f.name}, t + {f.offset});" for f in self._fields[n])
+            if n in self._sinks
+            else ""
+            for n in names
+        ]
+        take = [" ".join(f"load(top.{n}_{f.name}, t + {f.offset});" for f in self._fields[n]) for n in names]
+        sinks = [f"top.{n}_valid = on;" if n in self._sinks else "" for n in names]
+        sources = [f"top.{n}_ready = on;" if n in self._sources else "" for n in names]
+        signals = [f"store(top.io_{n}, t);" if n in self._inputs else "" for n in self._names]
+        reads = [f"load(top.io_{n}, t);" for n in self._names]
+        words = [self._words[n] for n in names]
+        return f"""
+constexpr int STREAMS = {len(names)};
+constexpr int MAX_WORDS = {max([1, *words])};
+const int WORDS[] = {{{", ".join(map(str, words or [1]))}}};
+const bool IS_SINK[] = {{{", ".join(str(int(n in self._sinks)) for n in names) or "0"}}};
+void set_token(Top &top, int s, const uint64_t *t) {{
+    switch (s) {{\n{cases(put)}\n    }} }}
+void get_token(Top &top, int s, uint64_t *t) {{
+    switch (s) {{\n{cases(take)}\n    }} }}
+void set_valid(Top &top, int s, bool on) {{ switch (s) {{\n{cases(sinks)}\n    }} }}
+void set_ready(Top &top, int s, bool on) {{ switch (s) {{\n{cases(sources)}\n    }} }}
+bool get_valid(Top &top, int s) {{
+    bool on = false; switch (s) {{\n{cases([f"on = top.{n}_valid;" for n in names])}\n    }} return on; }}
+bool get_ready(Top &top, int s) {{
+    bool on = false; switch (s) {{\n{cases([f"on = top.{n}_ready;" for n in names])}\n    }} return on; }}
+void set_signal(Top &top, int s, const uint64_t *t) {{ switch (s) {{\n{cases(signals)}\n    }} }}
+void get_signal(Top &top, int s, uint64_t *t) {{ switch (s) {{\n{cases(reads)}\n    }} }}
+"""
+
+
+def signed(value: int, width: int) -> int:
+    """An unsigned reading as two's complement of ``width`` bits."""
+    return value - (1 << width) if value >> (width - 1) else value
+
+
+def gaps(seed: int) -> float:
+    """A chance for ``offer`` or ``take``: often 1, else anything down to a quarter."""
+    draws = random.Random(seed)
+    return 1.0 if draws.random() < 0.3 else draws.uniform(0.25, 1.0)
+
+
+def _fields(endpoint: Endpoint) -> list[_Field]:
+    """Signals of a token: first, last, payload and param, each at its place."""
+    found: list[_Field] = []
+    offset = 0
+    parts = [("first", endpoint.first), ("last", endpoint.last)]
+    for record, layout in (
+        (endpoint.payload, endpoint.description.payload_layout),
+        (endpoint.param, endpoint.description.param_layout),
+    ):
+        parts += [(item[0], getattr(record, item[0])) for item in layout]
+    for name, signal in parts:
+        found.append(_Field(name, signal, offset))
+        offset += found[-1].words
+    return found
+
+
+def _split(value: int, words: int) -> list[int]:
+    return [value >> 64 * place & (1 << 64) - 1 for place in range(words)]
+
+
+def _join(words: Sequence[int]) -> int:
+    return sum(int(word) << 64 * place for place, word in enumerate(words))
