@@ -44,9 +44,9 @@ def read_layout(geometry: Geometry, depth: int) -> stream.EndpointDescription:
 class OperandBuffer(LiteXModule):
     """Operands of several rows in block RAM.
 
-    Elements are stored as ``msb << lsb_bits``; the LSB plane, if it is fetched at all, later replaces the four
-    low bits. Each pass chooses what it uses, so rows that trust the MSB plane and rows that refetched read the
-    same buffer.
+    Elements are stored as ``msb << lsb_bits``; the LSB plane, if it is fetched at all, later replaces the low
+    four bits. Each pass chooses what it uses, so rows that trust the MSB plane and rows that refetched read
+    the same buffer.
 
     Storing and reading go on side by side: while one head computes the next one loads, at another ``base``.
     Who fills and who reads must agree on what is complete; nothing is checked here.
