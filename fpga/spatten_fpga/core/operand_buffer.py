@@ -88,7 +88,7 @@ class OperandBuffer(LiteXModule):
         sink = self.sink
         place = Signal(len(sink.base))
         offset = Signal(len(sink.base))
-        ports = [memory.get_port(write_capable=True) for memory in (high, low)]
+        ports = [memory.get_port(write_capable=True, mode=READ_FIRST) for memory in (high, low)]
         self.specials += ports
         self.comb += [
             sink.ready.eq(1),
@@ -116,7 +116,7 @@ class OperandBuffer(LiteXModule):
         read, source = self.read, self.source
         offset = Signal(len(read.words))
         last, issue, move = Signal(), Signal(), Signal()
-        ports = [memory.get_port(has_re=True) for memory in (high, low)]
+        ports = [memory.get_port(has_re=True, mode=READ_FIRST) for memory in (high, low)]
         self.specials += ports
         self.comb += [
             move.eq(~source.valid | source.ready),

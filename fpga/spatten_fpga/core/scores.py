@@ -102,8 +102,8 @@ class ScoreBuffer(LiteXModule):
         self.reads, self.writes = [], []
         for _ in range(slots):
             memory = Memory(width, depth)
-            write = memory.get_port(write_capable=True)
-            read = memory.get_port(has_re=True)
+            write = memory.get_port(write_capable=True, mode=READ_FIRST)
+            read = memory.get_port(has_re=True, mode=READ_FIRST)
             self.specials += memory, write, read
             self.reads.append(read)
             self.writes.append(write)

@@ -68,8 +68,8 @@ class WeightBuffer(LiteXModule):
         self.reads, self.writes = [], []
         for _ in range(slots):
             memory = Memory(parallel * WEIGHT_BITS, depth)
-            write = memory.get_port(write_capable=True)
-            read = memory.get_port(has_re=True)
+            write = memory.get_port(write_capable=True, mode=READ_FIRST)
+            read = memory.get_port(has_re=True, mode=READ_FIRST)
             self.specials += memory, write, read
             self.writes.append(write)
             self.reads.append(read)
