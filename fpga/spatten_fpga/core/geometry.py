@@ -98,4 +98,15 @@ class Geometry:
 
     def words_per_key(self, dim: int) -> int:
         """Words that a key takes, at least 1."""
-        return max(1, (1 << (dim - 1).bit_length()) // self.lanes)
+        return -(-dim // self.lanes)
+
+    @cached_property
+    def buffer_words(self) -> int:
+        """Words of an operand buffer: ``kv_buffer_rows`` keys of any head dimension, at least 1."""
+        rows = self.config.kv_buffer_rows
+        return max(1, *(self.words_of_keys(rows, dim) for dim in self.config.head_dims))
+
+    def words_of_keys(self, keys: int, dim: int) -> int:
+        """Words that so many keys of a head dimension take."""
+        together = self.keys_per_word(dim)
+        return -(-keys // together) if together else keys * self.words_per_key(dim)

@@ -38,7 +38,7 @@ class AlignedWeights(LiteXModule):
     Attributes
     ----------
     keys : in, keys of a word, a power of two; stable while a row passes.
-    n : in, keys of the row; stable while it passes.
+    row : in, ``n``: keys of the next row; taken with its first beat.
     sink : in, :func:`masked_layout`, ``last`` on the row's last beat.
     source : out, :func:`kept_layout`, one word a cycle without gaps; ``last`` on a row's last.
 
@@ -48,7 +48,7 @@ class AlignedWeights(LiteXModule):
     def __init__(self, geometry, masked=True):
         parallel, lanes = geometry.config.topk_parallelism, geometry.keys_a_word
         self.keys = Signal(max=lanes + 1)
-        self.n = Signal(max=geometry.config.max_sequence + 1)
+        self.row = row = stream.Endpoint([("n", bits_for(geometry.config.max_sequence))])
         self.sink = sink = stream.Endpoint(masked_layout(parallel))
         self.source = source = stream.Endpoint(kept_layout(geometry))
 
@@ -59,6 +59,7 @@ class AlignedWeights(LiteXModule):
         left = Signal(max=geometry.config.max_sequence + 1)  # keys of the row that are not out yet
         place = Signal(max=parallel + 1)  # keys of the beat that are out
         busy, done = Signal(), Signal()
+        fresh = Signal(reset=1)  # the next beat is a row's first
         for lane in range(parallel):
             part = slice(lane * WEIGHT_BITS, (lane + 1) * WEIGHT_BITS)
             self.comb += shown[part].eq(
@@ -69,12 +70,12 @@ class AlignedWeights(LiteXModule):
             source.last.eq(left <= self.keys),
             source.count.eq(Mux(source.last, left, self.keys)),
             done.eq(source.last | (place + self.keys >= parallel)),
-            sink.ready.eq(~busy | (source.ready & done)),
+            sink.ready.eq((~busy | (source.ready & done)) & (row.valid | ~fresh)),
+            row.ready.eq(sink.valid & sink.ready & fresh),
         ]
         for lane in range(lanes):
             part = slice(lane * WEIGHT_BITS, (lane + 1) * WEIGHT_BITS)
             self.comb += source.weights[part].eq(beat[part] & Replicate(lane < source.count, WEIGHT_BITS))
-        fresh = Signal(reset=1)  # the next beat is a row's first
         self.sync += [
             If(
                 source.valid & source.ready,
@@ -89,7 +90,7 @@ class AlignedWeights(LiteXModule):
                 busy.eq(1),
                 place.eq(0),
                 fresh.eq(sink.last),
-                If(fresh, left.eq(self.n)),
+                If(fresh, left.eq(row.n)),
             ),
         ]
 

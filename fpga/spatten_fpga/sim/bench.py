@@ -11,11 +11,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from litex.gen.fhdl.verilog import convert
 from litex.soc.interconnect.stream import Endpoint
 from migen import ClockDomain, Module, Signal
+from numpy.typing import NDArray
 
 from spatten_drivers.errors import SpattenError
 
@@ -37,10 +39,35 @@ class Run:
     ----------
     tokens : per source, its tokens in order: one dictionary of unsigned integers each.
     cycles : per stream, sinks included, the cycle of each handshake; the run starts at 0.
+    faults : accesses outside of device memory; they read as ones and write nothing.
     """
 
     tokens: dict[str, list[dict[str, int]]]
     cycles: dict[str, list[int]]
+    faults: int = 0
+
+
+class MemoryStreams(NamedTuple):
+    """Names of the streams of a memory port: commands and writes leave the module, data enters it."""
+
+    command: str
+    data: str
+    write: str
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = (
+        ("bytes", ctypes.POINTER(ctypes.c_uint8)),
+        ("beats", ctypes.c_uint64),
+        ("command", ctypes.c_int32),
+        ("data", ctypes.c_int32),
+        ("write", ctypes.c_int32),
+        ("beat_bytes", ctypes.c_int32),
+        ("latency", ctypes.c_int32),
+        ("reads", ctypes.c_int64),
+        ("writes", ctypes.c_int64),
+        ("faults", ctypes.c_int64),
+    )
 
 
 class _Stream(ctypes.Structure):
@@ -76,6 +103,7 @@ class Bench:
     dut : the module; its clock domain is ``sys``.
     sinks, sources : its streams by a name of your choice.
     inputs, outputs : its plain signals, likewise. Inputs may change between runs.
+    memory : names of the streams that device memory stands behind; they take no tokens and expect none.
     randomise : registers without reset and memories start with random bits.
     """
 
@@ -87,9 +115,11 @@ class Bench:
         inputs: Mapping[str, Signal] | None = None,
         outputs: Mapping[str, Signal] | None = None,
         *,
+        memory: MemoryStreams | None = None,
         randomise: bool = True,
         seed: int = 1,
     ) -> None:
+        self._memory = memory
         self._streams = {**sinks, **sources}
         self._sinks = list(sinks)
         self._sources = list(sources)
@@ -135,6 +165,8 @@ class Bench:
         *,
         offer: float | Mapping[str, float] = 1.0,
         take: float | Mapping[str, float] = 1.0,
+        memory: NDArray[np.uint8] | None = None,
+        latency: int = 20,
         limit: int = 100_000,
         seed: int = 0,
         after: int = 16,
@@ -147,6 +179,8 @@ class Bench:
             given in two's complement.
         expect : per source, how many tokens must come.
         offer, take : chance of a sink's token being offered, of a source being ready, each cycle.
+        memory : device memory, changed in place; ``offer`` and ``take`` of its streams are its pace.
+        latency : cycles from a read to its data, at least.
         limit : cycles after which the run has failed.
         seed : of the gaps.
         after : cycles to go on at the end, to catch tokens that should not be there.
@@ -162,13 +196,13 @@ class Bench:
             room = len(given) if name in self._sinks else expect.get(name, 0) + 64
             share = offer if name in self._sinks else take
             chance = share if isinstance(share, int | float) else share.get(name, 1.0)
-            memory = (ctypes.c_uint64 * max(1, room * self._words[name]))()
+            held = (ctypes.c_uint64 * max(1, room * self._words[name]))()
             if name in self._sinks:
-                memory[: len(given) * self._words[name]] = self._packed(name, given)
+                held[: len(given) * self._words[name]] = self._packed(name, given)
             cycles = (ctypes.c_int64 * max(1, room))()
-            kept += [memory, cycles]
+            kept += [held, cycles]
             streams[place] = _Stream(
-                ctypes.cast(memory, ctypes.POINTER(ctypes.c_uint64)),
+                ctypes.cast(held, ctypes.POINTER(ctypes.c_uint64)),
                 ctypes.cast(cycles, ctypes.POINTER(ctypes.c_int64)),
                 len(given) if name in self._sinks else expect.get(name, 0),
                 0,
@@ -177,8 +211,14 @@ class Bench:
                 0,
             )
         start = self._lib.sim_cycle(self._handle)
+        behind = self._memory_struct(memory, latency)
         code = self._lib.sim_run(
-            self._handle, streams, ctypes.c_int64(limit), ctypes.c_uint64(seed), ctypes.c_int64(after)
+            self._handle,
+            streams,
+            behind and ctypes.byref(behind),
+            ctypes.c_int64(limit),
+            ctypes.c_uint64(seed),
+            ctypes.c_int64(after),
         )
         done = {name: streams[place].done for place, name in enumerate(self._streams)}
         self._check(code, done, {name: streams[place].count for place, name in enumerate(self._streams)})
@@ -192,6 +232,23 @@ class Bench:
                 name: [cycle - start for cycle in kept[2 * place + 1][: done[name]]]
                 for place, name in enumerate(self._streams)
             },
+            behind.faults if behind else 0,
+        )
+
+    def _memory_struct(self, memory: NDArray[np.uint8] | None, latency: int) -> _Memory | None:
+        if memory is None or self._memory is None:
+            return None
+        names = list(self._streams)
+        beat = len(self._streams[self._memory.data].payload.raw_bits()) // 8
+        return _Memory(
+            memory.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)),
+            memory.size // beat,
+            *(names.index(name) for name in self._memory),
+            beat,
+            latency,
+            0,
+            0,
+            0,
         )
 
     def _check(self, code: int, done: Mapping[str, int], wanted: Mapping[str, int]) -> None:
@@ -201,7 +258,7 @@ class Bench:
         counts = ", ".join(f"{name} {done[name]} of {wanted[name]}" for name in self._streams)
         if code == 1:
             raise SimulationError(f"the run did not end within its cycles; handshakes: {counts}")
-        if any(done[name] != wanted[name] for name in self._streams):
+        if any(done[name] != wanted[name] for name in self._streams if name not in (self._memory or ())):
             raise SimulationError(f"more tokens than expected came; handshakes: {counts}")
 
     def _packed(self, name: str, tokens: Sequence[Token]) -> list[int]:
@@ -276,11 +333,25 @@ void set_valid(Top &top, int s, bool on) {{ switch (s) {{\n{cases(sinks)}\n    }
 void set_ready(Top &top, int s, bool on) {{ switch (s) {{\n{cases(sources)}\n    }} }}
 bool get_valid(Top &top, int s) {{
     bool on = false; switch (s) {{\n{cases([f"on = top.{n}_valid;" for n in names])}\n    }} return on; }}
+{self._memory_ports()}
 bool get_ready(Top &top, int s) {{
     bool on = false; switch (s) {{\n{cases([f"on = top.{n}_ready;" for n in names])}\n    }} return on; }}
 void set_signal(Top &top, int s, const uint64_t *t) {{ switch (s) {{\n{cases(signals)}\n    }} }}
 void get_signal(Top &top, int s, uint64_t *t) {{ switch (s) {{\n{cases(reads)}\n    }} }}
 """
+
+    def _memory_ports(self) -> str:
+        """C++ that moves beats and addresses of the memory streams."""
+        if self._memory is None:
+            return """void set_beat(Top &, const uint64_t *) {}
+uint64_t get_command_address(Top &) { return 0; }
+uint64_t get_write_address(Top &) { return 0; }
+void get_write_data(Top &, uint64_t *) {}"""
+        command, data, write = self._memory
+        return f"""void set_beat(Top &top, const uint64_t *t) {{ store(top.{data}_data, t); }}
+uint64_t get_command_address(Top &top) {{ return top.{command}_address; }}
+uint64_t get_write_address(Top &top) {{ return top.{write}_address; }}
+void get_write_data(Top &top, uint64_t *t) {{ load(top.{write}_data, t); }}"""
 
 
 def signed(value: int, width: int) -> int:

@@ -4,6 +4,7 @@
 #include "verilated.h"
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 double sc_time_stamp() { return 0; }
@@ -47,7 +48,16 @@ struct Stream {
     uint32_t held;      // a sink's token is on offer; a source's token was refused last cycle
 };
 
-struct Sim { VerilatedContext context; Top *top; int64_t cycle; std::vector<uint64_t> last; };
+// Device memory behind three of the streams: reads in order after `latency` cycles, a beat a cycle.
+struct Memory {
+    uint8_t *bytes;
+    uint64_t beats;
+    int32_t command, data, write;  // numbers of the streams; data is a sink of the module, the others sources
+    int32_t beat_bytes, latency;
+    int64_t reads, writes, faults; // beats so far; accesses outside, which read as ones and write nothing
+};
+
+struct Sim { VerilatedContext context; Top *top; int64_t cycle; std::deque<std::pair<int64_t, uint64_t>> reads; };
 
 Sim *sim_new(uint32_t seed, int randomise) {
     Sim *sim = new Sim;
@@ -77,13 +87,14 @@ void sim_reset(Sim *sim, int cycles) {
     for (int i = 0; i < cycles; i++) tick(sim);
     sim->top->sys_rst = 0; sim->top->eval();
     sim->cycle = 0;
+    sim->reads.clear();
 }
 
 void sim_tick(Sim *sim, int64_t cycles) { for (int64_t i = 0; i < cycles; i++) tick(sim); }
 
 // Runs until every stream has its count, or `limit` cycles are over.
 // 0: done. 1: out of cycles. 2 + stream: that source withdrew or changed a token that was not taken yet.
-int sim_run(Sim *sim, Stream *streams, int64_t limit, uint64_t seed, int64_t after) {
+int sim_run(Sim *sim, Stream *streams, Memory *memory, int64_t limit, uint64_t seed, int64_t after) {
     Random random{seed * 2 + 0x9E3779B97F4A7C15ULL};
     Top &top = *sim->top;
     std::vector<std::vector<uint64_t>> refused(STREAMS, std::vector<uint64_t>(MAX_WORDS));
@@ -95,6 +106,19 @@ int sim_run(Sim *sim, Stream *streams, int64_t limit, uint64_t seed, int64_t aft
         for (int s = 0; s < STREAMS; s++) {
             Stream &stream = streams[s];
             if (!IS_SINK[s]) { set_ready(top, s, random.chance(stream.share)); continue; }
+            if (memory && s == memory->data) {
+                if (!stream.held && !sim->reads.empty() && sim->reads.front().first <= sim->cycle &&
+                    random.chance(stream.share)) {
+                    uint64_t beat = sim->reads.front().second;
+                    if (beat < memory->beats) std::memcpy(now.data(), memory->bytes + beat * memory->beat_bytes, memory->beat_bytes);
+                    else { std::memset(now.data(), 255, memory->beat_bytes); memory->faults++; }
+                    set_beat(top, now.data());
+                    sim->reads.pop_front();
+                    stream.held = 1;
+                }
+                set_valid(top, s, stream.held);
+                continue;
+            }
             if (!stream.held && stream.done < stream.count && random.chance(stream.share)) {
                 set_token(top, s, stream.tokens + stream.done * WORDS[s]);
                 stream.held = 1;
@@ -112,6 +136,18 @@ int sim_run(Sim *sim, Stream *streams, int64_t limit, uint64_t seed, int64_t aft
                 if (stream.held && !same) return 2 + s;
                 stream.held = valid && !moved;
                 if (stream.held) refused[s] = now;
+                if (memory && moved && s == memory->command) {
+                    sim->reads.emplace_back(sim->cycle + memory->latency, get_command_address(top));
+                    memory->reads++;
+                }
+                if (memory && moved && s == memory->write) {
+                    uint64_t beat = get_write_address(top);
+                    std::vector<uint64_t> data(MAX_WORDS);
+                    get_write_data(top, data.data());
+                    if (beat < memory->beats) std::memcpy(memory->bytes + beat * memory->beat_bytes, data.data(), memory->beat_bytes);
+                    else memory->faults++;
+                    memory->writes++;
+                }
                 if (moved && stream.done < stream.room)
                     std::memcpy(stream.tokens + stream.done * WORDS[s], now.data(), 8 * WORDS[s]);
             }

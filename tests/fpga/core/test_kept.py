@@ -41,21 +41,19 @@ class Words:
         ways = {"aligned": dut.aligned, "compact": dut.compact, "whole": dut.whole}
         self.bench = Bench(
             dut,
-            {f"{name}_in": way.sink for name, way in ways.items()},
-            {**{name: way.source for name, way in ways.items()}, "index": dut.compact.index},
-            inputs={
-                **{f"{name}_keys": way.keys for name, way in ways.items()},
-                "aligned_n": dut.aligned.n,
-                "whole_n": dut.whole.n,
+            {
+                **{f"{name}_in": way.sink for name, way in ways.items()},
+                "aligned_row": dut.aligned.row,
+                "whole_row": dut.whole.row,
             },
+            {**{name: way.source for name, way in ways.items()}, "index": dut.compact.index},
+            inputs={f"{name}_keys": way.keys for name, way in ways.items()},
         )
 
-    def setup(self, keys: int, n: int) -> None:
+    def setup(self, keys: int) -> None:
         self.bench.reset()
         for name in ("aligned", "compact", "whole"):
             self.bench.set(f"{name}_keys", keys)
-        for name in ("aligned", "whole"):
-            self.bench.set(f"{name}_n", n)
 
     def beats(self, weights: list[int], kept: set[int]) -> list[dict[str, int]]:
         """The row as the top-k engine gives it; what lies behind its end is noise."""
@@ -108,10 +106,17 @@ def test_rows_of_any_length_and_mask(words: Words, seed: int) -> None:
     whole = [word for row in rows for word in words_of(row, keys)]
     index = [(j, int(j == max(mask))) for mask in masks for j in sorted(mask)]
 
-    words.setup(keys, n)
+    words.setup(keys)
+    lengths = [{"n": n}] * 4
     offer, take = draws.choice(((1.0, 1.0), (0.7, 0.5)))
     run = words.bench.run(
-        {"aligned_in": beats, "compact_in": beats, "whole_in": beats},
+        {
+            "aligned_in": beats,
+            "compact_in": beats,
+            "whole_in": beats,
+            "aligned_row": lengths,
+            "whole_row": lengths,
+        },
         {"aligned": len(aligned), "compact": len(compact), "whole": len(whole), "index": len(index)},
         offer=offer,
         take=take,
@@ -125,15 +130,15 @@ def test_rows_of_any_length_and_mask(words: Words, seed: int) -> None:
 
 def test_aligned_words_leave_one_a_cycle(words: Words) -> None:
     keys = words.geometry.keys_a_word
-    words.setup(keys, SEQUENCE)
+    words.setup(keys)
     beats = words.beats([1] * SEQUENCE, set(range(SEQUENCE))) * 3
     count = 3 * SEQUENCE // keys
-    run = words.bench.run({"aligned_in": beats}, {"aligned": count})
+    run = words.bench.run({"aligned_in": beats, "aligned_row": [{"n": SEQUENCE}] * 3}, {"aligned": count})
     assert run.cycles["aligned"] == list(range(1, 1 + count))
 
 
 def test_compact_takes_a_cycle_for_each_kept_weight(words: Words) -> None:
-    words.setup(1, SEQUENCE)
+    words.setup(1)
     beats = words.beats([1] * SEQUENCE, set(range(SEQUENCE)))
     run = words.bench.run({"compact_in": beats}, {"compact": SEQUENCE, "index": SEQUENCE})
     assert run.cycles["compact"][-1] - run.cycles["compact"][0] == SEQUENCE - 1

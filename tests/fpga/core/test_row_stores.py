@@ -10,9 +10,9 @@ from litex.gen import LiteXModule
 
 from spatten_drivers import AcceleratorConfig
 from spatten_fpga.core.geometry import Geometry
-from spatten_fpga.core.kept_store import KeptStore
 from spatten_fpga.core.lane_pack import LanePack
 from spatten_fpga.core.query_store import QueryStore
+from spatten_fpga.core.replay import Replay
 from spatten_fpga.sim import Bench
 
 SLOTS = 4
@@ -25,7 +25,7 @@ class Stores(LiteXModule):
 
     def __init__(self) -> None:
         self.queries = QueryStore(GEOMETRY, SLOTS)
-        self.kept = KeptStore(GEOMETRY)
+        self.kept = Replay([("weights", 16 * LANES)], 64)
         self.pack = LanePack(GEOMETRY, SLOTS)
 
 
@@ -38,10 +38,11 @@ def built() -> Bench:
             "query": dut.queries.sink,
             "query_read": dut.queries.read,
             "kept": dut.kept.sink,
+            "kept_row": dut.kept.row,
             "scores": dut.pack.sink,
         },
         {"row": dut.queries.source, "words": dut.kept.source, "packed": dut.pack.source},
-        inputs={"dim": dut.queries.dim, "passes": dut.kept.passes, "keys": dut.pack.keys},
+        inputs={"dim": dut.queries.dim, "keys": dut.pack.keys},
     )
 
 
@@ -75,18 +76,25 @@ def test_query_rows_are_given_as_often_as_asked(bench: Bench, dim: int) -> None:
 @pytest.mark.parametrize("passes", [1, 2])
 def test_kept_words_come_once_for_each_plane(bench: Bench, passes: int, seed: int) -> None:
     draws = random.Random(seed)
-    bench.set("passes", passes)
     rows = [
         [draws.getrandbits(16 * LANES) for _ in range(draws.choice((1, 2, 64, draws.randint(1, 64))))]
         for _ in range(5)
     ]
-    tokens = [{"weights": w, "count": 1, "last": i == len(r) - 1} for r in rows for i, w in enumerate(r)]
+    tokens = [{"weights": w, "last": i == len(r) - 1} for r in rows for i, w in enumerate(r)]
     wanted = [w for row in rows for w in row * passes]
     ends = [int(i == passes * len(row) - 1) for row in rows for i in range(passes * len(row))]
     offer, take = draws.choice(((1.0, 1.0), (0.5, 0.9), (0.9, 0.5)))
-    run = bench.run({"kept": tokens}, {"words": len(wanted)}, offer=offer, take=take, seed=seed)
+    run = bench.run(
+        {"kept": tokens, "kept_row": [{"passes": passes}] * 5},
+        {"words": len(wanted)},
+        offer=offer,
+        take=take,
+        seed=seed,
+    )
     assert [token["weights"] for token in run.tokens["words"]] == wanted
     assert [token["last"] for token in run.tokens["words"]] == ends
+    each = [int(i == len(row) - 1) for row in rows for _ in range(passes) for i in range(len(row))]
+    assert [token["end"] for token in run.tokens["words"]] == each
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reads a job's descriptor, checks it and hands on its header and its lists."""
+
+from __future__ import annotations
+
+from litex.gen import *
+from litex.soc.interconnect import stream
+from migen import *
+
+from spatten_drivers.answer import Status
+from spatten_drivers.job import HEADER_BYTES, HEADER_WORDS
+
+from .checks import NAMED_WORDS, STATUS_BITS, HeaderChecks, JobHeader, ListChecks, RegionChecks
+from .geometry import MULT_BITS, Geometry
+from .port import ADDRESS_BITS, ReadPort, beat_shift
+
+WORD_BITS = 32
+HEAD_ID_BITS = 8
+SHIFT_BITS = 6  # score_shift to 48, importance_shift to 47
+SLOT_BITS = 16  # an entry of the key or query list
+
+
+def job_layout() -> list:
+    """A job that was pushed: the byte address of its descriptor."""
+    return [("address", ADDRESS_BITS)]
+
+
+def head_layout() -> list:
+    """An entry of the head table."""
+    return [
+        ("head_id", HEAD_ID_BITS),
+        ("score_shift", SHIFT_BITS),
+        ("score_mult", MULT_BITS),
+        ("importance_mult", MULT_BITS),
+        ("importance_shift", SHIFT_BITS),
+    ]
+
+
+def slot_layout() -> list:
+    """An entry of the key list, with its protected bit 15, or of the query list."""
+    return [("slot", SLOT_BITS)]
+
+
+class Descriptor(LiteXModule):
+    """Descriptor reader: header, checks 1 to 12, head table, key list, query list.
+
+    A job is taken when the one before has its status. Header fields are right once checks 1 to 9 passed, that
+    is with the first entry of the head table, and stay to the next job. The three lists come one after the
+    other, each complete and closed by ``last``, or not at all: they are read once checks 1 to 9 passed, and a
+    wrong entry only shows in ``status``. So whoever stores them begins to work at ``Status.DONE``.
+
+    64 + 8 cycles for the header, 2 for each head, 1 for each key and query, twice the latency of memory, and
+    about 20 of hand-over. Regions are checked (180 cycles at most) while the lists are read.
+
+    Parameters
+    ----------
+    geometry : sizes of the core.
+
+    Attributes
+    ----------
+    sink : Endpoint, in, of :func:`job_layout`.
+    port : ReadPort, out, of the memory.
+    heads : Endpoint, out, of :func:`head_layout`, ascending.
+    keys, queries : Endpoint, out, of :func:`slot_layout`, ascending.
+    memory_bytes : Signal(32), in: size of device memory.
+    fields : dict of Signal, out: header fields by the names of ``spatten_drivers.job.JOB_WORDS``.
+    row_beats : dict of Signal(7), out: beats of a row of ``q``, ``k_msb``, ``k_lsb``, ``v_msb``, ``v_lsb``
+        and ``output``.
+    status : Signal(4), out: ``Status.PENDING`` after reset and while it works, then ``DONE`` (accepted)
+        or what check failed.
+    answer_writable : Signal, out, with ``status``: checks 1 to 3 passed, an answer header may be written.
+    job_id : Signal(32), out, with ``status``: of the header, 0 if check 1 kept it from being read.
+
+    Source: contract, section 9.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.sink = sink = stream.Endpoint(job_layout())
+        self.port = port = ReadPort(geometry)
+        self.heads = stream.Endpoint(head_layout())
+        self.keys = stream.Endpoint(slot_layout())
+        self.queries = stream.Endpoint(slot_layout())
+        self.memory_bytes = Signal(ADDRESS_BITS)
+        self.header = header = JobHeader()
+        self.fields = header.fields
+        self.status = Signal(STATUS_BITS)
+        self.answer_writable = Signal()
+        self.job_id = Signal(32)
+
+        # # #
+
+        # Checks -----------------------------------------------------------------------------------
+        self.header_checks = checks = HeaderChecks(geometry, header)
+        self.list_checks = lists = ListChecks(header)
+        self.region_checks = regions = RegionChecks(geometry, header)
+        self.row_beats = regions.row_beats
+        self.comb += [
+            *header.split(),
+            checks.memory_bytes.eq(self.memory_bytes),
+            regions.memory_beats.eq(checks.memory_beats),
+        ]
+
+        # Commands: beats one after the other ------------------------------------------------------
+        wanted = Signal.like(checks.table_beats)
+        address = port.command.address
+        self.comb += port.command.valid.eq(wanted != 0)
+        self.sync += If(
+            port.command.valid & port.command.ready, address.eq(address + 1), wanted.eq(wanted - 1)
+        )
+
+        # Words ------------------------------------------------------------------------------------
+        self.words = words = stream.Converter(geometry.beat_bits, WORD_BITS)
+        self.buffer = buffer = stream.Buffer([("data", WORD_BITS)])
+        self.word = buffer.source
+        self.comb += [
+            port.data.connect(words.sink, omit={"last"}),
+            words.sink.last.eq(1),  # marks the last word of each beat
+            words.source.connect(buffer.sink, keep={"valid", "ready", "last", "data"}),
+        ]
+
+        # Lists ------------------------------------------------------------------------------------
+        self.outlets = {
+            name: stream.Buffer(endpoint.description)
+            for name, endpoint in (("heads", self.heads), ("keys", self.keys), ("queries", self.queries))
+        }
+        for name, outlet in self.outlets.items():
+            self.add_module(f"{name}_outlet", outlet)
+            self.comb += outlet.source.connect(getattr(self, name))
+        waiting = Signal()
+        self.comb += waiting.eq(self.heads.valid | self.keys.valid | self.queries.valid)
+
+        # Steps ------------------------------------------------------------------------------------
+        self.left = left = Signal(SLOT_BITS)  # entries, words or cycles to go
+        self.upper = Signal()  # the second half of an entry, or of a word
+        self.first = Signal()  # before the first entry of a list
+        self.closing = Signal()  # at its last
+        self.fsm = fsm = FSM(reset_state="IDLE")
+        fsm.act(
+            "IDLE",
+            sink.ready.eq(1),
+            If(
+                sink.valid,
+                NextValue(checks.address, sink.address),
+                NextValue(self.status, Status.PENDING),
+                NextValue(self.answer_writable, 0),
+                NextValue(left, 3),
+                NextState("CHECK-ADDRESS"),
+            ),
+        )
+        shift = beat_shift(geometry)
+        fsm.act(
+            "CHECK-ADDRESS",
+            NextValue(left, left - 1),
+            NextValue(address, checks.address[shift:]),
+            If(
+                left == 0,
+                NextValue(left, HEADER_WORDS),
+                NextValue(checks.reserved, 0),
+                If(checks.bad_address, NextValue(self.status, Status.BAD_ADDRESS), NextState("IDLE")).Else(
+                    NextValue(wanted, HEADER_BYTES >> shift), NextState("READ-HEADER")
+                ),
+            ),
+        )
+        fsm.act("READ-HEADER", self.read_header(checks))
+        fsm.act(
+            "CHECK-HEADER",
+            NextValue(left, left - 1),
+            If(
+                left == 0,
+                NextValue(self.answer_writable, checks.answer_writable),
+                NextValue(self.status, checks.status),
+                NextState("IDLE"),
+                If(
+                    checks.status == Status.DONE,
+                    NextValue(self.status, Status.PENDING),
+                    NextValue(wanted, checks.table_beats),
+                    NextValue(left, header["n_heads"]),
+                    NextValue(self.first, 1),
+                    NextValue(self.upper, 0),
+                    regions.start.eq(1),
+                    lists.clear.eq(1),
+                    NextState("READ-HEADS"),
+                ),
+            ),
+        )
+        self.read_lists(lists)
+        fsm.act(
+            "CHECK-LISTS",
+            NextValue(left, left - 1),
+            If(left == 0, NextValue(left, 0), If(~regions.busy & ~waiting, NextState("JUDGE"))),
+        )
+        fsm.act(
+            "JUDGE",
+            NextValue(self.status, Status.DONE),
+            If(lists.empty, NextValue(self.status, Status.EMPTY_ROW)),
+            If(regions.bad, NextValue(self.status, Status.BAD_ADDRESS)),
+            If(lists.bad, NextValue(self.status, Status.BAD_LIST)),
+            NextState("IDLE"),
+        )
+
+    def read_header(self, checks: HeaderChecks) -> list:
+        """Words with a name shift down to their place; the others must be 0."""
+        words, word = self.header.words, self.word
+        named = Signal()
+        shift = Signal()
+        self.comb += [
+            named.eq(self.left > HEADER_WORDS - NAMED_WORDS),
+            shift.eq(self.fsm.ongoing("READ-HEADER") & word.valid & named),
+        ]
+        self.sync += [
+            If(shift, *(low.eq(high) for low, high in zip(words, [*words[1:], word.data], strict=True))),
+            If(self.fsm.ongoing("CHECK-ADDRESS"), self.job_id.eq(0)),
+            If(self.fsm.ongoing("CHECK-HEADER"), self.job_id.eq(self.header["job_id"])),
+        ]
+        return [
+            word.ready.eq(1),
+            If(
+                word.valid,
+                NextValue(self.left, self.left - 1),
+                If(~named & (word.data != 0), NextValue(checks.reserved, 1)),
+                If(self.left == 1, NextValue(self.left, checks.LATENCY + 1), NextState("CHECK-HEADER")),
+            ),
+        ]
+
+    def read_lists(self, checks: ListChecks) -> None:
+        """States that read the lists one after the other."""
+        word = self.word
+        heads, keys, queries = (self.outlets[name].sink for name in ("heads", "keys", "queries"))
+        lower = Signal(WORD_BITS, reset_less=True)
+        self.sync += If(word.valid & word.ready, lower.eq(word.data))
+        entry = Cat(lower, word.data)
+        head_id, score_shift, importance_shift, spare = (entry[at : at + 8] for at in (0, 8, 48, 56))
+        slot = Signal(SLOT_BITS)
+        self.comb += [
+            self.closing.eq(self.left == 1),
+            slot.eq(Mux(self.upper, word.data[SLOT_BITS:], word.data[:SLOT_BITS])),
+            heads.head_id.eq(head_id),
+            heads.score_shift.eq(score_shift),
+            heads.score_mult.eq(entry[16:32]),
+            heads.importance_mult.eq(entry[32:48]),
+            heads.importance_shift.eq(importance_shift),
+            keys.slot.eq(slot),
+            queries.slot.eq(slot),
+            *(sink.last.eq(self.closing) for sink in (heads, keys, queries)),
+            checks.first.eq(self.first),
+            checks.value.eq(Mux(checks.head, head_id, slot)),
+            checks.illegal.eq(
+                checks.head
+                & ((score_shift == 0) | (score_shift > 48) | (importance_shift > 47) | (spare != 0))
+            ),
+        ]
+        self.fsm.act(
+            "READ-HEADS",
+            heads.valid.eq(word.valid & self.upper),
+            word.ready.eq(heads.ready | ~self.upper),
+            checks.head.eq(heads.valid & heads.ready),
+            If(word.valid & word.ready, NextValue(self.upper, ~self.upper)),
+            If(checks.head, self.step("READ-KEYS", self.header["n_keys"])),
+        )
+        self.read_slots("READ-KEYS", keys, checks.key, "READ-QUERIES", self.header["n_queries"])
+        self.read_slots("READ-QUERIES", queries, checks.query, "CHECK-LISTS", checks.LATENCY)
+
+    def read_slots(self, state: str, sink: stream.Endpoint, passes: Signal, following: str, count) -> None:
+        """A list of slots: two entries a word, but an odd last one is alone in its word."""
+        word = self.word
+        self.fsm.act(
+            state,
+            sink.valid.eq(word.valid),
+            passes.eq(sink.valid & sink.ready),
+            word.ready.eq(sink.ready & (self.upper | self.closing)),
+            If(passes, NextValue(self.upper, ~self.upper), self.step(following, count)),
+        )
+
+    def step(self, following: str, count) -> list:
+        """After an entry: the next one, or the next list."""
+        word, rest = self.word, f"PASS-REST-BEFORE-{following}"
+        self.fsm.act(rest, word.ready.eq(1), If(word.valid & word.last, NextState(following)))
+        return [
+            NextValue(self.left, self.left - 1),
+            NextValue(self.first, 0),
+            If(
+                self.closing,
+                NextValue(self.left, count),
+                NextValue(self.first, 1),
+                NextValue(self.upper, 0),
+                NextState(rest),
+                If(word.last, NextState(following)),
+            ),
+        ]

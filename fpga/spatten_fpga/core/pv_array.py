@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Probability x value: a multiply-accumulate a lane, and a drain that empties it while the next row runs."""
+
+from itertools import pairwise
+
+from litex.gen import *
+from litex.soc.interconnect.stream import Endpoint, EndpointDescription
+
+from .geometry import WEIGHT_BITS, Geometry
+from .pack import word_payload
+
+# Layouts ------------------------------------------------------------------------------------------
+
+
+def value_word_layout(geometry: Geometry) -> EndpointDescription:
+    """A word of values and a weight for each key of it, unsigned, key ``i`` at bit ``i * WEIGHT_BITS``."""
+    elements = word_payload(geometry)[0]
+    weights = ("weights", geometry.keys_a_word * WEIGHT_BITS)
+    return EndpointDescription([weights, elements], [("dim", 8)])
+
+
+def accumulator_layout(geometry: Geometry) -> EndpointDescription:
+    """``geometry.outputs`` sums, signed, element ``i`` at bit ``i * accumulator_bits``."""
+    return EndpointDescription([("accumulators", geometry.outputs * geometry.accumulator_bits)])
+
+
+# Drain --------------------------------------------------------------------------------------------
+
+
+class Drain(LiteXModule):
+    """Takes the accumulators of a row at once and gives its sums in order.
+
+    A shift register of all accumulators moves ``outputs`` places a sum. Where several keys share a word, each
+    has left a part of every sum: the register is tapped at the start of each, and the taps are added by a
+    tree with a register after each adder.
+
+    Parameters
+    ----------
+    geometry : widths.
+    words : most words of a key, each with its own accumulators.
+
+    Attributes
+    ----------
+    load : in, take ``accumulators`` and ``dim``. Only while not ``busy``.
+    accumulators : in, those of the oldest word first, a lane each; a key of fewer words uses the last ones.
+    dim : in, head dimension.
+    busy : out, a row is in the shift register.
+    source : out, sums. ``dim / outputs`` tokens a row, d ascending, ``last`` on the last.
+    latency : cycles from ``load`` to the first sum.
+    """
+
+    def __init__(self, geometry: Geometry, words: int) -> None:
+        bits, size = geometry.accumulator_bits, words * geometry.lanes
+        self.load = Signal()
+        self.accumulators = Signal(size * bits)
+        self.dim = Signal(8)
+        self.busy = busy = Signal()
+        self.source = source = Endpoint(accumulator_layout(geometry))
+
+        # # #
+
+        # Shift Register ---------------------------------------------------------------------------
+        enable, final = Signal(), Signal()
+        row = Signal(size * bits, reset_less=True)
+        dim, left = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        self.comb += [
+            enable.eq(source.ready | ~source.valid),
+            final.eq(left == geometry.outputs),
+        ]
+        self.sync += [
+            If(
+                self.load,
+                row.eq(self.accumulators),
+                dim.eq(self.dim),
+                left.eq(self.dim),
+                busy.eq(1),
+            ).Elif(
+                enable & busy,
+                row.eq(row[geometry.outputs * bits :]),
+                left.eq(left - geometry.outputs),
+                busy.eq(~final),
+            )
+        ]
+
+        # Sum of the Taps --------------------------------------------------------------------------
+        sums: list[list[Signal]] = [[] for _ in range(geometry.outputs)]
+        for place, dims in _taps(geometry, words).items():
+            for i, parts in enumerate(sums):
+                at = (place + i) * bits
+                tap = Signal((bits, True))
+                pick = tap.eq(row[at : at + bits])
+                used = Case(dim, dict.fromkeys(sorted(dims), pick))
+                self.comb += used if dims < set(geometry.config.head_dims) else pick
+                parts.append(tap)
+        valid, last, self.latency = busy, final, 1
+        while True:
+            sums = [[self._sum(enable, parts[i : i + 2]) for i in range(0, len(parts), 2)] for parts in sums]
+            valid, last = self._flag(enable, valid), self._flag(enable, last)
+            self.latency += 1
+            if len(sums[0]) == 1:
+                break
+        self.comb += [
+            source.valid.eq(valid),
+            source.last.eq(last),
+            source.accumulators.eq(Cat(*[parts[0] for parts in sums])),
+        ]
+
+    def _sum(self, enable: Signal, parts: list[Signal]) -> Signal:
+        register = Signal((len(parts[0]), True), reset_less=True)
+        self.sync += If(enable, register.eq(Reduce("ADD", parts)))
+        return register
+
+    def _flag(self, enable: Signal, flag: Signal) -> Signal:
+        register = Signal()
+        self.sync += If(enable, register.eq(flag))
+        return register
+
+
+def _taps(geometry: Geometry, words: int) -> dict[int, set[int]]:
+    """Places in the drain where sums start, each with the head dimensions that have one there."""
+    taps: dict[int, set[int]] = {}
+    for dim, padded in zip(geometry.config.head_dims, geometry.padded_dims, strict=True):
+        start = (words - -(-dim // geometry.lanes)) * geometry.lanes
+        for key in range(max(1, geometry.lanes // padded)):
+            taps.setdefault(start + key * padded, set()).add(dim)
+    return taps
+
+
+# Probability x Value Array ------------------------------------------------------------------------
+
+
+class PVArray(LiteXModule):
+    """The probability x V array: ``acc_d = sum of e_j * v_jd`` over all words of a row.
+
+    Each lane multiplies its element by the weight of its key and adds the product to its accumulator. Where a
+    key takes several words, a lane has an accumulator a word; they stand in a ring that turns by one with
+    each word, so a lane has one adder in any case. Behind the last word of a row the accumulators move to the
+    drain, and the next row starts over them in the same cycle.
+
+    Lanes without an element must be 0 in the word (as Pack makes them); weights of keys that are not there
+    may be anything. Sums of any row of weights that the contract allows fit in ``accumulator_bits``.
+
+    A word a cycle, also from row to row. A row stalls only if it ends before the drain of the row before is
+    over: that takes ``dim / outputs + 1`` cycles while sums are taken. ``latency`` cycles from the last word
+    of a row to its first sums. A sum that is refused stops the drain, and the words only behind the next
+    row's end.
+
+    Paper: section IV, the attention-probability x value module. docs/contract.md, section 5, step 2.
+
+    Parameters
+    ----------
+    geometry : widths.
+
+    Attributes
+    ----------
+    sink : in, words of values, as Pack makes them, with the weights of their keys. ``weights``
+        (``keys_a_word``, unsigned), ``elements``, ``last`` (of the row, at the end of a key); ``dim``.
+    source : out, sums. ``accumulators`` (``outputs`` of them, d ascending), ``last`` with element D - 1.
+    latency : cycles from the acceptance of a row's last word to its first sums.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.sink = sink = Endpoint(value_word_layout(geometry))
+
+        # # #
+
+        self._geometry = geometry
+        self._words = words = -(-max(geometry.config.head_dims) // geometry.lanes)
+
+        # Drain ------------------------------------------------------------------------------------
+        self.drain = Drain(geometry, words)
+        self.source = self.drain.source
+
+        # Pipeline Enable --------------------------------------------------------------------------
+        done = Signal()  # the accumulators hold a whole row
+        done_dim = Signal(8, reset_less=True)
+        self._enable = enable = Signal()
+        self.comb += [
+            enable.eq(~(done & self.drain.busy)),
+            sink.ready.eq(enable),
+            self.drain.load.eq(done & enable),
+            self.drain.dim.eq(done_dim),
+        ]
+
+        # Words of a Row ---------------------------------------------------------------------------
+        word, start = Signal(max=max(2, words)), Signal(reset=1)
+        end = word == (sink.dim - 1) >> log2_int(geometry.lanes)
+        self.sync += If(
+            sink.valid & enable,
+            word.eq(Mux(end, 0, word + 1)),
+            If(end, start.eq(sink.last)),
+        )
+
+        # Products ---------------------------------------------------------------------------------
+        flags = self._stage(self._stage([sink.valid, sink.last, start, sink.dim]))
+        products = self._multiply()
+
+        # Accumulators -----------------------------------------------------------------------------
+        valid, last, start, dim = flags
+        rings = [self._accumulate(product, enable & valid, start, dim) for product in products]
+        self.comb += self.drain.accumulators.eq(Cat(*[ring[w] for w in range(words) for ring in rings]))
+        self.sync += If(enable, done.eq(valid & last), done_dim.eq(dim))
+        self.latency = 3 + self.drain.latency
+
+    def _stage(self, flags: list[Signal]) -> list[Signal]:
+        """What goes along with a word, a pipeline stage later."""
+        later = [Signal(len(flag)) for flag in flags]
+        self.sync += If(self._enable, *[new.eq(old) for new, old in zip(later, flags, strict=True)])
+        return later
+
+    def _multiply(self) -> list[Signal]:
+        """Registers, multipliers, registers."""
+        geometry, products = self._geometry, []
+        group = min(geometry.lanes, *geometry.padded_dims)  # lanes that share a weight at any head dimension
+        weights = [self._weight(lane) for lane in range(0, geometry.lanes, group)]
+        for lane in range(geometry.lanes):
+            value = Signal((geometry.operand_bits, True), reset_less=True)
+            product = Signal((WEIGHT_BITS + geometry.operand_bits, True), reset_less=True)
+            at = lane * geometry.operand_bits
+            self.sync += If(
+                self._enable,
+                value.eq(self.sink.elements[at : at + geometry.operand_bits]),
+                product.eq(weights[lane // group] * value),
+            )
+            products.append(product)
+        return products
+
+    def _weight(self, lane: int) -> Signal:
+        """The weight of a lane's key, positive in a signed signal: the multipliers are signed."""
+        geometry, weight = self._geometry, Signal((WEIGHT_BITS + 1, True), reset_less=True)
+        cases = {}
+        for dim, padded in zip(geometry.config.head_dims, geometry.padded_dims, strict=True):
+            at = lane // padded * WEIGHT_BITS
+            cases[dim] = weight.eq(self.sink.weights[at : at + WEIGHT_BITS])
+        cases["default"] = cases.pop(max(cases))
+        self.sync += If(self._enable, Case(self.sink.dim, cases))
+        return weight
+
+    def _accumulate(self, product: Signal, add: Signal, start: Signal, dim: Signal) -> list[Signal]:
+        """The ring of a lane: the newest sum is the last, a word's own is as far back as a key has words."""
+        geometry, words = self._geometry, self._words
+        shape = (geometry.accumulator_bits, True)
+        ring = [Signal(shape, reset_less=True) for _ in range(words)]
+        own = Signal(shape)
+        cases = {d: own.eq(ring[words - -(-d // geometry.lanes)]) for d in geometry.config.head_dims}
+        cases["default"] = cases.pop(max(cases))
+        self.comb += Case(dim, cases)
+        self.sync += If(
+            add,
+            *[old.eq(new) for old, new in pairwise(ring)],
+            ring[-1].eq(Mux(start, 0, own) + product),
+        )
+        return ring

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The whole core against the software model: the same bytes in all of memory, whatever memory's pace.
+
+Counters that need a clock are not compared; every other byte is, also those that must not be touched.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+
+import pytest
+
+from spatten_drivers.answer import Status
+from tests.model.corners import CORNERS
+from tests.model.generator import random_spec
+from tests.model.jobs import JobImage, JobSpec, build
+from tests.model.oracle_config import OracleConfig
+from tests.model.test_against_model import explain, run_model, run_oracle
+from tests.model.violations import BREAKABLE, VIOLATIONS, Violation
+
+from .core_bench import CLOCKED, CoreBench, config_of, core_bench
+
+#: Small cores of every kind: the one of the corner jobs; a key in several words and beats of 4 bytes; several
+#: keys a word and wide beats; rows longer than the buffers.
+CONFIGS = {
+    "corners": OracleConfig(),
+    "narrow": OracleConfig(
+        head_dims=(32, 64), operand_bits=12, lanes=8, beat_bytes=4, topk_parallelism=4, kv_buffer_rows=8
+    ),
+    "wide": OracleConfig(
+        head_dims=(32, 64, 96, 128), lanes=128, beat_bytes=64, topk_parallelism=16, query_buffer_rows=8
+    ),
+}
+#: Random jobs a configuration; `make core-fuzz` asks for thousands.
+JOBS = int(os.environ.get("SPATTEN_CORE_JOBS", "200"))
+BATCH = 50
+
+
+def assert_same(core: CoreBench, image: JobImage, **pace: float) -> dict[str, int]:
+    """The core and the model leave the same memory; answers the clocked counters."""
+    status, memory, clocked = core.run(image, **pace)
+    expected_status, expected = run_model(image, "numpy")
+    assert Status(status) == Status(expected_status)
+    assert explain(image, memory, expected) == ""
+    return clocked
+
+
+def fitting_spec(rng: random.Random, config: OracleConfig) -> JobSpec:
+    """A random job that a device of this configuration accepts."""
+    while True:
+        spec = random_spec(rng)
+        if spec.head_dim in config.head_dims and spec.config.operand_bits <= config.operand_bits:
+            return replace(spec, config=config)
+
+
+def random_pace(rng: random.Random) -> dict[str, float]:
+    """How willing memory is, and how far away."""
+    return {"pace": rng.choice((1.0, 1.0, 0.7, 0.3)), "latency": rng.choice((1, 5, 20, 60))}
+
+
+def core_of(config: OracleConfig) -> CoreBench:
+    return core_bench(config_of(build(JobSpec(config=config))))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (_, spec) in CORNERS.items() if spec.config == CONFIGS["corners"]]
+)
+def test_corner_jobs(name: str) -> None:
+    assert_same(core_of(CONFIGS["corners"]), build(CORNERS[name][1]))
+
+
+@pytest.mark.parametrize("start", range(0, JOBS, BATCH))
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_jobs_back_to_back(name: str, start: int) -> None:
+    """Jobs follow one another without a reset, so what one leaves behind would show in the next."""
+    core = core_of(CONFIGS[name])
+    for seed in range(start, min(start + BATCH, JOBS)):
+        rng = random.Random(f"{name} {seed}")
+        image = build(fitting_spec(rng, CONFIGS[name]))
+        assert_same(core, image, **random_pace(rng), seed=seed)
+
+
+def test_the_same_job_twice() -> None:
+    core, image = core_of(CONFIGS["corners"]), build(CORNERS["refetch_some_rows"][1])
+    assert core.run(image) == core.run(image)
+
+
+def test_the_oracle_agrees() -> None:
+    """Model and oracle are compared elsewhere; here the core stands against the oracle directly."""
+    image = build(CORNERS["always_both"][1])
+    status, memory, _ = core_of(CONFIGS["corners"]).run(image)
+    expected_status, expected = run_oracle(image)
+    assert status == expected_status
+    assert explain(image, memory, expected) == ""
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS, ids=lambda violation: violation.name)
+def test_refused_jobs_touch_nothing_but_the_answer_header(violation: Violation) -> None:
+    core = core_of(BREAKABLE.config)
+    assert_same(core, violation.build())
+    assert_same(core, build(BREAKABLE))  # the next job is clean
+
+
+def test_counters_of_the_clock_make_sense() -> None:
+    core, image = core_of(CONFIGS["corners"]), build(CORNERS["keep_all"][1])
+    clocked = assert_same(core, image)
+    assert set(clocked) == set(CLOCKED)
+    assert 0 < clocked["busy_qk"] < clocked["cycles"]
+    assert 0 < clocked["busy_pv"] < clocked["cycles"]
