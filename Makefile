@@ -20,10 +20,10 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep pytest lint format wheel bench quality clean
+.PHONY: help run test test-deep pytest lint format wheel bench core-fuzz core-report quality clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), PYTEST_ARGS="
 
 run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
@@ -64,6 +64,12 @@ wheel: $(DEV) ## build the wheel and prove that it works outside the tree
 
 bench: $(RUN) ## whole models against eager attention, one thread each; writes docs/performance.md
 	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
+
+core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps and latencies
+	SPATTEN_CORE_JOBS=3400 $(BIN)/python -m pytest tests/fpga/core/test_core.py -k random_jobs --timeout 3600 $(PYTEST_ARGS)
+
+core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md, build/core.json
+	$(BIN)/python -m tests.fpga.core.report
 
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality

@@ -208,7 +208,7 @@ class FetchControl(LiteXModule):
         k_late = self.k_stored & self.k_lsb & ~k_whole
         v_late = self.v_stored & self.v_lsb & ~v_whole
         self.comb += [
-            double.eq((self.words << 1) <= geometry.buffer_words),
+            double.eq(self.words <= geometry.buffer_words // 2),
             self.odd_base.eq(Mux(double, self.words, 0)),
             self.load_more.eq(
                 self.running

@@ -21,7 +21,7 @@ CLOCKED = ("cycles", "busy_qk", "busy_pv", "stall_read", "stall_write", "stall_s
 
 
 class CoreBench:
-    """A core of one configuration."""
+    """A core of one configuration; ``beats`` are those that the last job read and wrote."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         dut = Core(config)
@@ -53,6 +53,7 @@ class CoreBench:
             seed=seed,
             limit=limit,
         )
+        self.beats = len(run.cycles["command"]) + len(run.cycles["write"])
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
         status = run.tokens["ends"][0]["status"]
         return status, *_without_clock(image, memory, status)

@@ -15,7 +15,7 @@ import pytest
 from spatten_drivers.answer import Status
 from tests.model.corners import CORNERS
 from tests.model.generator import random_spec
-from tests.model.jobs import JobImage, JobSpec, build
+from tests.model.jobs import HeadSpec, JobImage, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model, run_oracle
 from tests.model.violations import BREAKABLE, VIOLATIONS, Violation
@@ -80,6 +80,23 @@ def test_random_jobs_back_to_back(name: str, start: int) -> None:
         rng = random.Random(f"{name} {seed}")
         image = build(fitting_spec(rng, CONFIGS[name]))
         assert_same(core, image, **random_pace(rng), seed=seed)
+
+
+@pytest.mark.parametrize("dim", [32, 64])
+def test_heads_that_fill_the_buffers(dim: int) -> None:
+    """One head at a time: the next one may load only when all rows of this one are done."""
+    everyone = tuple(range(64))
+    heads = tuple(HeadSpec(head) for head in range(3))
+    spec = JobSpec(
+        head_dim=dim,
+        total_heads=3,
+        heads=heads,
+        n_slots=64,
+        keys=everyone,
+        queries=everyone[:9],
+        keep_tokens=7,
+    )
+    assert_same(core_of(CONFIGS["corners"]), build(spec))
 
 
 def test_the_same_job_twice() -> None:
