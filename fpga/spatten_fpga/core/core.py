@@ -1,37 +1,30 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The whole core: a descriptor's address in, an answer in memory out."""
+"""The whole core: the engine, and what ends a job that does not end by itself."""
 
 from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
 from spatten_drivers.answer import Status
-from spatten_drivers.job import HEADER_BYTES
 
 from .answer import AnswerWriter
-from .checks import PLANES, STATUS_BITS, beats
-from .counters import Counters
-from .descriptor import Descriptor, head_layout, job_layout
-from .fetch import Fetch
-from .fetch_control import FetchControl
-from .finish_heads import HeadFinish
-from .finish_tokens import TokenFinish
-from .geometry import HEAD_SUM_BITS, Geometry
-from .passes import QUERY, VALUES
-from .plane_reader import PlaneReader
-from .port import MemoryPort, ReadArbiter, WriteArbiter, beat_shift
-from .rows import SLOTS, RowControl
-from .score_path import ScorePath
-from .softmax_path import SoftmaxPath
-from .value_path import ValuePath
-from .visible import VisibleKeys
-from .writeback import WriteBack
+from .checks import STATUS_BITS
+from .descriptor import job_layout
+from .engine import Engine
+from .geometry import Geometry
+from .port import ADDRESS_BITS, MemoryPort, beat_shift, command_layout, write_layout
 
-DRAIN_CYCLES = 48  # from the last row's weights to its sums in memory: more than any pipeline is long
+OUTSTANDING = 1 << 16  # more reads than memory can owe, also over many aborts
+PATIENCE = 4096  # cycles
 
 
 class Core(LiteXModule):
     """SpAtten's attention core.
+
+    A job that is aborted, runs too long or meets a memory fault ends at once. The engine is reset; what
+    memory still owes is dropped whenever it comes; what was given to memory is waited for; and if the
+    descriptor had told where the answer goes, its header is written. The next job is clean. Memory that takes
+    no writes gets no answer: after ``PATIENCE`` cycles the job ends without one.
 
     Parameters
     ----------
@@ -40,367 +33,106 @@ class Core(LiteXModule):
     Attributes
     ----------
     jobs : in, :func:`.descriptor.job_layout`: taken one at a time.
-    memory : the :class:`.port.MemoryPort`.
+    memory : the :class:`.port.MemoryPort`; what was offered to it stays, also in an abort.
     memory_bytes : in, size of device memory.
+    abort, expired : in, pulses: end the running job with ``ABORTED``, with ``WATCHDOG``, if one runs.
     ends : out, ``job_id`` and ``status`` of each job that ended.
 
-    Source: paper, Fig. 8; docs/contract.md.
+    Source: paper, Fig. 8; contract, sections 9 to 11.
     """
 
     def __init__(self, config):
-        self.geometry = geometry = Geometry(config)
-        self.jobs = stream.Endpoint(job_layout())
-        self.memory = MemoryPort(geometry)
+        geometry = Geometry(config)
+        self.jobs = jobs = stream.Endpoint(job_layout())
+        self.memory = memory = MemoryPort(geometry)
         self.memory_bytes = Signal(32)
-        self.ends = stream.Endpoint([("job_id", 32), ("status", STATUS_BITS)])
+        self.abort = Signal()
+        self.expired = Signal()
+        self.ends = ends = stream.Endpoint([("job_id", 32), ("status", STATUS_BITS)])
 
         # # #
 
-        self.descriptor = Descriptor(geometry)
-        self.visible = VisibleKeys(geometry)
-        self.fetch = Fetch(geometry)
-        self.reader = PlaneReader(geometry)
-        self.scores = ScorePath(geometry, SLOTS)
-        self.softmax = SoftmaxPath(geometry, SLOTS)
-        self.values = ValuePath(geometry)
-        self.rows = RowControl(geometry)
-        self.control = FetchControl(geometry)
-        self.outputs = WriteBack(geometry, elements=geometry.outputs)
-        self.tokens = TokenFinish(geometry)
-        self.heads = HeadFinish(geometry)
-        self.answer = AnswerWriter(geometry)
-        self.fields = self.descriptor.fields
-        self.reuse = Signal()
-        self.running, self.finishing = Signal(), Signal()
-        self._memory(geometry)
-        self._settings(geometry)
-        self._tables(geometry)
-        self._rows(geometry)
-        self._outputs(geometry)
-        self._sequence(geometry)
-
-    # Memory ------------------------------------------------------------------------------------------
-
-    def _memory(self, geometry):
-        self.reads = reads = ReadArbiter(geometry, 4)
-        self.writes = writes = WriteArbiter(geometry, 4)
-        clients = reads.clients
-        for client, port in zip(
-            clients, (self.descriptor.port, self.tokens.port, self.heads.port), strict=False
-        ):
-            self.comb += [port.command.connect(client.command), client.data.connect(port.data)]
-        sinks = writes.sinks
-        for sink, write in zip(
-            sinks, (self.outputs.source, self.tokens.write, self.heads.write, self.answer.write), strict=True
-        ):
-            self.comb += write.connect(sink)
+        self.engine = engine = ResetInserter()(Engine(config))
+        self.answer = answer = ResetInserter()(AnswerWriter(geometry))
+        self.fsm = fsm = FSM(reset_state="ENGINE")
+        running, kill = Signal(), Signal()
+        status = Signal(STATUS_BITS)
         self.comb += [
-            self.fetch.command.connect(clients[3].command),
-            clients[3].data.connect(self.reader.data),
-            reads.port.command.connect(self.memory.command),
-            self.memory.data.connect(reads.port.data),
-            writes.source.connect(self.memory.write),
-            writes.port_pending.eq(self.memory.writes_pending),
-            self.descriptor.memory_bytes.eq(self.memory_bytes),
+            engine.memory_bytes.eq(self.memory_bytes),
+            kill.eq(running & ~engine.ends.valid & (self.abort | self.expired | memory.fault)),
         ]
-
-    # Settings of the job -----------------------------------------------------------------------------
-
-    def _settings(self, geometry):
-        """Header fields to where they are used; all of them stay during a job."""
-        fields, shift = self.fields, beat_shift(geometry)
-        for unit in (self.rows, self.control):
-            self.comb += [signal.eq(fields[name]) for name, signal in unit.fields.items()]
-        self.comb += [signal.eq(self.descriptor.row_beats[n]) for n, signal in self.control.row_beats.items()]
-        bases = self.control.bases
-        for plane, address, stride in zip(PLANES, bases.addresses, bases.strides, strict=True):
-            self.comb += [
-                address.eq(fields[f"{plane}_address"][shift:]),
-                stride.eq(fields[f"{plane}_stride"][shift:]),
-            ]
-        keys = Signal(bits_for(geometry.config.max_sequence))
-        words, _ = self.rows.words_of(geometry, keys)
-        self.sync += self.reuse.eq(
-            (fields["n_queries"] > 1) & (fields["n_keys"] <= geometry.config.kv_buffer_rows)
+        self.sync += If(
+            kill & fsm.ongoing("ENGINE"),
+            If(memory.fault, status.eq(Status.MEMORY_FAULT))
+            .Elif(self.abort, status.eq(Status.ABORTED))
+            .Else(status.eq(Status.WATCHDOG)),
         )
+
+        # Memory: what is offered stays, so it is held outside of what is reset ------------------------
+        self.commands = commands = stream.Buffer(command_layout(geometry))
+        self.writes = writes = stream.Buffer(write_layout(geometry))
+        owed, stale = Signal(max=OUTSTANDING), Signal(max=OUTSTANDING)  # to the engine, to jobs before it
+        asked, came, live = Signal(), Signal(), Signal()
         self.comb += [
-            keys.eq(fields["n_keys"]),
-            self.control.words.eq(words),
-            self.control.running.eq(self.running),
-            self.control.q_address.eq(fields["q_address"][shift:]),
-            bases.n_heads.eq(fields["n_heads"]),
-            *[unit.reuse.eq(self.reuse) for unit in (self.rows, self.control, self.scores, self.values)],
-            *[unit.dim.eq(fields["head_dim"]) for unit in (self.scores, self.values)],
-            *[unit.keys.eq(self.rows.full) for unit in (self.scores, self.values)],
-            self.values.fo.eq(16 - fields["v_msb_bits"] - fields["v_lsb_bits"]),
-            self.visible.n_keys.eq(fields["n_keys"]),
-            self.visible.causal.eq(fields["causal"]),
-            self.outputs.base.eq(fields["output_address"][shift:]),
-        ]
-        answer = fields["answer_address"][shift:]
-        lists = answer + (HEADER_BYTES >> shift)
-        self.comb += [
-            self.answer.address.eq(answer),
-            self.tokens.n_slots.eq(fields["n_slots"]),
-            self.tokens.n_keys.eq(fields["n_keys"]),
-            self.tokens.keep_tokens.eq(fields["keep_tokens"]),
-            self.tokens.add_tokens.eq(fields["add_tokens"]),
-            self.tokens.decay.eq(fields["decay"]),
-            self.tokens.importance_address.eq(fields["token_importance_address"][shift:]),
-            self.tokens.survivors_address.eq(lists),
-            self.heads.total_heads.eq(fields["total_heads"]),
-            self.heads.n_heads.eq(fields["n_heads"]),
-            self.heads.keep_heads.eq(fields["keep_heads"]),
-            self.heads.add_heads.eq(fields["add_heads"]),
-            self.heads.importance_address.eq(fields["head_importance_address"][shift:]),
-            self.heads.survivors_address.eq(lists + beats(geometry, fields["keep_tokens"], 2)),
-        ]
-
-    # Lists of the job --------------------------------------------------------------------------------
-
-    def _tables(self, geometry):
-        """The head table and the key list, as the descriptor gives them."""
-        descriptor = self.descriptor
-        entry = Record(head_layout())
-        heads = Memory(len(entry.raw_bits()), geometry.config.max_heads)
-        keys = Memory(16, geometry.config.max_sequence)
-        write_head, write_key = heads.get_port(write_capable=True), keys.get_port(write_capable=True)
-        by_bases, by_rows, by_finish = (heads.get_port(async_read=True) for _ in range(3))
-        key = keys.get_port(mode=READ_FIRST)
-        self.specials += heads, keys, write_head, write_key, by_bases, by_rows, by_finish, key
-        head_place, key_place = Signal(5), Signal(bits_for(geometry.config.max_sequence))
-        for stream_in, port, place in (
-            (descriptor.heads, write_head, head_place),
-            (descriptor.keys, write_key, key_place),
-        ):
-            self.comb += [
-                stream_in.ready.eq(1),
-                port.adr.eq(place),
-                port.dat_w.eq(stream_in.payload.raw_bits()),
-                port.we.eq(stream_in.valid),
-            ]
-            self.sync += If(stream_in.valid, place.eq(Mux(stream_in.last, 0, place + 1)))
-        self.keys_there = Signal()
-        self.sync += self.keys_there.eq(descriptor.keys.valid & descriptor.keys.last)
-
-        # Keys: one reader in each phase --------------------------------------------------------------
-        self.comb += [
-            descriptor.queries.connect(self.visible.queries),
-            key.adr.eq(
-                Mux(
-                    self.finishing,
-                    self.tokens.list_index,
-                    Mux(self.running, self.fetch.list_index, self.visible.list_index),
-                )
-            ),
-            *[unit.list_word.eq(key.dat_r) for unit in (self.visible, self.fetch, self.tokens)],
-        ]
-
-        # Heads ---------------------------------------------------------------------------------------
-        bases, rows, finish = self.control.bases, self.rows, self.heads
-        of_bases, of_rows, of_finish = (Record(head_layout()) for _ in range(3))
-        self.comb += [
-            by_bases.adr.eq(bases.head_index),
-            of_bases.raw_bits().eq(by_bases.dat_r),
-            bases.head_id.eq(of_bases.head_id),
-            by_rows.adr.eq(rows.new_head),
-            of_rows.raw_bits().eq(by_rows.dat_r),
-            by_finish.adr.eq(finish.head_index),
-            finish.head_id.eq(of_finish.head_id),
-            finish.importance_mult.eq(of_finish.importance_mult),
-            finish.importance_shift.eq(of_finish.importance_shift),
-        ]
-        self.sync += of_finish.raw_bits().eq(by_finish.dat_r)
-        for slot in range(SLOTS):
-            self.sync += If(
-                rows.dispatched & (rows.newest == slot),
-                self.softmax.mults[slot].eq(of_rows.score_mult),
-                self.softmax.shifts[slot].eq(of_rows.score_shift),
-            )
-
-    # Rows --------------------------------------------------------------------------------------------
-
-    def _rows(self, geometry):
-        """The stages of a row, joined."""
-        rows, control, scores, softmax, values = (
-            self.rows,
-            self.control,
-            self.scores,
-            self.softmax,
-            self.values,
-        )
-        read = softmax.read
-        self.comb += [
-            control.source.connect(self.fetch.sink),
-            values.index.connect(self.fetch.index),
-            self.fetch.passes.connect(self.reader.passes),
-            self.reader.query.connect(scores.queries),
-            self.reader.keys.connect(scores.fill),
-            self.reader.values.connect(values.fill),
-            rows.passes.connect(scores.passes),
-            scores.source.connect(softmax.sink),
-            softmax.summed.connect(rows.summed),
-            rows.read.connect(read),
-            rows.retired.connect(values.passes),
-            softmax.ranked.connect(values.ranked),
-            rows.freed.eq(read.valid & read.ready),
-            self.visible.query_index.eq(rows.query_index),
-            rows.visible.eq(self.visible.count),
-            rows.queries_stored.eq(scores.store.stored != 0),
-            rows.k_heads.eq(control.k_heads),
-            rows.v_heads.eq(control.v_heads),
-            rows.k_lsb_there.eq(control.k_lsb_there),
-            rows.v_lsb_there.eq(control.v_lsb_there),
-            rows.odd_base.eq(control.odd_base),
-            control.lsb_needed.eq(rows.lsb_needed),
-            control.lsb_head.eq(rows.lsb_head),
-        ]
-        self.key_orders = key_orders = stream.SyncFIFO(rows.wanted_keys.description, 2)
-        fill_k, fill_v = scores.buffer.sink, values.buffer.sink
-        self.comb += [
-            rows.wanted_keys.connect(key_orders.sink),
-            key_orders.source.connect(control.wanted_keys),
-            rows.wanted_values.connect(control.wanted_values),
-            control.index_ready.eq(values.index.valid),
-            control.query_used.eq(rows.queries_used),
-            control.row_read.eq(values.buffer.read.valid & values.buffer.read.ready),
-            control.k_stored.eq(fill_k.valid & fill_k.ready & fill_k.last),
-            control.k_lsb.eq(fill_k.lsb),
-            control.v_stored.eq(fill_v.valid & fill_v.ready & fill_v.last),
-            control.v_lsb.eq(fill_v.lsb),
-        ]
-
-    # Outputs -----------------------------------------------------------------------------------------
-
-    def _outputs(self, geometry):
-        """Output rows leave in the order of the job; their magnitudes add up to the importance of heads."""
-        outputs, store, fields = self.values.outputs, self.outputs, self.fields
-        memory = Memory(HEAD_SUM_BITS, geometry.config.max_heads)
-        write, read = memory.get_port(write_capable=True), memory.get_port(mode=READ_FIRST)
-        self.specials += memory, write, read
-        total, row, head = Signal(HEAD_SUM_BITS), Signal(16), Signal(5)
-        self.row_out, self.row_start = Signal(), Signal()
-        last_row = Signal()
-        moved = Signal()
-        self.comb += [
-            outputs.connect(store.sink, omit={"outputs", "magnitude"}),
-            store.sink.data.eq(outputs.outputs),
-            moved.eq(outputs.valid & outputs.ready),
-            self.row_out.eq(moved & outputs.last),
-            last_row.eq(row + 1 == fields["n_queries"]),
-            write.adr.eq(head),
-            write.dat_w.eq(total + outputs.magnitude),
-            write.we.eq(self.row_out & last_row),
-            read.adr.eq(self.heads.sum_index),
-            self.heads.sum.eq(read.dat_r),
+            live.eq(fsm.ongoing("ENGINE")),
+            If(live, engine.memory.command.connect(commands.sink)),
+            commands.source.connect(memory.command),
+            If(live, engine.memory.write.connect(writes.sink)).Else(answer.write.connect(writes.sink)),
+            writes.source.connect(memory.write),
+            memory.data.connect(engine.memory.data, omit={"valid", "ready"}),
+            engine.memory.data.valid.eq(memory.data.valid & live & (stale == 0)),
+            memory.data.ready.eq(engine.memory.data.ready | ~live | (stale != 0)),
+            engine.memory.writes_pending.eq(writes.source.valid | memory.writes_pending),
+            asked.eq(commands.sink.valid & commands.sink.ready),
+            came.eq(memory.data.valid & memory.data.ready),
         ]
         self.sync += [
-            If(moved, total.eq(total + outputs.magnitude)),
-            If(
-                self.row_out,
-                row.eq(row + 1),
-                If(last_row, row.eq(0), head.eq(head + 1), total.eq(0)),
-            ),
-            If(self.row_start, total.eq(0), row.eq(0), head.eq(0)),
+            If(stale != 0, stale.eq(stale - came), owed.eq(owed + asked)).Else(owed.eq(owed + asked - came)),
+            If(fsm.ongoing("RESET"), stale.eq(stale + owed - came), owed.eq(0)),
         ]
 
-    # Sequence ----------------------------------------------------------------------------------------
-
-    def _sequence(self, geometry):
-        fields, descriptor, answer = self.fields, self.descriptor, self.answer
-        totals = self.values.totals
-        self.counters = counters = Counters(geometry, fields, descriptor.row_beats)
-        rows, added, wait = Signal(25), Signal(25), Signal(max=DRAIN_CYCLES + 1)
-        status, looking = Signal(STATUS_BITS), Signal()
-        counting = Signal()  # till the header is written: what it says must not change meanwhile
-        self.fsm = fsm = FSM(reset_state="IDLE")
+        # The job that runs ---------------------------------------------------------------------------
+        writable, job_id = Signal(), Signal(32)
         self.comb += [
-            self.jobs.connect(descriptor.sink, keep={"address"}),
-            self.visible.start.eq(self.keys_there),
-            self.tokens.total_read.connect(totals.read),
-            totals.source.connect(self.tokens.totals),
-            totals.clear.keys.eq(fields["n_keys"]),
-            self.running.eq(fsm.ongoing("RUN")),
-            self.finishing.eq(fsm.ongoing("BEGIN-FINISH") | fsm.ongoing("FINISH")),
-            counters.running.eq(counting),
-            counters.issued.eq(self.fetch.issued & (self.fetch.current.target != QUERY)),
-            counters.plane.eq(Cat(self.fetch.current.lsb, self.fetch.current.target == VALUES)),
-            counters.rows.eq(self.fetch.current.rows),
-            counters.query_row.eq(self.fetch.issued & (self.fetch.current.target == QUERY)),
-            counters.output_row.eq(self.row_out),
-            *[answer.values[name].eq(value) for name, value in counters.values.items()],
             answer.values["status"].eq(status),
-            answer.values["job_id"].eq(descriptor.job_id),
-            answer.values["n_tokens"].eq(fields["keep_tokens"]),
-            answer.values["n_heads"].eq(fields["keep_heads"]),
-            answer.values["refetched_rows"].eq(self.rows.refetched),
-            self.ends.job_id.eq(descriptor.job_id),
-            self.ends.status.eq(status),
+            answer.values["job_id"].eq(job_id),
         ]
-        self._events()
         self.sync += [
-            rows.eq(fields["n_heads"] * fields["n_queries"]),
-            added.eq(added + self.values.added),
-            If(self.keys_there, looking.eq(1)),
+            If(jobs.valid & jobs.ready, running.eq(1)),
+            If(ends.valid & ends.ready, running.eq(0)),
+            If(
+                kill & fsm.ongoing("ENGINE"),
+                writable.eq(engine.descriptor.answer_writable),
+                job_id.eq(engine.descriptor.job_id),
+                answer.address.eq(engine.fields["answer_address"][beat_shift(geometry) : ADDRESS_BITS]),
+            ),
         ]
         fsm.act(
-            "IDLE",
-            descriptor.sink.valid.eq(self.jobs.valid),
-            self.jobs.ready.eq(descriptor.sink.ready),
-            counters.start.eq(1),
-            NextValue(looking, 0),
-            If(self.jobs.valid & descriptor.sink.ready, NextValue(counting, 1), NextState("TAKEN")),
+            "ENGINE",
+            jobs.connect(engine.jobs),
+            engine.ends.connect(ends),
+            If(kill, NextState("RESET")),
         )
-        fsm.act("TAKEN", NextState("CHECK"))
+        left = Signal(max=PATIENCE)
+        pending = engine.memory.writes_pending
+        fsm.act("RESET", engine.reset.eq(1), NextValue(left, PATIENCE - 1), NextState("SETTLE"))
         fsm.act(
-            "CHECK",
-            NextValue(status, descriptor.status),
-            If(
-                (descriptor.status != Status.PENDING) & (self.visible.done | ~looking),
-                If(descriptor.status == Status.DONE, NextState("PREPARE"))
-                .Elif(descriptor.answer_writable, NextState("ANSWER"))
-                .Else(NextState("END")),
+            "SETTLE",
+            NextValue(left, left - 1),
+            If((left == 0) | ~writable, NextState("END")).Elif(
+                ~pending, answer.start.eq(1), NextState("BEGIN")
             ),
         )
-        fsm.act("PREPARE", self.control.bases.start.eq(1), NextState("CLEAR"))
-        fsm.act("CLEAR", totals.clear.valid.eq(1), If(totals.clear.ready, NextState("LOCATE")))
-        fsm.act("LOCATE", If(self.control.bases.done, NextState("START")))
+        fsm.act("BEGIN", NextState("ANSWER"))
         fsm.act(
-            "START",
-            self.rows.start.eq(1),
-            self.control.start.eq(1),
-            self.outputs.start.eq(1),
-            self.row_start.eq(1),
-            NextValue(added, 0),
-            NextValue(wait, DRAIN_CYCLES),
-            NextState("RUN"),
+            "ANSWER",
+            NextValue(left, left - 1),
+            If((answer.done & ~pending) | (left == 0), answer.reset.eq(1), NextState("END")),
         )
         fsm.act(
-            "RUN",
-            If(
-                (counters.output_rows == rows) & (added == rows) & ~self.outputs.busy,
-                NextValue(wait, wait - 1),
-                If(wait == 0, self.tokens.start.eq(1), self.heads.start.eq(1), NextState("BEGIN-FINISH")),
-            ),
+            "END",
+            ends.valid.eq(1),
+            ends.status.eq(status),
+            ends.job_id.eq(job_id),
+            If(ends.ready, NextState("ENGINE")),
         )
-        fsm.act("BEGIN-FINISH", NextState("FINISH"))
-        fsm.act("FINISH", If(self.tokens.done & self.heads.done, NextState("SETTLE")))
-        fsm.act("SETTLE", If(~self.writes.writes_pending, NextValue(counting, 0), NextState("ANSWER")))
-        fsm.act("ANSWER", answer.start.eq(1), NextState("BEGIN-ANSWER"))
-        fsm.act("BEGIN-ANSWER", NextState("WRITE-ANSWER"))
-        fsm.act("WRITE-ANSWER", If(answer.done & ~self.writes.writes_pending, NextState("END")))
-        fsm.act("END", self.ends.valid.eq(1), If(self.ends.ready, NextState("IDLE")))
-
-    def _events(self):
-        """What busy and waiting cycles are counted of."""
-        events, rows = self.counters.events, self.rows
-        array, outputs = self.scores.array, self.outputs.source
-        waiting = Array(rows.certain)[rows.oldest]
-        self.comb += [
-            events["busy_qk"].eq(self.scores.busy),
-            events["busy_pv"].eq(self.values.busy),
-            events["stall_read"].eq(array.buffer.valid & ~array.sink.valid & self.running),
-            events["stall_write"].eq(outputs.valid & ~outputs.ready),
-            events["stall_softmax"].eq((rows.flying == SLOTS) & ~waiting & ~self.scores.busy),
-            events["stall_topk"].eq((rows.flying == SLOTS) & waiting & ~self.scores.busy),
-        ]

@@ -39,11 +39,13 @@ class Run:
     ----------
     tokens : per source, its tokens in order: one dictionary of unsigned integers each.
     cycles : per stream, sinks included, the cycle of each handshake; the run starts at 0.
+    beats : of device memory, read and written.
     faults : accesses outside of device memory; they read as ones and write nothing.
     """
 
     tokens: dict[str, list[dict[str, int]]]
     cycles: dict[str, list[int]]
+    beats: int = 0
     faults: int = 0
 
 
@@ -232,6 +234,7 @@ class Bench:
                 name: [cycle - start for cycle in kept[2 * place + 1][: done[name]]]
                 for place, name in enumerate(self._streams)
             },
+            behind.reads + behind.writes if behind else 0,
             behind.faults if behind else 0,
         )
 

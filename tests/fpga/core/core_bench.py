@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import cache
 
 import numpy as np
+from migen import If, Signal
 
 from spatten_drivers.answer import COUNTERS
 from spatten_drivers.config import AcceleratorConfig
@@ -20,23 +21,64 @@ MEMORY = MemoryStreams("command", "data", "write")
 CLOCKED = ("cycles", "busy_qk", "busy_pv", "stall_read", "stall_write", "stall_softmax", "stall_topk")
 
 
+class TimedCore(Core):
+    """A core whose job is aborted, or said to have run too long, ``stop_after`` cycles after it was taken."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        super().__init__(config)
+        self.stop_after, self.by_watchdog = Signal(32), Signal()
+        cycle, runs = Signal(32), Signal()
+        stop = Signal()
+        self.comb += [
+            stop.eq(runs & (cycle == self.stop_after)),
+            self.abort.eq(stop & ~self.by_watchdog),
+            self.expired.eq(stop & self.by_watchdog),
+        ]
+        self.sync += [
+            cycle.eq(cycle + 1),
+            If(self.jobs.valid & self.jobs.ready, cycle.eq(0), runs.eq(1)),
+            If(self.ends.valid & self.ends.ready, runs.eq(0)),
+        ]
+
+
+NEVER = (1 << 32) - 1
+
+
 class CoreBench:
     """A core of one configuration; ``beats`` are those that the last job read and wrote."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
-        dut = Core(config)
+        dut = TimedCore(config)
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
             {"command": dut.memory.command, "write": dut.memory.write, "ends": dut.ends},
-            inputs={"memory_bytes": dut.memory_bytes},
+            inputs={
+                "memory_bytes": dut.memory_bytes,
+                "stop_after": dut.stop_after,
+                "by_watchdog": dut.by_watchdog,
+            },
             memory=MEMORY,
         )
 
     def run(
-        self, image: JobImage, *, pace: float = 1.0, latency: int = 20, seed: int = 0, limit: int = 400_000
+        self,
+        image: JobImage,
+        *,
+        pace: float = 1.0,
+        latency: int = 20,
+        seed: int = 0,
+        limit: int = 400_000,
+        stop_after: int = NEVER,
+        by_watchdog: bool = False,
+        answers: bool = True,
     ) -> tuple[int, bytes, dict[str, int]]:
-        """(status, memory after the job with the clocked counters 0, those counters)."""
+        """(status, memory after the job with the clocked counters 0, those counters).
+
+        ``answers`` False: memory never gives any data.
+        """
+        self.bench.set("stop_after", stop_after)
+        self.bench.set("by_watchdog", by_watchdog)
         beat = image.config.beat_bytes
         memory = np.frombuffer(
             bytes(image.memory).ljust(-(-len(image.memory) // beat) * beat, b"\0"), np.uint8
@@ -46,14 +88,14 @@ class CoreBench:
         run = self.bench.run(
             {"jobs": [{"address": image.descriptor_address}]},
             {"ends": 1},
-            offer=pace,
+            offer={"jobs": pace, "data": pace if answers else 0.0},
             take=pace,
             memory=memory,
             latency=latency,
             seed=seed,
             limit=limit,
         )
-        self.beats = len(run.cycles["command"]) + len(run.cycles["write"])
+        self.beats = run.beats
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
         status = run.tokens["ends"][0]["status"]
         return status, *_without_clock(image, memory, status)

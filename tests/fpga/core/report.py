@@ -266,9 +266,8 @@ the mean of the paper's quick-select at 16 comparators, computed from its author
 
 ## What is not there yet
 
-Abort and watchdog inside the core, a memory fault, formal proofs, coverage and mutation runs, place and
-route, the Verilog generator. `stall_*` counters are first approximations of their description in the
-contract.
+Formal proofs, coverage and mutation runs, place and route, the Verilog generator. `stall_*` counters are
+first approximations of their description in the contract.
 """
 
 if __name__ == "__main__":

@@ -120,6 +120,57 @@ def test_refused_jobs_touch_nothing_but_the_answer_header(violation: Violation) 
     assert_same(core, build(BREAKABLE))  # the next job is clean
 
 
+STOPPED = build(CORNERS["refetch_some_rows"][1])
+STOPPED_CYCLES = 1424  # of that job, undisturbed
+
+
+def allowed(image: JobImage, memory: bytes) -> list[str]:
+    """Regions that a stopped job may have written to, and did."""
+    changed = {p for p, (a, b) in enumerate(zip(image.memory, memory, strict=True)) if a != b}
+    outside = changed - {
+        place
+        for name in ("output", "token_importance", "head_importance", "answer")
+        for place in range(image.regions[name][0], sum(image.regions[name]))
+    }
+    assert not outside
+    return [
+        name for name, (start, size) in image.regions.items() if changed & set(range(start, start + size))
+    ]
+
+
+@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("pace", [1.0, 0.4])
+def test_an_abort_at_any_cycle_leaves_the_next_job_clean(part: int, pace: float) -> None:
+    core = core_of(CONFIGS["corners"])
+    for cycle in range(part, STOPPED_CYCLES, 8 * 5):
+        status, memory, _ = core.run(STOPPED, stop_after=cycle, pace=pace, seed=cycle)
+        if Status(status) == Status.ABORTED:
+            touched = allowed(STOPPED, memory)
+            if "answer" in touched:
+                start = STOPPED.regions["answer"][0]
+                assert memory[start + 12 : start + 16] == bytes([Status.ABORTED, 0, 0, 0])
+        else:
+            assert (pace, Status(status)) == (1.0, Status.DONE)
+            assert cycle > STOPPED_CYCLES - 40
+        assert_same(core, STOPPED)
+
+
+def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:
+    core = core_of(CONFIGS["corners"])
+    status, memory, _ = core.run(STOPPED, answers=False, stop_after=300, by_watchdog=True)
+    assert Status(status) == Status.WATCHDOG
+    assert allowed(STOPPED, memory) == []  # nobody knows where the answer goes
+    assert_same(core, STOPPED)  # what memory owed the first job comes now, and is dropped
+
+
+def test_the_watchdog_ends_a_job_that_runs_too_long() -> None:
+    core = core_of(CONFIGS["corners"])
+    status, memory, _ = core.run(STOPPED, stop_after=700, by_watchdog=True)
+    assert Status(status) == Status.WATCHDOG
+    assert "answer" in allowed(STOPPED, memory)
+    assert_same(core, STOPPED)
+
+
 def test_counters_of_the_clock_make_sense() -> None:
     core, image = core_of(CONFIGS["corners"]), build(CORNERS["keep_all"][1])
     clocked = assert_same(core, image)
