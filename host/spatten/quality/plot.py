@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def _points(panel: Any, lines: Sequence[Line], scale: float, **look: str) -> Non
 
 
 def _dress(panel: Any, task: Task, farthest: float) -> None:
-    panel.set_title(task.title, fontsize=9)
+    panel.set_title(textwrap.fill(task.title, 36), fontsize=9)  # one line would be cut off
     panel.set_xscale("log", base=2)
     ticks = [tick for tick in TICKS if tick <= 2 * farthest]
     panel.set_xticks(ticks, [f"{tick}x" for tick in ticks])
