@@ -28,6 +28,12 @@ PLANES = ("k_msb", "k_lsb", "v_msb", "v_lsb")
 NAMED_WORDS = max(word.index for word in JOB_WORDS) + 1
 
 
+def field_signals(*names: str) -> dict[str, Signal]:
+    """Inputs as wide as these header fields, by name: what a unit needs to know of its job."""
+    widths = {f.name: f.width for word in JOB_WORDS for f in word.fields}
+    return {name: Signal(widths[name], name=f"job_{name}") for name in names}
+
+
 class JobHeader:
     """The named words of a descriptor's header, and its fields as parts of them.
 

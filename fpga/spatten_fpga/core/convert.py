@@ -4,10 +4,12 @@
 from litex.gen import *
 from litex.soc.interconnect.stream import Endpoint, EndpointDescription
 
+from spatten_drivers.planes import LSB_WIDTH, MSB_WIDTHS
+
 from .geometry import Geometry
 
-PLANE_BITS = (4, 6, 8, 10, 12)  # widths a plane can have
-LSB_BITS = 4  # width of an LSB plane
+PLANE_BITS = MSB_WIDTHS  # widths a plane can have
+LSB_BITS = LSB_WIDTH  # width of an LSB plane
 
 # Layouts ------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@
 from litex.gen import *
 from migen import *
 
+from spatten_drivers.job import HEADER_BYTES
+
 from .checks import PLANES, beats
 from .port import beat_shift
 
@@ -82,7 +84,7 @@ class Counters(LiteXModule):
             "read_control": fields["descriptor_bytes"],
             "written_output": bytes_of(self.output_rows, row_beats["output"]),
             "written_importance": (tokens + heads) << shift,
-            "written_control": 256 + (lists << shift),
+            "written_control": HEADER_BYTES + (lists << shift),
             "cycles": cycles["all"],
             **{name: cycles[name] for name in self.EVENTS},
         }

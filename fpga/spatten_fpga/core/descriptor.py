@@ -11,12 +11,11 @@ from spatten_drivers.answer import Status
 from spatten_drivers.job import HEADER_BYTES, HEADER_WORDS
 
 from .checks import NAMED_WORDS, STATUS_BITS, HeaderChecks, JobHeader, ListChecks, RegionChecks
-from .geometry import MULT_BITS, Geometry
+from .geometry import MULT_BITS, SHIFT_BITS, Geometry
 from .port import ADDRESS_BITS, ReadPort, beat_shift
 
 WORD_BITS = 32
 HEAD_ID_BITS = 8
-SHIFT_BITS = 6  # score_shift to 48, importance_shift to 47
 SLOT_BITS = 16  # an entry of the key or query list
 
 

@@ -7,12 +7,11 @@ from migen import *
 
 from spatten_drivers.job import KeyPolicy, ValuePolicy
 
+from .checks import PLANES, field_signals
 from .fetch import ALL, KEPT, ROW, fetch_layout
 from .passes import KEYS, QUERY, VALUES
 from .port import address_bits
 from .rows import keys_layout, values_layout
-
-PLANES = ("k_msb", "k_lsb", "v_msb", "v_lsb")
 
 
 class PlaneBases(LiteXModule):
@@ -131,22 +130,19 @@ class FetchControl(LiteXModule):
         self.odd_base = Signal(bits_for(geometry.buffer_words - 1))
         self.source = stream.Endpoint(fetch_layout(geometry))
         self.bases = PlaneBases(geometry)
-        self.fields = {
-            name: Signal(bits, name=f"job_{name}")
-            for name, bits in (
-                ("head_dim", 8),
-                ("n_heads", 8),
-                ("n_queries", 16),
-                ("n_keys", 16),
-                ("q_bits", 4),
-                ("k_msb_bits", 4),
-                ("v_msb_bits", 4),
-                ("k_lsb_bits", 4),
-                ("v_lsb_bits", 4),
-                ("k_policy", 2),
-                ("v_policy", 2),
-            )
-        }
+        self.fields = field_signals(
+            "head_dim",
+            "n_heads",
+            "n_queries",
+            "n_keys",
+            "q_bits",
+            "k_msb_bits",
+            "v_msb_bits",
+            "k_lsb_bits",
+            "v_lsb_bits",
+            "k_policy",
+            "v_policy",
+        )
         self.row_beats = {name: Signal(7, name=f"row_beats_{name}") for name in ("q", *PLANES)}
         self.q_address = Signal(address_bits(geometry))
 

@@ -7,8 +7,8 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
-from .descriptor import HEAD_ID_BITS, SHIFT_BITS
-from .geometry import HEAD_IMPORTANCE_BITS, HEAD_SUM_BITS, MULT_BITS, Geometry
+from .descriptor import HEAD_ID_BITS
+from .geometry import HEAD_IMPORTANCE_BITS, HEAD_SUM_BITS, MULT_BITS, SHIFT_BITS, Geometry
 from .head_importance import HeadImportance
 from .head_rank import HeadRank
 from .port import address_bits, write_layout

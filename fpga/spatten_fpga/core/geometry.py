@@ -15,6 +15,7 @@ Q_BITS = 12  # widest query element
 WEIGHT_BITS = 16  # e
 SUM_BITS = 26  # S
 MULT_BITS = 16  # score_mult, importance_mult
+SHIFT_BITS = 6  # score_shift to 48, importance_shift to 47
 EXPONENT_LIMIT = 17 << 12  # x from which on the weight is 0
 RECIPROCAL_BITS = 18  # R
 GAIN_BITS = 36  # e * w

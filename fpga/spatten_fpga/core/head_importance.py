@@ -5,9 +5,8 @@ from litex.gen import *
 from litex.soc.interconnect.stream import Endpoint, EndpointDescription
 from migen import *
 
-from .geometry import HEAD_IMPORTANCE_BITS, HEAD_SUM_BITS, MULT_BITS
+from .geometry import HEAD_IMPORTANCE_BITS, HEAD_SUM_BITS, MULT_BITS, SHIFT_BITS
 
-SHIFT_BITS = 6  # importance_shift
 PRODUCT_BITS = HEAD_SUM_BITS + MULT_BITS
 LOW_BITS = 25  # of the addition, which is done in two halves
 

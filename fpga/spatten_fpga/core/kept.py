@@ -9,17 +9,9 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
-from .geometry import WEIGHT_BITS, Geometry
-
-
-def masked_layout(parallel: int) -> list:
-    """A beat of weights and which of them are kept."""
-    return [("values", parallel * WEIGHT_BITS), ("keep", parallel)]
-
-
-def kept_layout(geometry: Geometry) -> list:
-    """A word of weights: one for each key of a word of V."""
-    return [("weights", geometry.keys_a_word * WEIGHT_BITS), ("count", bits_for(geometry.keys_a_word))]
+from .geometry import WEIGHT_BITS
+from .topk_emit import kept_layout
+from .weight import weights_layout
 
 
 def _steps(lanes: int) -> list[int]:
@@ -39,8 +31,8 @@ class AlignedWeights(LiteXModule):
     ----------
     keys : in, keys of a word, a power of two; stable while a row passes.
     row : in, ``n``: keys of the next row; taken with its first beat.
-    sink : in, :func:`masked_layout`, ``last`` on the row's last beat.
-    source : out, :func:`kept_layout`, one word a cycle without gaps; ``last`` on a row's last.
+    sink : in, :func:`.topk_emit.kept_layout`, ``last`` on the row's last beat.
+    source : out, :func:`.weight.weights_layout`, one word a cycle without gaps; ``last`` on a row's last.
 
     Source: contract section 5, step 1; paper section III-C (local value pruning).
     """
@@ -49,8 +41,8 @@ class AlignedWeights(LiteXModule):
         parallel, lanes = geometry.config.topk_parallelism, geometry.keys_a_word
         self.keys = Signal(max=lanes + 1)
         self.row = row = stream.Endpoint([("n", bits_for(geometry.config.max_sequence))])
-        self.sink = sink = stream.Endpoint(masked_layout(parallel))
-        self.source = source = stream.Endpoint(kept_layout(geometry))
+        self.sink = sink = stream.Endpoint(kept_layout(parallel, WEIGHT_BITS))
+        self.source = source = stream.Endpoint(weights_layout(lanes))
 
         # # #
 
@@ -105,8 +97,8 @@ class CompactWeights(LiteXModule):
     Attributes
     ----------
     keys : in, keys of a word, a power of two; stable while a row passes.
-    sink : in, :func:`masked_layout`; a row keeps one weight at least.
-    source : out, :func:`kept_layout`; ``last`` on a row's last word.
+    sink : in, :func:`.topk_emit.kept_layout`; a row keeps one weight at least.
+    source : out, :func:`.weight.weights_layout`; ``last`` on a row's last word.
     index : out, ``index``: place in the key list of each kept key, in order, for the gather of V; ``last``
         on the row's last.
 
@@ -118,8 +110,8 @@ class CompactWeights(LiteXModule):
     def __init__(self, geometry):
         parallel, lanes = geometry.config.topk_parallelism, geometry.keys_a_word
         self.keys = Signal(max=lanes + 1)
-        self.sink = sink = stream.Endpoint(masked_layout(parallel))
-        self.source = source = stream.Endpoint(kept_layout(geometry))
+        self.sink = sink = stream.Endpoint(kept_layout(parallel, WEIGHT_BITS))
+        self.source = source = stream.Endpoint(weights_layout(lanes))
         self.index = index = stream.Endpoint([("index", geometry.index_bits)])
 
         # # #

@@ -5,9 +5,9 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
+from .convert import LSB_BITS
 from .geometry import Geometry
-
-LSB_BITS = 4
+from .pack import word_payload
 
 #: What a row uses of what is stored: all bits, or the MSB plane alone, or the LSB plane alone.
 BOTH, MSB, LSB = range(3)
@@ -15,17 +15,12 @@ BOTH, MSB, LSB = range(3)
 
 def words_layout(geometry: Geometry) -> stream.EndpointDescription:
     """A word of operands: ``count`` keys, or a part of one key."""
-    payload = [
-        ("elements", geometry.lanes * geometry.operand_bits),
-        ("count", bits_for(geometry.keys_a_word)),
-    ]
-    return stream.EndpointDescription(payload)
+    return stream.EndpointDescription(word_payload(geometry))
 
 
 def fill_layout(geometry: Geometry, depth: int) -> stream.EndpointDescription:
     """A word to store. ``base`` is the place of the pass's first word; ``lsb`` says which plane it is."""
-    payload = words_layout(geometry).payload_layout
-    return stream.EndpointDescription(payload, [("base", bits_for(depth - 1)), ("lsb", 1)])
+    return stream.EndpointDescription(word_payload(geometry), [("base", bits_for(depth - 1)), ("lsb", 1)])
 
 
 def read_layout(geometry: Geometry, depth: int) -> stream.EndpointDescription:

@@ -11,6 +11,7 @@ from migen import *
 
 from spatten_drivers.job import KeyPolicy, ValuePolicy
 
+from .checks import field_signals
 from .geometry import SUM_BITS, Geometry
 from .operand_buffer import BOTH, LSB, MSB
 from .score_path import score_pass_layout
@@ -91,20 +92,17 @@ class RowControl(LiteXModule):
         self.queries_used = Signal()
         self.refetched = Signal(32)
         self.slot_heads = [Signal(4) for _ in range(SLOTS)]
-        self.fields = {
-            name: Signal(bits, name=f"job_{name}")
-            for name, bits in (
-                ("head_dim", 8),
-                ("n_heads", 8),
-                ("n_queries", 16),
-                ("keep_values", 16),
-                ("k_policy", 2),
-                ("v_policy", 2),
-                ("k_lsb_bits", 4),
-                ("v_lsb_bits", 4),
-                ("refetch_limit", 32),
-            )
-        }
+        self.fields = field_signals(
+            "head_dim",
+            "n_heads",
+            "n_queries",
+            "keep_values",
+            "k_policy",
+            "v_policy",
+            "k_lsb_bits",
+            "v_lsb_bits",
+            "refetch_limit",
+        )
 
         # # #
 

@@ -5,10 +5,10 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
-from .geometry import MULT_BITS, WEIGHT_BITS
+from .geometry import MULT_BITS, SHIFT_BITS, WEIGHT_BITS
 from .scores import ScoreBuffer
 from .topk import TopK
-from .weight import SHIFT_BITS, WeightUnit
+from .weight import WeightUnit
 from .weight_buffer import WeightBuffer
 
 

@@ -6,14 +6,15 @@ from litex.soc.interconnect import stream
 from migen import *
 
 from .fork import Fork
-from .geometry import SUM_BITS, Geometry
-from .kept import AlignedWeights, CompactWeights, masked_layout
+from .geometry import SUM_BITS, WEIGHT_BITS, Geometry
+from .kept import AlignedWeights, CompactWeights
 from .normalise import FO_BITS, Normalise
 from .operand_buffer import OperandBuffer, fill_layout, read_layout
 from .pv_array import PVArray
 from .reciprocal import Reciprocal
 from .replay import Replay
 from .token_importance import TokenSums
+from .topk_emit import kept_layout
 
 MIDPOINT = 8  # half of what the LSB plane spans
 ROWS_AHEAD = 4  # rows whose orders may wait
@@ -63,7 +64,7 @@ class ValuePath(LiteXModule):
         self.reuse = Signal()
         self.fo = Signal(FO_BITS)
         self.passes = stream.Endpoint(value_pass_layout(geometry))
-        self.ranked = stream.Endpoint(masked_layout(parallel))
+        self.ranked = stream.Endpoint(kept_layout(parallel, WEIGHT_BITS))
         self.fill = stream.Endpoint(fill_layout(geometry, geometry.buffer_words))
         self.index = stream.Endpoint([("index", geometry.index_bits)])
         self.added = Signal()
@@ -77,7 +78,7 @@ class ValuePath(LiteXModule):
         # # #
 
         # Importance and values take the same beats, each at its own pace.
-        self.beats = beats = Fork(masked_layout(parallel), 2)
+        self.beats = beats = Fork(kept_layout(parallel, WEIGHT_BITS), 2)
         self.comb += self.ranked.connect(beats.sink)
         self._orders(geometry)
         self._reciprocal()

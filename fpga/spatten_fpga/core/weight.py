@@ -11,12 +11,11 @@ from migen import *
 
 from spatten_drivers.exp2 import SEGMENTS
 
-from .geometry import EXPONENT_LIMIT, MULT_BITS, WEIGHT_BITS
+from .geometry import EXPONENT_LIMIT, MULT_BITS, SHIFT_BITS, WEIGHT_BITS
 
 EXPONENT_BITS = EXPONENT_LIMIT.bit_length()  # x
 FRACTION_BITS = 12  # of x
 SEGMENT_BITS = 6  # of the fraction: the place in a segment
-SHIFT_BITS = 6  # score_shift
 HALF_BITS = 18  # an operand of a DSP block
 
 # Layouts ------------------------------------------------------------------------------------------

@@ -6,12 +6,7 @@ from litex.soc.interconnect import stream
 from migen import *
 
 from .geometry import SUM_BITS, WEIGHT_BITS, Geometry
-
-
-def weights_layout(geometry: Geometry) -> list:
-    """A word of weights, one for each key; lanes that are not valid hold 0."""
-    lanes = geometry.keys_a_word
-    return [("weights", lanes * WEIGHT_BITS), ("count", bits_for(lanes))]
+from .weight import weights_layout
 
 
 def summed_layout(geometry: Geometry, slots: int) -> list:
@@ -45,7 +40,7 @@ class WeightBuffer(LiteXModule):
     Attributes
     ----------
     row : in, ``slot``: where the next row's weights go; taken with the row's first word.
-    sink : in, :func:`weights_layout`, one word a cycle; ``last`` ends a row.
+    sink : in, :func:`.weight.weights_layout`, one word a cycle; ``last`` ends a row.
     summed : out, :func:`summed_layout`, one for each row.
     read : in, ``slot``, ``keys`` and ``k``, the number of values to keep: gives that row to ``source``.
     source : out, :func:`ranked_layout`, one beat a cycle, the first after 1 cycle.
@@ -56,7 +51,7 @@ class WeightBuffer(LiteXModule):
     def __init__(self, geometry, slots=4):
         keys = bits_for(geometry.config.max_sequence)
         self.row = stream.Endpoint([("slot", bits_for(slots - 1))])
-        self.sink = stream.Endpoint(weights_layout(geometry))
+        self.sink = stream.Endpoint(weights_layout(geometry.keys_a_word))
         self.summed = stream.Endpoint(summed_layout(geometry, slots))
         self.read = stream.Endpoint([("slot", bits_for(slots - 1)), ("keys", keys), ("k", keys)])
         self.source = stream.Endpoint(ranked_layout(geometry))

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from spatten.report.markdown import markdown_table
 from spatten.report.write import write_atomic
-from spatten_drivers.config import AcceleratorConfig
+from spatten_drivers.config import PRESETS, AcceleratorConfig
 from spatten_fpga.core.topk import TopK
 from spatten_fpga.sim import Bench
 from tests.model.jobs import HeadSpec, JobSpec, Widths, build
@@ -26,18 +26,7 @@ from .test_core import CONFIGS, fitting_spec, random_pace
 
 PAGE, NUMBERS = Path("docs/core.md"), Path("build/core.json")
 PRESET = "ecp5-85f"
-CONFIG = OracleConfig(
-    head_dims=(32, 64),
-    max_sequence=1024,
-    max_heads=16,
-    operand_bits=12,
-    kv_buffer_rows=1024,
-    beat_bytes=16,
-    lanes=64,
-    topk_parallelism=16,
-    query_buffer_rows=64,
-    job_queue_depth=16,
-)
+CONFIG = OracleConfig(**asdict(PRESETS[PRESET]))
 LATENCY = 20
 NEVER = (1 << 32) - 1
 DENSE = Widths(q=12, k_msb=12, k_lsb=0, v_msb=12, v_lsb=0, k_policy=0, v_policy=0)

@@ -6,13 +6,14 @@ from functools import cache
 
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream
-from migen import READ_FIRST, Memory
 
 from spatten_drivers.config import PRESETS
 from spatten_fpga.core.fetch import ALL, KEPT, ROW, Fetch, fetch_layout
 from spatten_fpga.core.geometry import Geometry
 from spatten_fpga.core.passes import pass_layout
 from spatten_fpga.sim.bench import Bench, Run, gaps
+
+from .key_list import KeyList
 
 GEOMETRY = Geometry(PRESETS["ecp5-85f"])
 SLOTS = GEOMETRY.config.max_sequence
@@ -25,19 +26,11 @@ class FetchWithList(LiteXModule):
     """The unit with a key list, and its pulse as a stream."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self.fill = stream.Endpoint([("place", geometry.index_bits), ("word", 16)])
         self.issued = stream.Endpoint(fetch_layout(geometry))
         self.fetch = fetch = Fetch(geometry)
-        memory = Memory(16, geometry.config.max_sequence)
-        write, read = memory.get_port(write_capable=True, mode=READ_FIRST), memory.get_port(mode=READ_FIRST)
-        self.specials += memory, write, read
+        self.list = KeyList(geometry, fetch.list_index, fetch.list_word)
+        self.fill = self.list.fill
         self.comb += [
-            self.fill.ready.eq(1),
-            write.we.eq(self.fill.valid),
-            write.adr.eq(self.fill.place),
-            write.dat_w.eq(self.fill.word),
-            read.adr.eq(fetch.list_index),
-            fetch.list_word.eq(read.dat_r),
             self.issued.valid.eq(fetch.issued),
             *(getattr(self.issued, name).eq(getattr(fetch.current, name)) for name in WIDTHS),
         ]

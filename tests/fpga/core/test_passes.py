@@ -6,8 +6,6 @@ from functools import cache
 
 import pytest
 from litex.gen import LiteXModule
-from litex.soc.interconnect import stream
-from migen import READ_FIRST, Memory
 
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.config import PRESETS
@@ -17,6 +15,8 @@ from spatten_fpga.core.plane_reader import PlaneReader
 from spatten_fpga.core.port import BlockMemory
 from spatten_fpga.sim.bench import Bench, Run, gaps
 from tests.fpga.core.test_plane_reader import SOURCES, Pass, random_pass
+
+from .key_list import KeyList
 
 GEOMETRY = Geometry(PRESETS["ecp5-85f"])
 BEATS = 4096
@@ -28,20 +28,12 @@ class BothSides(LiteXModule):
     """Fetch, memory, plane reader and the key list."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self.fill = stream.Endpoint([("place", geometry.index_bits), ("word", 16)])
         self.fetch = fetch = Fetch(geometry)
         self.memory = memory = BlockMemory(geometry, BEATS, latency=20)
         self.reader = reader = PlaneReader(geometry)
-        keys = Memory(16, geometry.config.max_sequence)
-        write, read = keys.get_port(write_capable=True, mode=READ_FIRST), keys.get_port(mode=READ_FIRST)
-        self.specials += keys, write, read
+        self.list = KeyList(geometry, fetch.list_index, fetch.list_word)
+        self.fill = self.list.fill
         self.comb += [
-            self.fill.ready.eq(1),
-            write.we.eq(self.fill.valid),
-            write.adr.eq(self.fill.place),
-            write.dat_w.eq(self.fill.word),
-            read.adr.eq(fetch.list_index),
-            fetch.list_word.eq(read.dat_r),
             fetch.passes.connect(reader.passes),
             fetch.command.connect(memory.port.command),
             memory.port.data.connect(reader.data),

@@ -6,13 +6,13 @@ from functools import cache
 
 import pytest
 from litex.gen import LiteXModule
-from litex.soc.interconnect import stream
-from migen import READ_FIRST, Memory
 
 from spatten_drivers.config import PRESETS
 from spatten_fpga.core.geometry import Geometry
 from spatten_fpga.core.visible import VisibleKeys
 from spatten_fpga.sim.bench import Bench, Run, gaps
+
+from .key_list import KeyList
 
 GEOMETRY = Geometry(PRESETS["ecp5-85f"])
 SLOTS = GEOMETRY.config.max_sequence
@@ -22,19 +22,9 @@ class VisibleWithList(LiteXModule):
     """The unit with a key list."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self.fill = stream.Endpoint([("place", geometry.index_bits), ("word", 16)])
         self.visible = visible = VisibleKeys(geometry)
-        memory = Memory(16, geometry.config.max_sequence)
-        write, read = memory.get_port(write_capable=True, mode=READ_FIRST), memory.get_port(mode=READ_FIRST)
-        self.specials += memory, write, read
-        self.comb += [
-            self.fill.ready.eq(1),
-            write.we.eq(self.fill.valid),
-            write.adr.eq(self.fill.place),
-            write.dat_w.eq(self.fill.word),
-            read.adr.eq(visible.list_index),
-            visible.list_word.eq(read.dat_r),
-        ]
+        self.list = KeyList(geometry, visible.list_index, visible.list_word)
+        self.fill = self.list.fill
 
 
 @cache
