@@ -45,7 +45,7 @@ NEVER = (1 << 32) - 1
 
 
 class CoreBench:
-    """A core of one configuration; of the last job, ``beats`` are those moved and ``job_id`` is what it told."""
+    """A core of one configuration; of the last job: ``beats`` moved, and the ``job_id`` it told."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         dut = TimedCore(config)
