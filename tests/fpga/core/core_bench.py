@@ -45,7 +45,7 @@ NEVER = (1 << 32) - 1
 
 
 class CoreBench:
-    """A core of one configuration; ``beats`` are those that the last job read and wrote."""
+    """A core of one configuration; of the last job: ``beats`` moved, and the ``job_id`` it told."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         dut = TimedCore(config)
@@ -97,7 +97,7 @@ class CoreBench:
         )
         self.beats = run.beats
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
-        status = run.tokens["ends"][0]["status"]
+        self.job_id, status = (run.tokens["ends"][0][name] for name in ("job_id", "status"))
         return status, *_without_clock(image, memory, status)
 
 

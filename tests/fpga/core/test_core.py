@@ -155,6 +155,15 @@ def test_an_abort_at_any_cycle_leaves_the_next_job_clean(part: int, pace: float)
         assert_same(core, STOPPED)
 
 
+def test_a_job_that_ends_before_its_header_was_read_has_no_id() -> None:
+    core = core_of(CONFIGS["corners"])
+    for cycle in range(40):
+        assert_same(core, STOPPED)
+        assert core.job_id == CORNERS["refetch_some_rows"][1].job_id
+        assert Status(core.run(STOPPED, stop_after=cycle)[0]) == Status.ABORTED
+        assert core.job_id == 0
+
+
 def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:
     core = core_of(CONFIGS["corners"])
     status, memory, _ = core.run(STOPPED, answers=False, stop_after=300, by_watchdog=True)
