@@ -68,8 +68,9 @@ bench: $(RUN) ## whole models against eager attention, one thread each; writes d
 core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps and latencies
 	SPATTEN_CORE_JOBS=3400 $(BIN)/python -m pytest tests/fpga/core/test_core.py -k random_jobs --timeout 3600 $(PYTEST_ARGS)
 
-core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md, build/core.json
+core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report
+	$(BIN)/python -m tests.fpga.pictures
 
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality
