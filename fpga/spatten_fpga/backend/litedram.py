@@ -27,7 +27,7 @@ class LiteDRAMBackend(LiteXModule):
     ----------
     geometry : sizes of the core.
     port : what ``crossbar.get_port(data_width=geometry.beat_bits)`` gives: LiteDRAM converts where its words
-        are of another width.
+        are of another width. A beat that is narrower than a word takes the time of a whole one.
     depth : most beats that are asked for and not taken, and most that wait to be written.
 
     Attributes
@@ -62,8 +62,8 @@ class LiteDRAMBackend(LiteXModule):
             port.cmd.we.eq(writing),
             port.cmd.addr.eq(Mux(writing, places.source.address, core.command.address)),
             port.cmd.valid.eq(Mux(writing, places.source.valid, readable)),
-            # A converter gathers beats into a word; it need not wait for a beat that may not come.
-            port.flush.eq(~port.cmd.valid),
+            # A converter to wider words would gather commands, and lose what is not in ascending order.
+            port.cmd.last.eq(1),
             core.command.ready.eq(~writing & (room != 0) & port.cmd.ready),
             places.source.ready.eq(writing & port.cmd.ready),
             asked.eq(core.command.valid & core.command.ready),

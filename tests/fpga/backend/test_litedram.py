@@ -99,7 +99,7 @@ def test_what_was_written_is_read(beat: int, capfd: pytest.CaptureFixture[str]) 
         for place in places(rng, beat, rng.choice((1, 40, 300))):
             memory[place] = rng.getrandbits(8 * beat)
             writes.append({"address": place, "data": memory[place], "last": rng.randrange(2)})
-        dut.run({f"write{beat}": writes}, {}, offer=gaps(seed), seed=seed, after=0)
+        dut.run({f"write{beat}": writes}, {}, offer=gaps(seed), seed=seed, after=1)
         settle(dut, beat)
         reads = rng.choices(list(memory), k=200)
         run = dut.run(
@@ -159,7 +159,7 @@ def test_a_sequence_is_read_as_fast_as_the_chips_allow() -> None:
 
 def test_a_write_is_pending_from_the_next_cycle_on() -> None:
     dut = bench()
-    dut.run({"write16": [{"address": 0}]}, {}, after=0)
+    dut.run({"write16": [{"address": 0}]}, {}, after=1)
     assert dut.get("pending16")
     settle(dut, 16)
 
