@@ -75,6 +75,8 @@ def reads(clients: int, outstanding: int):
         proof.check("data_moves_with_its_client", moved(data) == reduce(or_, map(moved, taken)))
         for n, source in enumerate(taken):
             proof.check(f"data_is_the_same{n}", ~source.valid | (source.data == data.data))
+        takers = Cat(*(source.ready for source in taken)) == (1 << clients) - 1
+        proof.add("data_flows", Progress(1, data.valid, moved(data), takers))
         free = port.ready & (whose.inside != outstanding)
         for n, command in enumerate(commands):
             before = reduce(or_, (other.valid for other in commands[:n]), 0)
