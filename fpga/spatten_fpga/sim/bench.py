@@ -107,6 +107,7 @@ class Bench:
     inputs, outputs : its plain signals, likewise. Inputs may change between runs.
     memory : names of the streams that device memory stands behind; they take no tokens and expect none.
     randomise : registers without reset and memories start with random bits.
+    verilog : text of modules that ``dut`` holds as instances.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Bench:
         memory: MemoryStreams | None = None,
         randomise: bool = True,
         seed: int = 1,
+        verilog: str = "",
     ) -> None:
         self._memory = memory
         self._streams = {**sinks, **sources}
@@ -131,7 +133,8 @@ class Bench:
         self._fields = {name: _fields(endpoint) for name, endpoint in self._streams.items()}
         self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
         flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
-        self._lib = ctypes.CDLL(str(library(*self._sources_of(dut), "dut", flags)))
+        text, harness = self._sources_of(dut)
+        self._lib = ctypes.CDLL(str(library(text + verilog, harness, "dut", flags)))
         self._lib.sim_new.restype = ctypes.c_void_p
         self._lib.sim_cycle.restype = ctypes.c_int64
         self._handle = ctypes.c_void_p(self._lib.sim_new(ctypes.c_uint32(seed), 2 if randomise else 0))
