@@ -12,7 +12,7 @@ from spatten_drivers.config import PRESETS
 from spatten_fpga.core.core import Core
 from tests.fpga.core.test_core import CONFIGS
 from tests.fpga.pictures import blocks
-from tests.fpga.pictures.__main__ import step
+from tests.fpga.pictures.job import decode_step
 from tests.fpga.pictures.life import Span, life
 from tests.fpga.pictures.streams import Stream, streams
 from tests.fpga.pictures.timeline import LANES, draw_timeline
@@ -48,7 +48,7 @@ def test_a_unit_without_a_place_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="module")
 def spans() -> list[Span]:
-    return life(build(step(SMALL, SMALL.max_sequence)))
+    return life(build(decode_step(SMALL, SMALL.max_sequence)))
 
 
 def test_a_row_goes_through_the_units_in_their_order(spans: list[Span]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from spatten.report.write import write_atomic
 from spatten_drivers.config import PRESETS, AcceleratorConfig
 from spatten_fpga.core.topk import TopK
 from spatten_fpga.sim import Bench
+from tests.fpga.pictures.blocks import PLACES
+from tests.fpga.pictures.job import decode_step
 from tests.model.jobs import HeadSpec, JobSpec, Widths, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model
 
 from .core_bench import core_bench
 from .test_core import CONFIGS, fitting_spec, random_pace
+from .unit_figures import UnitFigures, unit_figures
 
 PAGE, NUMBERS = Path("docs/core.md"), Path("build/core.json")
 PRESET = "ecp5-85f"
@@ -161,7 +164,8 @@ def main() -> None:
     numbers = {**figures(jobs, ranked, same, len(board)), "board": board_figures(board)}
     NUMBERS.parent.mkdir(exist_ok=True)
     write_atomic(NUMBERS, json.dumps(numbers, indent=1) + "\n")
-    write_atomic(PAGE, page(jobs, board, ranked, numbers))
+    units = unit_figures([build(prefill(128, 2)), build(decode_step(CONFIG))], LATENCY)
+    write_atomic(PAGE, page(jobs, board, ranked, units, numbers))
 
 
 def figures(
@@ -220,7 +224,26 @@ def board_figures(board: dict[str, Job]) -> dict[str, Any]:
     }
 
 
-def page(jobs: dict[str, Job], board: dict[str, Job], ranked: Ranked, numbers: dict[str, Any]) -> str:
+def unit_rows(units: Sequence[UnitFigures]) -> list[list[str]]:
+    """Cells of the table of units, named as in the picture."""
+    return [
+        [
+            PLACES[one.unit].title.replace("\n", " "),
+            "" if one.latency is None else f"{one.latency}",
+            *(f"{rate:.2f} x {bits}" if rate else "" for rate, bits in (one.taken, one.given)),
+        ]
+        for one in units
+        if one.taken[0] or one.given[0]
+    ]
+
+
+def page(
+    jobs: dict[str, Job],
+    board: dict[str, Job],
+    ranked: Ranked,
+    units: Sequence[UnitFigures],
+    numbers: dict[str, Any],
+) -> str:
     """docs/core.md."""
     rows = [
         [
@@ -249,6 +272,7 @@ def page(jobs: dict[str, Job], board: dict[str, Job], ranked: Ranked, numbers: d
         for name, job in board.items()
     ]
     return TEXT.format(
+        units=markdown_table(["unit", "latency", "in", "out"], unit_rows(units)),
         board=markdown_table(["job", "cycles", "Q x K busy", "port busy", "held", "busy of the rest"], real),
         memory=numbers["memory"],
         jobs=markdown_table(
@@ -269,8 +293,21 @@ TEXT = """\
 
 Made by `make core-report`: the generated Verilog of the preset `ecp5-85f` (64 + 64 multipliers, top-k of
 16 a cycle), compiled with Verilator, on whole layer jobs. Every answer was compared with the software
-model's, byte for byte. **Memory in this first table is a model**: {memory}. There is no clock
-frequency: the core has not been placed and routed.
+model's, byte for byte. **Memory in this first table is a model**:
+{memory}. How large the core is and how fast its clock may be is not on this page.
+
+![Units and streams](core-blocks.svg)
+
+Every unit and stream of the elaborated design, drawn from it: numbers are bits of a token's payload, blue is
+the way to memory, grey are the orders by which the row control leads rows through the paths.
+
+![A decode step](core-timeline.svg)
+
+A decode step in simulation: what each unit works on in each cycle. The heads follow each other through the
+units; the second is unsure of its weights, so it fetches the LSB plane of its keys, goes through the
+array again, and only then ranks its weights and fetches the values that are kept.
+
+## Whole jobs
 
 {jobs}
 
@@ -306,10 +343,19 @@ the mean of the paper's quick-select at 16 comparators, computed from its author
 
 {topk}
 
+## Units
+
+Measured inside the core, in a prefill of 128 keys and the decode step of the picture. *Latency* is the time
+from the first token of the input that came last to the first token out; for a buffer that includes the wait
+for what is written first. *In* and *out* are the most tokens that the busiest stream of that side moved in 32
+cycles, a cycle, times the bits of a token.
+
+{units}
+
 ## What is not there yet
 
-Formal proofs, coverage and mutation runs, place and route, the Verilog generator. `stall_*` counters are
-first approximations of their description in the contract.
+`stall_*` counters are first approximations of their description in the contract: a cycle can count for more
+than one cause.
 """
 
 if __name__ == "__main__":

@@ -39,16 +39,40 @@ def units(core: Core) -> dict[str, Module]:
 
 def streams(core: Core) -> list[Stream]:
     """Every stream between two units, once a pair, with the bits of its payload."""
-    owner = {signal: place for place, unit in units(core).items() for signal in _payload_of(unit)}
-    for place, port in (("memory", vars(core.memory).values()), ("jobs", [core.jobs, core.ends])):
-        owner |= {signal: place for endpoint in _endpoints(port) for signal in _tokens(endpoint)}
+    owner = {
+        signal: place for place, found in _units_endpoints(core) for one in found for signal in _tokens(one)
+    }
+    pairs: dict[tuple[str, str], set[Signal]] = defaultdict(set)
+    for start, end in _joined(core, owner):
+        if owner[start] != owner[end]:
+            pairs[owner[start], owner[end]].add(end)
+    return [Stream(*pair, sum(map(len, ends))) for pair, ends in sorted(pairs.items())]
+
+
+def ports(core: Core) -> dict[str, tuple[list[Endpoint], list[Endpoint]]]:
+    """Of each unit, the endpoints that others feed, and those that feed others."""
+    found = dict(_units_endpoints(core))
+    owner = {signal: place for place, ones in found.items() for one in ones for signal in _tokens(one)}
+    starts, ends = (set(side) for side in zip(*_joined(core, owner), strict=True))
+    return {
+        place: tuple([one for one in ones if side & set(_tokens(one))] for side in (ends, starts))
+        for place, ones in found.items()
+    }
+
+
+def _units_endpoints(core: Core) -> Iterator[tuple[str, list[Endpoint]]]:
+    for place, unit in units(core).items():
+        yield place, list(_endpoints(vars(unit).values()))
+    yield "memory", list(_endpoints(vars(core.memory).values()))
+    yield "jobs", [core.jobs, core.ends]
+
+
+def _joined(core: Core, owner: dict[Signal, str]) -> Iterator[tuple[Signal, Signal]]:
+    """Signals of units that are assigned to signals of units, itself included, also through joints."""
     readers = _readers(core)
-    found: dict[tuple[str, str], set[Signal]] = defaultdict(set)
-    for signal, place in owner.items():
+    for signal in owner:
         for end in _reached(signal, readers, owner):
-            if owner[end] != place:
-                found[place, owner[end]].add(end)
-    return [Stream(*pair, sum(map(len, ends))) for pair, ends in sorted(found.items())]
+            yield signal, end
 
 
 def _modules(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
@@ -99,11 +123,6 @@ def _reached(start: Signal, readers: dict[Signal, set[Signal]], owner: dict[Sign
             seen.add(signal)
             (ends.add if signal in owner else todo.append)(signal)
     return ends
-
-
-def _payload_of(unit: Module) -> Iterator[Signal]:
-    for endpoint in _endpoints(vars(unit).values()):
-        yield from _tokens(endpoint)
 
 
 def _endpoints(things: Iterable[Any]) -> Iterator[Endpoint]:
