@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cache
+from typing import Any
 
 import numpy as np
-from migen import If, Signal
+from migen import Cat, If, Signal
 
-from spatten_drivers.answer import COUNTERS
+from spatten_drivers.answer import COUNTERS, Status
 from spatten_drivers.config import AcceleratorConfig
+from spatten_fpga.core.checks import STATUS_BITS
 from spatten_fpga.core.core import Core
 from spatten_fpga.sim import Bench
 from spatten_fpga.sim.bench import MemoryStreams
@@ -22,17 +24,29 @@ CLOCKED = ("cycles", "busy_qk", "busy_pv", "stall_read", "stall_write", "stall_s
 
 
 class TimedCore(Core):
-    """A core whose job is aborted, or said to have run too long, ``stop_after`` cycles after it was taken."""
+    """A core whose job is ended by force.
+
+    Attributes
+    ----------
+    stop_after : in, cycles after the job was taken.
+    stop_in : in, or in a state of the sequencer: its place in ``states``, from 1; 0 for none.
+    cause : in, the status to end with: ``ABORTED``, ``WATCHDOG`` or ``MEMORY_FAULT``.
+    states : states of the sequencer while a job runs.
+    """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         super().__init__(config)
-        self.stop_after, self.by_watchdog = Signal(32), Signal()
+        sequencer = self.engine.fsm
+        self.states = [state for state in sequencer.actions if state not in ("IDLE", "END")]
+        self.stop_after, self.cause = Signal(32), Signal(STATUS_BITS)
+        self.stop_in, self.stop = Signal(max=len(self.states) + 1), Signal()
         cycle, runs = Signal(32), Signal()
-        stop = Signal()
+        there = [(self.stop_in == i) & sequencer.ongoing(state) for i, state in enumerate(self.states, 1)]
         self.comb += [
-            stop.eq(runs & (cycle == self.stop_after)),
-            self.abort.eq(stop & ~self.by_watchdog),
-            self.expired.eq(stop & self.by_watchdog),
+            self.stop.eq((runs & (cycle == self.stop_after)) | (Cat(*there) != 0)),
+            self.abort.eq(self.stop & (self.cause == Status.ABORTED)),
+            self.expired.eq(self.stop & (self.cause == Status.WATCHDOG)),
+            self.memory.fault.eq(self.stop & (self.cause == Status.MEMORY_FAULT)),
         ]
         self.sync += [
             cycle.eq(cycle + 1),
@@ -45,10 +59,23 @@ NEVER = (1 << 32) - 1
 
 
 class CoreBench:
-    """A core of one configuration; ``beats`` are those that the last job read and wrote."""
+    """A core on a bench; ``beats`` are those that the last job read and wrote.
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        dut = TimedCore(config)
+    Parameters
+    ----------
+    dut : the core.
+    inputs, outputs : more of its signals, by name.
+    options : of the :class:`spatten_fpga.sim.Bench`.
+    """
+
+    def __init__(
+        self,
+        dut: TimedCore,
+        inputs: dict[str, Signal] | None = None,
+        outputs: dict[str, Signal] | None = None,
+        **options: Any,
+    ) -> None:
+        self.states = dut.states
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
@@ -56,9 +83,13 @@ class CoreBench:
             inputs={
                 "memory_bytes": dut.memory_bytes,
                 "stop_after": dut.stop_after,
-                "by_watchdog": dut.by_watchdog,
+                "stop_in": dut.stop_in,
+                "cause": dut.cause,
+                **(inputs or {}),
             },
+            outputs=outputs,
             memory=MEMORY,
+            **options,
         )
 
     def run(
@@ -70,15 +101,19 @@ class CoreBench:
         seed: int = 0,
         limit: int = 400_000,
         stop_after: int = NEVER,
-        by_watchdog: bool = False,
+        stop_in: str | None = None,
+        cause: Status = Status.ABORTED,
         answers: bool = True,
+        times: int = 1,
     ) -> tuple[int, bytes, dict[str, int]]:
         """(status, memory after the job with the clocked counters 0, those counters).
 
-        ``answers`` False: memory never gives any data.
+        ``answers`` False: memory never gives any data. ``times``: so often the job is pushed, one right
+        behind the other; the status is the last one's.
         """
         self.bench.set("stop_after", stop_after)
-        self.bench.set("by_watchdog", by_watchdog)
+        self.bench.set("stop_in", self.states.index(stop_in) + 1 if stop_in else 0)
+        self.bench.set("cause", cause)
         beat = image.config.beat_bytes
         memory = np.frombuffer(
             bytes(image.memory).ljust(-(-len(image.memory) // beat) * beat, b"\0"), np.uint8
@@ -86,8 +121,8 @@ class CoreBench:
         memory = memory.copy()
         self.bench.set("memory_bytes", len(image.memory))
         run = self.bench.run(
-            {"jobs": [{"address": image.descriptor_address}]},
-            {"ends": 1},
+            {"jobs": [{"address": image.descriptor_address}] * times},
+            {"ends": times},
             offer={"jobs": pace, "data": pace if answers else 0.0},
             take=pace,
             memory=memory,
@@ -97,7 +132,7 @@ class CoreBench:
         )
         self.beats = run.beats
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
-        status = run.tokens["ends"][0]["status"]
+        status = run.tokens["ends"][-1]["status"]
         return status, *_without_clock(image, memory, status)
 
 
@@ -117,7 +152,7 @@ def _without_clock(image: JobImage, memory: np.ndarray, status: int) -> tuple[by
 @cache
 def core_bench(config: AcceleratorConfig) -> CoreBench:
     """One bench a configuration and process."""
-    return CoreBench(config)
+    return CoreBench(TimedCore(config))
 
 
 def config_of(image: JobImage) -> AcceleratorConfig:

@@ -157,7 +157,7 @@ def test_an_abort_at_any_cycle_leaves_the_next_job_clean(part: int, pace: float)
 
 def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:
     core = core_of(CONFIGS["corners"])
-    status, memory, _ = core.run(STOPPED, answers=False, stop_after=300, by_watchdog=True)
+    status, memory, _ = core.run(STOPPED, answers=False, stop_after=300, cause=Status.WATCHDOG)
     assert Status(status) == Status.WATCHDOG
     assert allowed(STOPPED, memory) == []  # nobody knows where the answer goes
     assert_same(core, STOPPED)  # what memory owed the first job comes now, and is dropped
@@ -165,7 +165,7 @@ def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:
 
 def test_the_watchdog_ends_a_job_that_runs_too_long() -> None:
     core = core_of(CONFIGS["corners"])
-    status, memory, _ = core.run(STOPPED, stop_after=700, by_watchdog=True)
+    status, memory, _ = core.run(STOPPED, stop_after=700, cause=Status.WATCHDOG)
     assert Status(status) == Status.WATCHDOG
     assert "answer" in allowed(STOPPED, memory)
     assert_same(core, STOPPED)
