@@ -8,14 +8,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from litex.gen import LiteXModule
 from migen import Cat, If, Signal
 
 from spatten_drivers.answer import COUNTERS, Status
 from spatten_drivers.config import AcceleratorConfig
+from spatten_fpga.backend.litedram import LiteDRAMBackend
 from spatten_fpga.core.checks import STATUS_BITS
 from spatten_fpga.core.core import Core
 from spatten_fpga.sim import Bench
 from spatten_fpga.sim.bench import MemoryStreams
+from spatten_fpga.sim.dram import BoardMemory
 from tests.model.jobs import JobImage
 
 MEMORY = MemoryStreams("command", "data", "write")
@@ -55,11 +58,52 @@ class TimedCore(Core):
         ]
 
 
+class BoardCore(LiteXModule):
+    """The same behind the memory of a board; ``memory`` are the chips.
+
+    ``held`` counts the cycles of a job in which the memory had something to do and no word moved: refreshes,
+    rows that open and close, the bus that turns round, and the way through the controller.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.core = core = TimedCore(config)
+        self.board = board = BoardMemory()
+        port = board.crossbar.get_port(data_width=8 * config.beat_bytes)
+        self.backend = backend = LiteDRAMBackend(core.engine.geometry, port)
+        self.memory = cells = board.cells
+        self.jobs, self.ends, self.memory_bytes = core.jobs, core.ends, core.memory_bytes
+        self.stop_after, self.stop_in, self.cause = core.stop_after, core.stop_in, core.cause
+        self.states = core.states
+        self.held = Signal(32)
+
+        # # #
+
+        inside = Signal(8)  # commands in the controller
+        moves = [cells.moves]
+        for _ in range(board.word_cycles - 1):
+            moves.append(Signal())
+            self.sync += moves[-1].eq(moves[-2])
+        self.comb += [
+            core.memory.command.connect(backend.port.command),
+            backend.port.data.connect(core.memory.data),
+            core.memory.write.connect(backend.port.write),
+            core.memory.writes_pending.eq(backend.port.writes_pending),
+        ]
+        self.sync += [
+            inside.eq(inside + (port.cmd.valid & port.cmd.ready) - cells.moves),
+            If(((inside != 0) | port.cmd.valid) & (Cat(*moves) == 0), self.held.eq(self.held + 1)),
+            If(core.jobs.valid & core.jobs.ready, self.held.eq(0)),
+        ]
+
+
 NEVER = (1 << 32) - 1
 
 
 class CoreBench:
-    """A core on a bench; ``beats`` are those that the last job read and wrote.
+    """A core on a bench, behind the bench's memory or behind that of a board.
+
+    ``beats`` are those that the last job read and wrote, ``held`` the cycles in which the board's memory was
+    what it waited for, ``job_id`` what it told of itself.
 
     Parameters
     ----------
@@ -70,12 +114,15 @@ class CoreBench:
 
     def __init__(
         self,
-        dut: TimedCore,
+        dut: TimedCore | BoardCore,
         inputs: dict[str, Signal] | None = None,
         outputs: dict[str, Signal] | None = None,
         **options: Any,
     ) -> None:
+        board = isinstance(dut, BoardCore)
         self.states = dut.states
+        self.board_latency = dut.memory.latency if board else None
+        self.beats = self.held = 0
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
@@ -87,7 +134,7 @@ class CoreBench:
                 "cause": dut.cause,
                 **(inputs or {}),
             },
-            outputs=outputs,
+            outputs={**({"held": dut.held} if board else {}), **(outputs or {})},
             memory=MEMORY,
             **options,
         )
@@ -108,9 +155,12 @@ class CoreBench:
     ) -> tuple[int, bytes, dict[str, int]]:
         """(status, memory after the job with the clocked counters 0, those counters).
 
-        ``answers`` False: memory never gives any data. ``times``: so often the job is pushed, one right
-        behind the other; the status is the last one's.
+        ``pace`` and ``latency`` are those of the bench's memory; a board's has its own. ``answers`` False:
+        memory never gives any data. ``times``: so often the job is pushed, one right behind the other; the
+        status is the last one's.
         """
+        if self.board_latency is not None:
+            pace, latency = 1.0, self.board_latency
         self.bench.set("stop_after", stop_after)
         self.bench.set("stop_in", self.states.index(stop_in) + 1 if stop_in else 0)
         self.bench.set("cause", cause)
@@ -131,8 +181,9 @@ class CoreBench:
             limit=limit,
         )
         self.beats = run.beats
+        self.held = self.bench.get("held") if self.board_latency is not None else 0
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
-        status = run.tokens["ends"][-1]["status"]
+        self.job_id, status = (run.tokens["ends"][-1][name] for name in ("job_id", "status"))
         return status, *_without_clock(image, memory, status)
 
 
@@ -150,9 +201,9 @@ def _without_clock(image: JobImage, memory: np.ndarray, status: int) -> tuple[by
 
 
 @cache
-def core_bench(config: AcceleratorConfig) -> CoreBench:
-    """One bench a configuration and process."""
-    return CoreBench(TimedCore(config))
+def core_bench(config: AcceleratorConfig, board: bool = False) -> CoreBench:
+    """One bench a configuration, memory and process."""
+    return CoreBench(BoardCore(config) if board else TimedCore(config))
 
 
 def config_of(image: JobImage) -> AcceleratorConfig:
