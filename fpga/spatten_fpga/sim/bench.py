@@ -156,10 +156,10 @@ class Bench:
         self._handle = ctypes.c_void_p(self._lib.sim_new(ctypes.c_uint32(seed), 2 if randomise else 0))
         self.reset()
 
-    def reset(self) -> None:
-        """Hold the reset for a few cycles; inputs are 0 afterwards, and nothing is on offer."""
+    def reset(self, **inputs: int) -> None:
+        """Hold the reset for a few cycles; inputs are 0 or as given from then on, and nothing is on offer."""
         for name in self._inputs:
-            self.set(name, 0)
+            self.set(name, inputs.get(name, 0))
         self._lib.sim_reset(self._handle, 3)
         self._held: dict[str, bool] = {}
 

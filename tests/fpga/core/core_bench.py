@@ -26,8 +26,8 @@ MEMORY = MemoryStreams("command", "data", "write")
 CLOCKED = ("cycles", "busy_qk", "busy_pv", "stall_read", "stall_write", "stall_softmax", "stall_topk")
 
 
-class TimedCore(Core):
-    """A core whose job is ended by force.
+class ForcedEnd(LiteXModule):
+    """Ends a core's job by force.
 
     Attributes
     ----------
@@ -37,25 +37,35 @@ class TimedCore(Core):
     states : states of the sequencer while a job runs.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        super().__init__(config)
-        sequencer = self.engine.fsm
+    def __init__(self, core: Core) -> None:
+        sequencer = core.engine.fsm
         self.states = [state for state in sequencer.actions if state not in ("IDLE", "END")]
         self.stop_after, self.cause = Signal(32), Signal(STATUS_BITS)
-        self.stop_in, self.stop = Signal(max=len(self.states) + 1), Signal()
-        cycle, runs = Signal(32), Signal()
+        self.stop_in = Signal(max=len(self.states) + 1)
+
+        # # #
+
+        cycle, runs, stop = Signal(32), Signal(), Signal()
         there = [(self.stop_in == i) & sequencer.ongoing(state) for i, state in enumerate(self.states, 1)]
         self.comb += [
-            self.stop.eq((runs & (cycle == self.stop_after)) | (Cat(*there) != 0)),
-            self.abort.eq(self.stop & (self.cause == Status.ABORTED)),
-            self.expired.eq(self.stop & (self.cause == Status.WATCHDOG)),
-            self.memory.fault.eq(self.stop & (self.cause == Status.MEMORY_FAULT)),
+            stop.eq((runs & (cycle == self.stop_after)) | (Cat(*there) != 0)),
+            core.abort.eq(stop & (self.cause == Status.ABORTED)),
+            core.expired.eq(stop & (self.cause == Status.WATCHDOG)),
+            core.memory.fault.eq(stop & (self.cause == Status.MEMORY_FAULT)),
         ]
         self.sync += [
             cycle.eq(cycle + 1),
-            If(self.jobs.valid & self.jobs.ready, cycle.eq(0), runs.eq(1)),
-            If(self.ends.valid & self.ends.ready, runs.eq(0)),
+            If(core.jobs.valid & core.jobs.ready, cycle.eq(0), runs.eq(1)),
+            If(core.ends.valid & core.ends.ready, runs.eq(0)),
         ]
+
+
+class TimedCore(Core):
+    """A core with ``force``, which can end its job."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        super().__init__(config)
+        self.force = ForcedEnd(self)
 
 
 class BoardCore(LiteXModule):
@@ -72,8 +82,7 @@ class BoardCore(LiteXModule):
         self.backend = backend = LiteDRAMBackend(core.engine.geometry, port)
         self.memory = cells = board.cells
         self.jobs, self.ends, self.memory_bytes = core.jobs, core.ends, core.memory_bytes
-        self.stop_after, self.stop_in, self.cause = core.stop_after, core.stop_in, core.cause
-        self.states = core.states
+        self.force = core.force
         self.held = Signal(32)
 
         # # #
@@ -102,8 +111,8 @@ NEVER = (1 << 32) - 1
 class CoreBench:
     """A core on a bench, behind the bench's memory or behind that of a board.
 
-    ``beats`` are those that the last job read and wrote, ``held`` the cycles in which the board's memory was
-    what it waited for, ``job_id`` what it told of itself.
+    ``beats`` are those that the last job read and wrote, ``cycles`` those until its end was taken, ``held``
+    the ones in which the board's memory was what it waited for, ``job_id`` what it told of itself.
 
     Parameters
     ----------
@@ -120,18 +129,18 @@ class CoreBench:
         **options: Any,
     ) -> None:
         board = isinstance(dut, BoardCore)
-        self.states = dut.states
+        self.states = dut.force.states
         self.board_latency = dut.memory.latency if board else None
-        self.beats = self.held = 0
+        self.beats = self.cycles = self.held = 0
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
             {"command": dut.memory.command, "write": dut.memory.write, "ends": dut.ends},
             inputs={
                 "memory_bytes": dut.memory_bytes,
-                "stop_after": dut.stop_after,
-                "stop_in": dut.stop_in,
-                "cause": dut.cause,
+                "stop_after": dut.force.stop_after,
+                "stop_in": dut.force.stop_in,
+                "cause": dut.force.cause,
                 **(inputs or {}),
             },
             outputs={**({"held": dut.held} if board else {}), **(outputs or {})},
@@ -151,13 +160,14 @@ class CoreBench:
         stop_in: str | None = None,
         cause: Status = Status.ABORTED,
         answers: bool = True,
+        writable: bool = True,
         times: int = 1,
     ) -> tuple[int, bytes, dict[str, int]]:
         """(status, memory after the job with the clocked counters 0, those counters).
 
         ``pace`` and ``latency`` are those of the bench's memory; a board's has its own. ``answers`` False:
-        memory never gives any data. ``times``: so often the job is pushed, one right behind the other; the
-        status is the last one's.
+        memory never gives any data. ``writable`` False: it takes no writes. ``times``: so often the job is
+        pushed, one right behind the other; the status is the last one's.
         """
         if self.board_latency is not None:
             pace, latency = 1.0, self.board_latency
@@ -174,13 +184,13 @@ class CoreBench:
             {"jobs": [{"address": image.descriptor_address}] * times},
             {"ends": times},
             offer={"jobs": pace, "data": pace if answers else 0.0},
-            take=pace,
+            take={"command": pace, "ends": pace, "write": pace if writable else 0.0},
             memory=memory,
             latency=latency,
             seed=seed,
             limit=limit,
         )
-        self.beats = run.beats
+        self.beats, self.cycles = run.beats, run.cycles["ends"][-1]
         self.held = self.bench.get("held") if self.board_latency is not None else 0
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
         self.job_id, status = (run.tokens["ends"][-1][name] for name in ("job_id", "status"))

@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from operator import add
+from itertools import combinations
+from operator import or_
 from typing import Any
 
 from litex.gen import LiteXModule
-from migen import Cat, If, Signal
+from migen import Cat, Mux, Signal
+from migen.fhdl.structure import _Fragment
 
 from spatten_drivers.answer import Status
 from spatten_drivers.config import AcceleratorConfig
 from spatten_drivers.planes import MSB_WIDTHS
 from spatten_fpga.core.rows import SLOTS
+from spatten_fpga.sim.units import drivers, lowered, spread
 
 from .core_bench import NEVER, CoreBench, TimedCore
 
 Expression = Any
+PACKAGE = "spatten_fpga.core"
 IMPORTANCE, HEAD_IMPORTANCE, WEIGHT = (1 << 32) - 1, (1 << 48) - 1, (1 << 16) - 1
 ONE = 65535  # sum of a row that one key carries
 
@@ -48,7 +52,7 @@ def waits(endpoint: Any) -> Expression:
 
 def several(bits: list[Expression]) -> Expression:
     """At least two at once."""
-    return reduce(add, bits) > 1
+    return reduce(or_, (one & other for one, other in combinations(bits, 2)))
 
 
 # Points -------------------------------------------------------------------------------------------
@@ -140,13 +144,18 @@ def endings(core: TimedCore) -> list[Point]:
                 "state of the sequencer",
                 core.abort & by_force("ENGINE") & engine.fsm.ongoing(state),
             )
-            for state in core.states
+            for state in core.force.states
         ),
         Point("stopped, answered", "a job that was stopped has an answer header", by_force("ANSWER")),
         Point(
             "stopped, no answer",
             "its descriptor had not told where",
-            by_force("END") & (core.answer.address == 0),
+            by_force("SETTLE") & core.fsm.before_entering("END"),
+        ),
+        Point(
+            "stopped, answer given up",
+            "memory takes no writes",
+            by_force("ANSWER") & core.fsm.before_entering("END") & waits(core.writes.source),
         ),
         Point(
             "stopped with writes pending",
@@ -317,17 +326,17 @@ class Points(LiteXModule):
     Attributes
     ----------
     seen : out, a bit a point, in order.
-    clear : in.
+    turn : in: when it changes, ``seen`` starts anew.
     """
 
     def __init__(self, points: list[Point]) -> None:
-        self.seen, self.clear = Signal(len(points)), Signal()
+        self.seen, self.turn = Signal(len(points)), Signal()
 
         # # #
 
-        now = Signal(len(points))
+        now, before = Signal(len(points)), Signal()
         self.comb += [now[i].eq(point.seen) for i, point in enumerate(points)]
-        self.sync += If(self.clear, self.seen.eq(0)).Else(self.seen.eq(self.seen | now))
+        self.sync += [before.eq(self.turn), self.seen.eq(now | Mux(before == self.turn, self.seen, 0))]
 
 
 class ObservedCore(TimedCore):
@@ -341,21 +350,30 @@ class ObservedCore(TimedCore):
 
 
 class ObservedBench(CoreBench):
-    """Its bench; ``hits`` counts for each point the jobs in which it was seen."""
+    """Its bench.
+
+    ``hits`` counts for each point the jobs in which it was seen; ``units`` has the unit of every signal and
+    memory of the Verilog.
+    """
 
     def __init__(self, config: AcceleratorConfig, **options: Any) -> None:
         self.core = ObservedCore(config)
         points = self.core.points
-        super().__init__(self.core, {"clear": points.clear}, {"seen": points.seen}, **options)
+        super().__init__(
+            self.core, {"turn": points.turn}, {"seen": points.seen}, rewrite=self._lower, **options
+        )
         self.hits = dict.fromkeys((point.name for point in self.core.list), 0)
         if len(self.hits) != len(self.core.list):
             raise ValueError("two points have the same name")
 
+    def _lower(self, fragment: _Fragment) -> _Fragment:
+        fragment = lowered(fragment)
+        self.units = spread(drivers(self.core, PACKAGE), fragment)
+        return fragment
+
     def run(self, *arguments: Any, **options: Any) -> tuple[int, bytes, dict[str, int]]:
         """As every core, and note the points of this job."""
-        self.bench.set("clear", 1)
-        self.bench.tick()
-        self.bench.set("clear", 0)
+        self.bench.set("turn", 1 - self.bench.get("turn"))
         result = super().run(*arguments, **options)
         seen = self.bench.get("seen")
         for place, name in enumerate(self.hits):

@@ -23,7 +23,7 @@ from .core_bench import CoreBench
 
 #: A small core in which everything is there that is in a large one: two keys a word at D = 32, jobs that fit
 #: the buffers and jobs that stream, 1,024 keys.
-CONFIG = OracleConfig(lanes=64, max_sequence=1024, kv_buffer_rows=16, topk_parallelism=8)
+CONFIG = OracleConfig(lanes=64, max_sequence=1024, kv_buffer_rows=16, topk_parallelism=8, query_buffer_rows=8)
 SLOTS = tuple(range(9))
 HEADS = tuple(HeadSpec(head, score_mult=20000 + 3000 * head) for head in range(4))
 PROGRESSIVE = Widths(v_policy=2)
@@ -172,6 +172,9 @@ def sums() -> Iterator[Stimulus]:
     yield Stimulus("1,024 keys of one weight", small(heads=flat, keep_tokens=900, **wide))
     yield Stimulus("1,024 keys of many weights", small(heads=HEADS[:1], keep_tokens=300, old="high", **wide))
     yield Stimulus("one key carries a row", small(heads=steep, old="high", add_heads=True, add_tokens=True))
+    best = Widths(12, 12, 4, 12, 4, 1, 1)
+    image = small(keys=(4,), fill="extreme", keep_tokens=1, widths=best)
+    yield Stimulus("one key, the largest values", image)
     image = small(add_heads=True, old="random")
     start, _ = image.regions["head_importance"]
     image.memory[start + 14 : start + 16] = b"\x01\x00"  # above the 48 bits of head 1, which is live
@@ -211,9 +214,17 @@ def stopped(states: list[str]) -> Iterator[Stimulus]:
             options = {"stop_after": cycle, "cause": cause, "pace": 0.7, "latency": 60, "seed": cycle}
             yield Stimulus(f"{cause.name} after {cycle} cycles", longer(refetch_limit=3 * 65535), options)
         yield clean
+    slow = small(queries=SLOTS)
+    for cycle in range(1000, 3000, 150):
+        options = {"stop_after": cycle, "cause": Status.ABORTED, "pace": 0.2, "seed": cycle}
+        yield Stimulus(f"slow memory, aborted after {cycle} cycles", slow, options)
+    yield clean
     silent = {"stop_after": 300, "cause": Status.WATCHDOG, "answers": False}
     yield Stimulus("memory never answers", image, silent)
     yield clean
+    deaf = {"stop_in": "RUN", "cause": Status.ABORTED, "writable": False}
+    yield Stimulus("memory takes no writes", image, deaf)
+    yield clean  # takes the beat that was left on offer, and writes it again itself
 
 
 def repeated() -> Iterator[Stimulus]:
