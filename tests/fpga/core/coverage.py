@@ -110,7 +110,8 @@ def section(seen: Seen) -> str:
         for unit in sorted(seen.lines | seen.toggles)
     ]
     units.append(["all", str(total(seen.lines)), str(total(seen.toggles))])
-    return f"""{seen.jobs} jobs, each compared with the software model byte for byte; wrong: {len(seen.wrong)}.
+    return f"""{seen.jobs} jobs, each compared with the software model byte for byte:
+{len(seen.wrong)} were different.
 
 ### Functional points
 

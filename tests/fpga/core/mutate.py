@@ -158,11 +158,11 @@ def section(bench: MutantBench, verdicts: dict[int, tuple[str, str]], figures: d
         for site in figures["survivors"]
     ]
     answer, cycles = figures["killed_by_answer"], figures["killed_by_cycles"]
-    return f"""{killed} of {count} mutants killed: {answer} by an answer that is not the model's, a stream that
-breaks its rules or a job without an end, {cycles} by cycles, counters of the clock or memory beats that
-differ before any answer does. They are a sample, seed {figures["seed"]}, of {bench.found:,} places at which the core
-was changed, a unit's share the root of its places: an operator, a constant, a condition turned round, an
-assignment or a reset dropped.
+    return f"""{killed} of {count} mutants killed: {answer} by an answer that is not the model's, a stream
+that breaks its rules or a job without an end, {cycles} by cycles, counters of the clock or memory beats that
+differ before any answer does. They are a sample, seed {figures["seed"]}, of {bench.found:,} places
+at which the core was changed, a unit's share the root of its places: an operator, a constant, a condition
+turned round, an assignment or a reset dropped.
 
 {markdown_table(["by", "", "killed"], rows, 2)}
 
