@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from migen import Memory, Signal
 from rich.console import Console
 from rich.progress import track
 
@@ -91,7 +92,8 @@ def run(watch: Watch = iter) -> Seen:
 
 def unit_names(bench: ObservedBench) -> dict[str, str]:
     """The unit of every name of the Verilog; what only observes or ends jobs is in none."""
-    return {bench.bench.names(thing): unit for thing, unit in bench.units.items() if unit != OUTSIDE}
+    named = {thing: unit for thing, unit in bench.units.items() if isinstance(thing, Signal | Memory)}
+    return {bench.bench.names(thing): unit for thing, unit in named.items() if unit != OUTSIDE}
 
 
 # The page -------------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def sums() -> Iterator[Stimulus]:
     yield Stimulus("1,024 keys of many weights", small(heads=HEADS[:1], keep_tokens=300, old="high", **wide))
     yield Stimulus("one key carries a row", small(heads=steep, old="high", add_heads=True, add_tokens=True))
     best = Widths(12, 12, 4, 12, 4, 1, 1)
-    image = small(keys=(4,), fill="extreme", keep_tokens=1, widths=best)
+    image = small(keys=(4,), fill="extreme", keep_tokens=1, widths=best, head_dim=64, seed=0)
     yield Stimulus("one key, the largest values", image)
     image = small(add_heads=True, old="random")
     start, _ = image.regions["head_importance"]
@@ -215,7 +215,7 @@ def stopped(states: list[str]) -> Iterator[Stimulus]:
             yield Stimulus(f"{cause.name} after {cycle} cycles", longer(refetch_limit=3 * 65535), options)
         yield clean
     slow = small(queries=SLOTS)
-    for cycle in range(1000, 3000, 150):
+    for cycle in range(1000, 2600, 150):
         options = {"stop_after": cycle, "cause": Status.ABORTED, "pace": 0.2, "seed": cycle}
         yield Stimulus(f"slow memory, aborted after {cycle} cycles", slow, options)
     yield clean
