@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 ENTRY = re.compile(r"^C '(.*)' (\d+)$")
@@ -84,17 +85,23 @@ def by_unit(counts: Iterable[Count], verilog: str, units: Mapping[str, str]) -> 
     text = verilog.splitlines()
     shares: dict[str, dict[str, Share]] = {"line": defaultdict(Share), "toggle": defaultdict(Share)}
     for count in counts:
-        names = [count.signal] if count.kind == "toggle" else _assigned(text[n - 1] for n in count.lines)
+        names = [count.signal] if count.kind == "toggle" else _assigned(text, count.lines)
         unit = next((units[name] for name in names if units.get(name)), "")
         if unit:
             shares[count.kind][unit].add(count)
     return {kind: dict(sorted(found.items())) for kind, found in shares.items()}
 
 
-def _assigned(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        if not DECLARATION.match(line) and (found := ASSIGNMENT.match(line)):
+def _assigned(text: list[str], lines: tuple[int, ...]) -> Iterator[str]:
+    """What a block assigns; its own lines may end where the next branch begins, so go on to one that does."""
+    own = [text[line - 1] for line in lines]
+    if all(DECLARATION.match(line) for line in own):
+        return
+    for line in chain(own, islice(text, lines[-1], None)):
+        if found := ASSIGNMENT.match(line):
             yield found[1]
+        elif line.startswith(("end", "always")) and line not in own:
+            return
 
 
 def total(shares: Mapping[str, Share]) -> Share:
