@@ -20,10 +20,10 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep pytest lint format wheel bench core-formal core-fuzz core-report quality clean
+.PHONY: help run test test-deep pytest lint format wheel bench core-coverage core-formal core-fuzz core-mutate core-report quality clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), PYTEST_ARGS="
 
 run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
@@ -65,11 +65,17 @@ wheel: $(DEV) ## build the wheel and prove that it works outside the tree
 bench: $(RUN) ## whole models against eager attention, one thread each; writes docs/performance.md
 	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
 
+core-coverage: $(DEV) ## points, lines and toggles of the core that jobs see; writes docs/core-coverage.md
+	$(BIN)/python -m tests.fpga.core.coverage
+
 core-formal: $(DEV) ## all formal proofs of the core's units, and that each can fail; writes docs/verification.md
 	$(BIN)/python -m tests.fpga.formal.report
 
 core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps and latencies
 	SPATTEN_CORE_JOBS=3400 $(BIN)/python -m pytest tests/fpga/core/test_core.py -k random_jobs --timeout 3600 $(PYTEST_ARGS)
+
+core-mutate: $(DEV) ## 200 mutants of the core, and which ones jobs kill; writes docs/core-coverage.md
+	$(BIN)/python -m tests.fpga.core.mutate --mutants 200 --seed 1
 
 core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report

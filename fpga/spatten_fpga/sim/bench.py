@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from litex.gen.fhdl.verilog import convert
 from litex.soc.interconnect.stream import Endpoint
 from migen import ClockDomain, Module, Signal
+from migen.fhdl.structure import _Fragment
 from numpy.typing import NDArray
 
 from spatten_drivers.errors import SpattenError
@@ -108,6 +110,13 @@ class Bench:
     memory : names of the streams that device memory stands behind; they take no tokens and expect none.
     randomise : registers without reset and memories start with random bits.
     verilog : text of modules that ``dut`` holds as instances.
+    coverage : count what runs and what toggles, see :meth:`write_coverage`.
+    rewrite : changes the elaborated module before it becomes Verilog.
+
+    Attributes
+    ----------
+    verilog : the text that was compiled.
+    names : the name in it of a signal or memory.
     """
 
     def __init__(
@@ -122,8 +131,11 @@ class Bench:
         randomise: bool = True,
         seed: int = 1,
         verilog: str = "",
+        coverage: bool = False,
+        rewrite: Callable[[_Fragment], _Fragment] | None = None,
     ) -> None:
         self._memory = memory
+        self._rewrite = rewrite
         self._streams = {**sinks, **sources}
         self._sinks = list(sinks)
         self._sources = list(sources)
@@ -134,16 +146,20 @@ class Bench:
         self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
         flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
         text, harness = self._sources_of(dut)
-        self._lib = ctypes.CDLL(str(library(text + verilog, harness, "dut", flags)))
+        self.verilog = text + verilog
+        if coverage:
+            flags += ["--coverage-line", "--coverage-toggle"]
+            harness += resources.files(__package__).joinpath("coverage.cpp").read_text("utf-8")
+        self._lib = ctypes.CDLL(str(library(self.verilog, harness, "dut", flags)))
         self._lib.sim_new.restype = ctypes.c_void_p
         self._lib.sim_cycle.restype = ctypes.c_int64
         self._handle = ctypes.c_void_p(self._lib.sim_new(ctypes.c_uint32(seed), 2 if randomise else 0))
         self.reset()
 
-    def reset(self) -> None:
-        """Hold the reset for a few cycles; inputs are 0 afterwards, and nothing is on offer."""
+    def reset(self, **inputs: int) -> None:
+        """Hold the reset for a few cycles; inputs are 0 or as given from then on, and nothing is on offer."""
         for name in self._inputs:
-            self.set(name, 0)
+            self.set(name, inputs.get(name, 0))
         self._lib.sim_reset(self._handle, 3)
         self._held: dict[str, bool] = {}
 
@@ -162,6 +178,10 @@ class Bench:
     def tick(self, cycles: int = 1) -> None:
         """Let time pass without any handshake of a sink; sources keep the ready they had."""
         self._lib.sim_tick(self._handle, ctypes.c_int64(cycles))
+
+    def write_coverage(self, path: Path) -> None:
+        """Write Verilator's coverage data; the bench was built with ``coverage``."""
+        self._lib.sim_coverage(self._handle, str(path).encode())
 
     def run(
         self,
@@ -310,8 +330,10 @@ class Bench:
             signal.name_override = name
         ios |= set(named)
         domain.clk.name_override, domain.rst.name_override = "sys_clk", "sys_rst"
-        text = str(convert(top, ios, name="dut"))
-        verilog = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
+        fragment = top.get_fragment()
+        output = convert(self._rewrite(fragment) if self._rewrite else fragment, ios, name="dut")
+        self.names = output.ns.get_name
+        verilog = "\n".join(line for line in str(output).splitlines() if not line.startswith("//"))
         template = resources.files(__package__).joinpath("harness.cpp").read_text("utf-8")
         return verilog, template.replace("@TOP@", "dut").replace("@PORTS@", self._ports())
 

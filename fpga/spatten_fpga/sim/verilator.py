@@ -105,7 +105,7 @@ def _compile(work: Path, top: str, flags: Sequence[str]) -> None:
     _call(command, environment)
     includes = ["-I", str(work), "-I", f"{root}/include", "-I", f"{root}/include/vltstd"]
     generated = sorted(work.glob("*.cpp"))
-    runtime = _runtime(root)
+    runtime = _runtime(root, *(["verilated_cov"] if any("coverage" in flag for flag in flags) else []))
     objects = []
     for source in generated:
         objects.append(str(source.with_suffix(".o")))
@@ -124,9 +124,9 @@ def verilator_root() -> Path:
     return beside if beside.is_dir() else Path(answer.stdout.strip())
 
 
-def _runtime(root: Path) -> list[str]:
+def _runtime(root: Path, *more: str) -> list[str]:
     """Verilator's runtime as object files, compiled once for all designs."""
-    names = ["verilated", "verilated_threads", "verilated_random"]
+    names = ["verilated", "verilated_threads", "verilated_random", *more]
     sources = [root / "include" / f"{name}.cpp" for name in names]
     mark = hashlib.sha256(f"{verilator()}{CXX_FLAGS}".encode()).hexdigest()[:16]
     folder = cache_folder() / f"runtime-{mark}"

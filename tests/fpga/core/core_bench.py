@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cache
+from typing import Any
 
 import numpy as np
 from litex.gen import LiteXModule
 from migen import Cat, If, Signal
 
-from spatten_drivers.answer import COUNTERS
+from spatten_drivers.answer import COUNTERS, Status
 from spatten_drivers.config import AcceleratorConfig
 from spatten_fpga.backend.litedram import LiteDRAMBackend
+from spatten_fpga.core.checks import STATUS_BITS
 from spatten_fpga.core.core import Core
 from spatten_fpga.sim import Bench
 from spatten_fpga.sim.bench import MemoryStreams
@@ -24,24 +26,46 @@ MEMORY = MemoryStreams("command", "data", "write")
 CLOCKED = ("cycles", "busy_qk", "busy_pv", "stall_read", "stall_write", "stall_softmax", "stall_topk")
 
 
-class TimedCore(Core):
-    """A core whose job is aborted, or said to have run too long, ``stop_after`` cycles after it was taken."""
+class ForcedEnd(LiteXModule):
+    """Ends a core's job by force.
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        super().__init__(config)
-        self.stop_after, self.by_watchdog = Signal(32), Signal()
-        cycle, runs = Signal(32), Signal()
-        stop = Signal()
+    Attributes
+    ----------
+    stop_after : in, cycles after the job was taken.
+    stop_in : in, or in a state of the sequencer: its place in ``states``, from 1; 0 for none.
+    cause : in, the status to end with: ``ABORTED``, ``WATCHDOG`` or ``MEMORY_FAULT``.
+    states : states of the sequencer while a job runs.
+    """
+
+    def __init__(self, core: Core) -> None:
+        sequencer = core.engine.fsm
+        self.states = [state for state in sequencer.actions if state not in ("IDLE", "END")]
+        self.stop_after, self.cause = Signal(32), Signal(STATUS_BITS)
+        self.stop_in = Signal(max=len(self.states) + 1)
+
+        # # #
+
+        cycle, runs, stop = Signal(32), Signal(), Signal()
+        there = [(self.stop_in == i) & sequencer.ongoing(state) for i, state in enumerate(self.states, 1)]
         self.comb += [
-            stop.eq(runs & (cycle == self.stop_after)),
-            self.abort.eq(stop & ~self.by_watchdog),
-            self.expired.eq(stop & self.by_watchdog),
+            stop.eq((runs & (cycle == self.stop_after)) | (Cat(*there) != 0)),
+            core.abort.eq(stop & (self.cause == Status.ABORTED)),
+            core.expired.eq(stop & (self.cause == Status.WATCHDOG)),
+            core.memory.fault.eq(stop & (self.cause == Status.MEMORY_FAULT)),
         ]
         self.sync += [
             cycle.eq(cycle + 1),
-            If(self.jobs.valid & self.jobs.ready, cycle.eq(0), runs.eq(1)),
-            If(self.ends.valid & self.ends.ready, runs.eq(0)),
+            If(core.jobs.valid & core.jobs.ready, cycle.eq(0), runs.eq(1)),
+            If(core.ends.valid & core.ends.ready, runs.eq(0)),
         ]
+
+
+class TimedCore(Core):
+    """A core with ``force``, which can end its job."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        super().__init__(config)
+        self.force = ForcedEnd(self)
 
 
 class BoardCore(LiteXModule):
@@ -58,7 +82,7 @@ class BoardCore(LiteXModule):
         self.backend = backend = LiteDRAMBackend(core.engine.geometry, port)
         self.memory = cells = board.cells
         self.jobs, self.ends, self.memory_bytes = core.jobs, core.ends, core.memory_bytes
-        self.stop_after, self.by_watchdog = core.stop_after, core.by_watchdog
+        self.force = core.force
         self.held = Signal(32)
 
         # # #
@@ -85,27 +109,43 @@ NEVER = (1 << 32) - 1
 
 
 class CoreBench:
-    """A core of one configuration, behind the bench's memory or behind that of a board.
+    """A core on a bench, behind the bench's memory or behind that of a board.
 
-    ``beats`` are those that the last job read and wrote, ``held`` the cycles in which the board's memory was
-    what it waited for, ``job_id`` what it told of itself.
+    ``beats`` are those that the last job read and wrote, ``cycles`` those until its end was taken, ``held``
+    the ones in which the board's memory was what it waited for, ``job_id`` what it told of itself.
+
+    Parameters
+    ----------
+    dut : the core.
+    inputs, outputs : more of its signals, by name.
+    options : of the :class:`spatten_fpga.sim.Bench`.
     """
 
-    def __init__(self, config: AcceleratorConfig, board: bool = False) -> None:
-        dut = BoardCore(config) if board else TimedCore(config)
+    def __init__(
+        self,
+        dut: TimedCore | BoardCore,
+        inputs: dict[str, Signal] | None = None,
+        outputs: dict[str, Signal] | None = None,
+        **options: Any,
+    ) -> None:
+        board = isinstance(dut, BoardCore)
+        self.states = dut.force.states
         self.board_latency = dut.memory.latency if board else None
-        self.beats = self.held = 0
+        self.beats = self.cycles = self.held = 0
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
             {"command": dut.memory.command, "write": dut.memory.write, "ends": dut.ends},
             inputs={
                 "memory_bytes": dut.memory_bytes,
-                "stop_after": dut.stop_after,
-                "by_watchdog": dut.by_watchdog,
+                "stop_after": dut.force.stop_after,
+                "stop_in": dut.force.stop_in,
+                "cause": dut.force.cause,
+                **(inputs or {}),
             },
-            outputs={"held": dut.held} if board else {},
+            outputs={**({"held": dut.held} if board else {}), **(outputs or {})},
             memory=MEMORY,
+            **options,
         )
 
     def run(
@@ -117,18 +157,23 @@ class CoreBench:
         seed: int = 0,
         limit: int = 400_000,
         stop_after: int = NEVER,
-        by_watchdog: bool = False,
+        stop_in: str | None = None,
+        cause: Status = Status.ABORTED,
         answers: bool = True,
+        writable: bool = True,
+        times: int = 1,
     ) -> tuple[int, bytes, dict[str, int]]:
         """(status, memory after the job with the clocked counters 0, those counters).
 
         ``pace`` and ``latency`` are those of the bench's memory; a board's has its own. ``answers`` False:
-        memory never gives any data.
+        memory never gives any data. ``writable`` False: it takes no writes. ``times``: so often the job is
+        pushed, one right behind the other; the status is the last one's.
         """
         if self.board_latency is not None:
             pace, latency = 1.0, self.board_latency
         self.bench.set("stop_after", stop_after)
-        self.bench.set("by_watchdog", by_watchdog)
+        self.bench.set("stop_in", self.states.index(stop_in) + 1 if stop_in else 0)
+        self.bench.set("cause", cause)
         beat = image.config.beat_bytes
         memory = np.frombuffer(
             bytes(image.memory).ljust(-(-len(image.memory) // beat) * beat, b"\0"), np.uint8
@@ -136,19 +181,19 @@ class CoreBench:
         memory = memory.copy()
         self.bench.set("memory_bytes", len(image.memory))
         run = self.bench.run(
-            {"jobs": [{"address": image.descriptor_address}]},
-            {"ends": 1},
+            {"jobs": [{"address": image.descriptor_address}] * times},
+            {"ends": times},
             offer={"jobs": pace, "data": pace if answers else 0.0},
-            take=pace,
+            take={"command": pace, "ends": pace, "write": pace if writable else 0.0},
             memory=memory,
             latency=latency,
             seed=seed,
             limit=limit,
         )
-        self.beats = run.beats
+        self.beats, self.cycles = run.beats, run.cycles["ends"][-1]
         self.held = self.bench.get("held") if self.board_latency is not None else 0
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
-        self.job_id, status = (run.tokens["ends"][0][name] for name in ("job_id", "status"))
+        self.job_id, status = (run.tokens["ends"][-1][name] for name in ("job_id", "status"))
         return status, *_without_clock(image, memory, status)
 
 
@@ -168,7 +213,7 @@ def _without_clock(image: JobImage, memory: np.ndarray, status: int) -> tuple[by
 @cache
 def core_bench(config: AcceleratorConfig, board: bool = False) -> CoreBench:
     """One bench a configuration, memory and process."""
-    return CoreBench(config, board)
+    return CoreBench(BoardCore(config) if board else TimedCore(config))
 
 
 def config_of(image: JobImage) -> AcceleratorConfig:

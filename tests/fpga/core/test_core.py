@@ -166,7 +166,7 @@ def test_a_job_that_ends_before_its_header_was_read_has_no_id() -> None:
 
 def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:
     core = core_of(CONFIGS["corners"])
-    status, memory, _ = core.run(STOPPED, answers=False, stop_after=300, by_watchdog=True)
+    status, memory, _ = core.run(STOPPED, answers=False, stop_after=300, cause=Status.WATCHDOG)
     assert Status(status) == Status.WATCHDOG
     assert allowed(STOPPED, memory) == []  # nobody knows where the answer goes
     assert_same(core, STOPPED)  # what memory owed the first job comes now, and is dropped
@@ -174,7 +174,7 @@ def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:
 
 def test_the_watchdog_ends_a_job_that_runs_too_long() -> None:
     core = core_of(CONFIGS["corners"])
-    status, memory, _ = core.run(STOPPED, stop_after=700, by_watchdog=True)
+    status, memory, _ = core.run(STOPPED, stop_after=700, cause=Status.WATCHDOG)
     assert Status(status) == Status.WATCHDOG
     assert "answer" in allowed(STOPPED, memory)
     assert_same(core, STOPPED)
