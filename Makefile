@@ -71,8 +71,9 @@ core-formal: $(DEV) ## all formal proofs of the core's units, and that each can 
 core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps and latencies
 	SPATTEN_CORE_JOBS=3400 $(BIN)/python -m pytest tests/fpga/core/test_core.py -k random_jobs --timeout 3600 $(PYTEST_ARGS)
 
-core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md, build/core.json
+core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report
+	$(BIN)/python -m tests.fpga.pictures
 
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality
