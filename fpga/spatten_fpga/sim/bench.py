@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,6 +18,7 @@ import numpy as np
 from litex.gen.fhdl.verilog import convert
 from litex.soc.interconnect.stream import Endpoint
 from migen import ClockDomain, Module, Signal
+from migen.fhdl.tools import list_targets
 from numpy.typing import NDArray
 
 from spatten_drivers.errors import SpattenError
@@ -106,7 +108,10 @@ class Bench:
     sinks, sources : its streams by a name of your choice.
     inputs, outputs : its plain signals, likewise. Inputs may change between runs.
     memory : names of the streams that device memory stands behind; they take no tokens and expect none.
-    randomise : registers without reset and memories start with random bits.
+    randomise : memories, and whatever else has no value to start with, start with random bits.
+    initial : registers start with the values that a bitstream gives them. ``False``: with random bits, as in
+        a device that has none; only the reset counts then.
+    seed : of the random bits.
     verilog : text of modules that ``dut`` holds as instances.
     """
 
@@ -120,6 +125,7 @@ class Bench:
         *,
         memory: MemoryStreams | None = None,
         randomise: bool = True,
+        initial: bool = True,
         seed: int = 1,
         verilog: str = "",
     ) -> None:
@@ -133,7 +139,7 @@ class Bench:
         self._fields = {name: _fields(endpoint) for name, endpoint in self._streams.items()}
         self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
         flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
-        text, harness = self._sources_of(dut)
+        text, harness = self._sources_of(dut, initial)
         self._lib = ctypes.CDLL(str(library(text + verilog, harness, "dut", flags)))
         self._lib.sim_new.restype = ctypes.c_void_p
         self._lib.sim_cycle.restype = ctypes.c_int64
@@ -294,7 +300,7 @@ class Bench:
         rows = (flat[i * size : (i + 1) * size] for i in range(count))
         return [{f.name: _join(row[f.offset : f.offset + f.words]) for f in fields} for row in rows]
 
-    def _sources_of(self, dut: Module) -> tuple[str, str]:
+    def _sources_of(self, dut: Module, initial: bool) -> tuple[str, str]:
         """Verilog of the module and the C++ around it."""
         top = Module()
         top.clock_domains.cd_sys = domain = ClockDomain("sys")
@@ -310,7 +316,11 @@ class Bench:
             signal.name_override = name
         ios |= set(named)
         domain.clk.name_override, domain.rst.name_override = "sys_clk", "sys_rst"
-        text = str(convert(top, ios, name="dut"))
+        fragment = top.get_fragment()
+        registers = set() if initial else list_targets(fragment.sync)
+        converted = convert(fragment, ios, name="dut")
+        names = {converted.ns.get_name(register) for register in registers}
+        text = _without_initial(str(converted), names)
         verilog = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
         template = resources.files(__package__).joinpath("harness.cpp").read_text("utf-8")
         return verilog, template.replace("@TOP@", "dut").replace("@PORTS@", self._ports())
@@ -393,6 +403,16 @@ def _fields(endpoint: Endpoint) -> list[_Field]:
         found.append(_Field(name, signal, offset))
         offset += found[-1].words
     return found
+
+
+def _without_initial(verilog: str, registers: set[str]) -> str:
+    """The text without the values that these registers are declared with."""
+    return re.sub(
+        r"^(\s*(?:output\s+)?reg\b.*?(\w+)) = [^;,]+",
+        lambda found: found[1] if found[2] in registers else found[0],
+        verilog,
+        flags=re.MULTILINE,
+    )
 
 
 def _split(value: int, words: int) -> list[int]:

@@ -88,10 +88,11 @@ class CoreBench:
     """A core of one configuration, behind the bench's memory or behind that of a board.
 
     ``beats`` are those that the last job read and wrote, ``held`` the cycles in which the board's memory was
-    what it waited for, ``job_id`` what it told of itself.
+    what it waited for, ``job_id`` what it told of itself. With ``state`` all registers start with random bits
+    of that seed.
     """
 
-    def __init__(self, config: AcceleratorConfig, board: bool = False) -> None:
+    def __init__(self, config: AcceleratorConfig, board: bool = False, state: int | None = None) -> None:
         dut = BoardCore(config) if board else TimedCore(config)
         self.board_latency = dut.memory.latency if board else None
         self.beats = self.held = 0
@@ -106,6 +107,8 @@ class CoreBench:
             },
             outputs={"held": dut.held} if board else {},
             memory=MEMORY,
+            initial=state is None,
+            seed=1 if state is None else state,
         )
 
     def run(
