@@ -110,8 +110,10 @@ class Stubborn(LiteXModule):
 
     def __init__(self) -> None:
         self.write = Signal()
-        self.kept, self.reset_to = Signal(32, reset=5, reset_less=True), Signal(32, reset=6)
-        self.sync += If(self.write, self.kept.eq(1), self.reset_to.eq(1))
+        kept, reset_to = Signal(32, reset=5, reset_less=True), Signal(32, reset=6)
+        self.kept, self.reset_to = Signal(32), Signal(32)
+        self.comb += [self.kept.eq(kept), self.reset_to.eq(reset_to)]
+        self.sync += If(self.write, kept.eq(1), reset_to.eq(1))
 
 
 def test_registers_can_start_with_anything() -> None:
