@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +20,7 @@ from litex.gen.fhdl.verilog import convert
 from litex.soc.interconnect.stream import Endpoint
 from migen import ClockDomain, Module, Signal
 from migen.fhdl.structure import _Fragment
+from migen.fhdl.tools import list_targets
 from numpy.typing import NDArray
 
 from spatten_drivers.errors import SpattenError
@@ -108,7 +110,10 @@ class Bench:
     sinks, sources : its streams by a name of your choice.
     inputs, outputs : its plain signals, likewise. Inputs may change between runs.
     memory : names of the streams that device memory stands behind; they take no tokens and expect none.
-    randomise : registers without reset and memories start with random bits.
+    randomise : memories, and whatever else has no value to start with, start with random bits.
+    initial : registers start with the values that a bitstream gives them. ``False``: with random bits, as in
+        a device that has none; only the reset counts then.
+    seed : of the random bits.
     verilog : text of modules that ``dut`` holds as instances.
     coverage : count what runs and what toggles, see :meth:`write_coverage`.
     rewrite : changes the elaborated module before it becomes Verilog.
@@ -129,6 +134,7 @@ class Bench:
         *,
         memory: MemoryStreams | None = None,
         randomise: bool = True,
+        initial: bool = True,
         seed: int = 1,
         verilog: str = "",
         coverage: bool = False,
@@ -145,7 +151,7 @@ class Bench:
         self._fields = {name: _fields(endpoint) for name, endpoint in self._streams.items()}
         self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
         flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
-        text, harness = self._sources_of(dut)
+        text, harness = self._sources_of(dut, initial)
         self.verilog = text + verilog
         if coverage:
             flags += ["--coverage-line", "--coverage-toggle"]
@@ -314,7 +320,7 @@ class Bench:
         rows = (flat[i * size : (i + 1) * size] for i in range(count))
         return [{f.name: _join(row[f.offset : f.offset + f.words]) for f in fields} for row in rows]
 
-    def _sources_of(self, dut: Module) -> tuple[str, str]:
+    def _sources_of(self, dut: Module, initial: bool) -> tuple[str, str]:
         """Verilog of the module and the C++ around it."""
         top = Module()
         top.clock_domains.cd_sys = domain = ClockDomain("sys")
@@ -331,9 +337,13 @@ class Bench:
         ios |= set(named)
         domain.clk.name_override, domain.rst.name_override = "sys_clk", "sys_rst"
         fragment = top.get_fragment()
-        output = convert(self._rewrite(fragment) if self._rewrite else fragment, ios, name="dut")
+        if self._rewrite:
+            fragment = self._rewrite(fragment)
+        registers = set() if initial else list_targets(fragment.sync)
+        output = convert(fragment, ios, name="dut")
         self.names = output.ns.get_name
-        verilog = "\n".join(line for line in str(output).splitlines() if not line.startswith("//"))
+        text = _without_initial(str(output), {self.names(register) for register in registers})
+        verilog = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
         template = resources.files(__package__).joinpath("harness.cpp").read_text("utf-8")
         return verilog, template.replace("@TOP@", "dut").replace("@PORTS@", self._ports())
 
@@ -415,6 +425,16 @@ def _fields(endpoint: Endpoint) -> list[_Field]:
         found.append(_Field(name, signal, offset))
         offset += found[-1].words
     return found
+
+
+def _without_initial(verilog: str, registers: set[str]) -> str:
+    """The text without the values that these registers are declared with."""
+    return re.sub(
+        r"^(\s*(?:output\s+)?reg\b.*?(\w+)) = [^;,]+",
+        lambda found: found[1] if found[2] in registers else found[0],
+        verilog,
+        flags=re.MULTILINE,
+    )
 
 
 def _split(value: int, words: int) -> list[int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proofs of what stands between the units and memory: arbiters, word reader, write-back."""
+"""Proofs of what stands between the units and memory: arbiters, word reader, gather, write-back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from operator import or_
 
 from migen import Array, Cat, If, Mux, Signal
 
+from spatten_fpga.core.checks import ROW_BITS
+from spatten_fpga.core.gather import Gather
 from spatten_fpga.core.port import ReadArbiter, WriteArbiter
 from spatten_fpga.core.word_reader import WordReader
 from spatten_fpga.core.writeback import WriteBack
@@ -124,6 +126,40 @@ def writes(clients: int, longest: int):
         return proof
 
     return build
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+def gather(broken: str | None = None) -> Proof:
+    """Rows of up to 3 beats; addresses wrap at the end of what an address can name."""
+    dut = Gather(PORT, 2)
+    proof = Proof(dut, broken)
+    sink, source = proof.sink("sink", dut.sink), proof.source("source", dut.source)
+    proof.assume("row_beats", ~sink.valid | ((sink.row_beats != 0) & (sink.row_beats <= 3)))
+    row = Cat(sink.slot, sink.base, sink.row_beats, sink.tag, sink.last)
+    rows = Ledger(len(row), 4)
+    slot, base, row_beats, tag, last = (
+        Signal.like(part) for part in (sink.slot, sink.base, sink.row_beats, sink.tag, sink.last)
+    )
+    beat, address, closes = Signal(ROW_BITS), Signal.like(source.address), Signal()
+    proof.comb += [
+        rows.put.eq(moved(sink)),
+        rows.item.eq(row),
+        rows.get.eq(moved(source) & source.last_beat),
+        Cat(slot, base, row_beats, tag, last).eq(rows.oldest),
+        address.eq(base + slot * row_beats + beat),
+        closes.eq(beat + 1 == row_beats),
+    ]
+    proof.sync += If(moved(source), beat.eq(Mux(source.last_beat, 0, beat + 1)))
+    proof.add("rows", rows)
+    proof.check("asked_for", ~source.valid | rows.any)
+    proof.check("address", ~source.valid | (source.address == address))
+    proof.check("tag", ~source.valid | (source.tag == tag))
+    proof.check("last_beat", ~source.valid | (source.last_beat == closes))
+    proof.check("last", ~source.valid | (source.last == (last & closes)))
+    proof.add("progress", Progress(4, rows.any, moved(source), source.ready))
+    return proof
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -258,6 +294,13 @@ CASES = {
     ),
     "write arbiter of four": Case(
         "WriteArbiter", "4 clients, bursts to 2 beats", "the same, 11 cycles", writes(4, 2)
+    ),
+    "gather": Case(
+        "Gather",
+        "4 slots, 4 address bits, rows to 3 beats",
+        "exactly the beats of the rows asked for, in order, each at its address and with its row's tag; the"
+        " ends of rows and of the list are marked; what is offered stays; a beat within 4 cycles",
+        gather,
     ),
     "word reader": Case(
         "WordReader",

@@ -103,3 +103,27 @@ def test_tokens_that_never_come_are_named(bench: Bench) -> None:
 def test_unknown_field_is_named(bench: Bench) -> None:
     with pytest.raises(SimulationError, match=r"stream sink has no \['big'\]"):
         bench.run({"sink": [{"big": 1}]}, {"source": 1})
+
+
+class Stubborn(LiteXModule):
+    """A register that no reset reaches and one that a reset does; nothing else ever writes them."""
+
+    def __init__(self) -> None:
+        self.write = Signal()
+        kept, reset_to = Signal(32, reset=5, reset_less=True), Signal(32, reset=6)
+        self.kept, self.reset_to = Signal(32), Signal(32)
+        self.comb += [self.kept.eq(kept), self.reset_to.eq(reset_to)]
+        self.sync += If(self.write, kept.eq(1), reset_to.eq(1))
+
+
+def test_registers_can_start_with_anything() -> None:
+    def values(**options: int) -> tuple[int, int]:
+        dut = Stubborn()
+        outputs = {"kept": dut.kept, "reset_to": dut.reset_to}
+        bench = Bench(dut, {}, {}, inputs={"write": dut.write}, outputs=outputs, **options)
+        return bench.get("kept"), bench.get("reset_to")
+
+    assert values(seed=1) == values(seed=2) == (5, 6)
+    found = [values(initial=False, seed=seed) for seed in range(1, 5)]
+    assert len({kept for kept, _ in found}) == len(found)
+    assert {reset_to for _, reset_to in found} == {6}
