@@ -46,7 +46,7 @@ class Site:
     ----------
     unit : of the design.
     target : the signal whose statement is changed.
-    kind : operator, constant, condition, assignment or reset.
+    kind : operator, constant, condition, assignment, reset (dropped) or reset value.
     before, after : expressions, or None for a statement that is dropped.
     """
 
@@ -90,6 +90,7 @@ class Mutator:
     select : the input that chooses a mutant; 0 chooses none.
     chosen : number of the mutant at some sites, by place in ``sites``.
     seed : of what constants become.
+    resets : signals that reset parts of the design; what is assigned under them are reset values.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Mutator:
         select: Signal,
         chosen: Mapping[int, int] | None = None,
         seed: int = 0,
+        resets: Iterable[Signal] = (),
     ) -> None:
         self.units, self.select, self.chosen = units, select, chosen or {}
+        self.reset_duids, self.in_reset = {signal.duid for signal in resets}, False
         self.draws = random.Random(seed)
         self.sites: list[Site] = []
         self.target: Signal | None = None
@@ -116,6 +119,8 @@ class Mutator:
     def number(self, kind: str, before: Any, after: Any) -> int:
         """Note a site; the number of its mutant, or 0."""
         assert self.target is not None
+        if self.in_reset:
+            kind = {"assignment": "reset", "constant": "reset value"}.get(kind, kind)
         self.sites.append(Site(self.units[self.target], self.target, kind, before, after))
         return self.chosen.get(len(self.sites) - 1, 0)
 
@@ -142,7 +147,10 @@ class Mutator:
         if isinstance(node, If):
             condition = self.expression(node.cond)
             condition = self.choice("condition", node.cond, node.cond == 0, condition, condition == 0)
-            changed = If(condition, *self.statements(node.t))
+            self.in_reset = isinstance(node.cond, Signal) and node.cond.duid in self.reset_duids
+            then = self.statements(node.t)
+            self.in_reset = False
+            changed = If(condition, *then)
             return changed.Else(*self.statements(node.f)) if node.f else changed
         if isinstance(node, Case):
             return Case(node.test, {key: self.statements(body) for key, body in node.cases.items()})

@@ -112,8 +112,8 @@ def section(seen: Seen) -> str:
         for unit in sorted(seen.lines | seen.toggles)
     ]
     units.append(["all", str(total(seen.lines)), str(total(seen.toggles))])
-    return f"""{seen.jobs} jobs, each compared with the software model byte for byte:
-{len(seen.wrong)} were different.
+    return f"""{seen.jobs} jobs ran; core and software model left the same bytes after all but
+{len(seen.wrong)} of them.
 
 ### Functional points
 
@@ -125,7 +125,7 @@ once true.
 ### Lines and toggles
 
 Counted by Verilator: a line point is a block of statements or one way of a branch, a toggle point is one bit
-that rises, or one that falls. A unit is the source file that drives the signal. Initial values are not
+that rises, or one bit that falls. A unit is the source file that drives the signal. Initial values are not
 counted.
 
 {markdown_table(["unit", "line points hit", "toggle points hit"], units)}

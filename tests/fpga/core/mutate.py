@@ -56,7 +56,8 @@ class MutantBench(CoreBench):
         """Choose the sites, and change the design there."""
         fragment = lowered(fragment)
         units = spread(drivers(self.core, PACKAGE), fragment)
-        scout = Mutator(units, self.select, seed=self.seed)
+        resets = (self.core.engine.reset, self.core.answer.reset)
+        scout = Mutator(units, self.select, seed=self.seed, resets=resets)
         scout.fragment(fragment)
         chosen = sample(scout.sites, self.count, self.seed, observed(fragment, self.outputs()))
         self.sites = {number: scout.sites[place] for place, number in chosen.items()}
@@ -162,7 +163,8 @@ def section(bench: MutantBench, verdicts: dict[int, tuple[str, str]], figures: d
 that breaks its rules or a job without an end, {cycles} by cycles, counters of the clock or memory beats that
 differ before any answer does. They are a sample, seed {figures["seed"]}, of {bench.found:,} places
 at which the core was changed, a unit's share the root of its places: an operator, a constant, a condition
-turned round, an assignment or a reset dropped.
+turned round, an assignment dropped, a reset dropped or given another value. Registers of data have resets
+that nobody needs, and so such mutants that nobody can kill.
 
 {markdown_table(["by", "", "killed"], rows, 2)}
 

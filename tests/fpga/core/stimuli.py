@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, cycle
 from typing import Any
 
 from spatten_drivers.answer import Status
@@ -209,15 +209,19 @@ def stopped(states: list[str]) -> Iterator[Stimulus]:
     for state in states:
         yield Stimulus(f"aborted in {state}", image, {"stop_in": state, "cause": Status.ABORTED})
         yield clean
-    for cause in (Status.WATCHDOG, Status.MEMORY_FAULT, Status.ABORTED):
-        for cycle in range(430, 1330, 90):
-            options = {"stop_after": cycle, "cause": cause, "pace": 0.7, "latency": 60, "seed": cycle}
-            yield Stimulus(f"{cause.name} after {cycle} cycles", longer(refetch_limit=3 * 65535), options)
-        yield clean
+    causes = cycle((Status.WATCHDOG, Status.MEMORY_FAULT, Status.ABORTED))
+    streamed = longer(refetch_limit=3 * 65535)
+    for job, last in ((image, 800), (streamed, 1330)):
+        after = Stimulus("the next job", job)
+        for moment in range(20, last, 30):
+            cause = next(causes)
+            options = {"stop_after": moment, "cause": cause, "pace": 0.7, "latency": 60, "seed": moment}
+            yield Stimulus(f"{cause.name} after {moment} cycles", job, options)
+            yield after
     slow = small(queries=SLOTS)
-    for cycle in range(1000, 2600, 150):
-        options = {"stop_after": cycle, "cause": Status.ABORTED, "pace": 0.2, "seed": cycle}
-        yield Stimulus(f"slow memory, aborted after {cycle} cycles", slow, options)
+    for moment in range(1000, 2600, 150):
+        options = {"stop_after": moment, "cause": Status.ABORTED, "pace": 0.2, "seed": moment}
+        yield Stimulus(f"slow memory, aborted after {moment} cycles", slow, options)
     yield clean
     silent = {"stop_after": 300, "cause": Status.WATCHDOG, "answers": False}
     yield Stimulus("memory never answers", image, silent)

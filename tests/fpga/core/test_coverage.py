@@ -18,3 +18,12 @@ def test_jobs_see_all_of_the_core() -> None:
     assert seen.missed == []
     assert len(seen.bench.hits) >= POINTS
     assert seen.figures["line_coverage"] >= LINES
+
+
+def test_a_section_takes_the_place_of_its_last_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for heading, body in (("Mutants", "some"), ("Coverage", "first\n\n### Lines\n"), ("Coverage", "second")):
+        coverage.write_section(page, heading, body)
+    text = page.read_text()
+    assert text.startswith("# What the tests of the core see\n")
+    assert text.endswith("\n\n## Coverage\n\nsecond\n\n## Mutants\n\nsome\n")

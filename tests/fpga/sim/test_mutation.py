@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from litex.gen import LiteXModule
-from migen import Case, If, Mux, Signal
+from migen import Case, ClockDomain, If, Mux, ResetInserter, Signal
 from migen.fhdl.structure import _Fragment
 
 from spatten_fpga.sim import Bench
@@ -84,6 +84,23 @@ def test_each_mutant_of_what_is_seen_is_killed(mutants: MutantBench) -> None:
     killed = {n for n in mutants.sites if mutants.play(n) != expected()}
     assert killed == {n for n, site in mutants.sites.items() if site.target is not mutants.dut.unused}
     assert mutants.play(0) == expected()
+
+
+def test_resets_of_a_part_are_told_apart() -> None:
+    dut = ResetInserter()(Counting())
+    dut.clock_domains.cd_sys = ClockDomain("sys")
+    fragment = lowered(dut.get_fragment())
+    scout = Mutator(drivers(dut, __package__), Signal(SELECT_BITS), resets=[dut.reset])
+    scout.fragment(fragment)
+    kinds = Counter(site.kind for site in scout.sites)
+    assert kinds == {
+        "operator": 4,
+        "constant": 3,
+        "condition": 2,
+        "assignment": 4,
+        "reset": 2 + 2,  # of the part and of the domain
+        "reset value": 2,
+    }
 
 
 def test_a_sample_is_seeded_spread_and_of_what_is_seen(mutants: MutantBench) -> None:
