@@ -96,6 +96,11 @@ class Emulator(Device):
         self._check_range(address, data.size)
         self._memory[address : address + data.size] = data
 
+    def write_rows(self, address: int, distance: int, rows: NDArray[np.uint8]) -> None:
+        last = address + (len(rows) - 1) * distance
+        self._check_range(min(address, last), abs(last - address) + rows.shape[1])
+        np.ndarray(rows.shape, np.uint8, self._memory, address, (distance, 1))[...] = rows
+
     def _check_range(self, address: int, size: int) -> None:
         if address < 0 or address + size > self._memory.size:
             raise DeviceMemoryError(
