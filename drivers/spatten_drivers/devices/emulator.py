@@ -13,7 +13,7 @@ from ..buffer import Buffer
 from ..config import DEFAULT_PRESET, PRESETS, AcceleratorConfig
 from ..errors import DeviceError, DeviceMemoryError, OperandError
 from ..fields import pack
-from ..job import HEADER_BYTES, decode_header
+from ..job import HEADER_BYTES, JOB_WORDS
 from ..model import execute_job, kernel_name
 from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
 from .base import Device
@@ -21,6 +21,7 @@ from .poison import PoisonGuard
 
 DEFAULT_MEMORY_BYTES = 1 << 30
 _IRQ_ENABLE = 4
+_JOB_ID = next(word.index for word in JOB_WORDS if word.name == "job_id")
 
 
 class Emulator(Device):
@@ -158,7 +159,7 @@ class Emulator(Device):
         """Of the header, 0 if check 1 keeps it from being read."""
         if address % self._emulated.beat_bytes or address + HEADER_BYTES > self._memory.size:
             return 0
-        return int(decode_header(self._memory[address : address + HEADER_BYTES])["job_id"])
+        return int(self._memory[address : address + HEADER_BYTES].view("<u4")[_JOB_ID])
 
     def _drop_queue(self) -> None:
         """No job runs between two looks of the host, so all that have not ended are dropped unread."""

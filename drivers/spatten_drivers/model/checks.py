@@ -25,6 +25,7 @@ from ..job import (
 )
 from ..planes import LSB_WIDTH, MSB_WIDTHS, padded, row_bytes
 
+_LAST_POLICY = max(KeyPolicy)  # K and V number theirs alike
 _RESERVED = reserved_bits(JOB_WORDS, HEADER_WORDS)
 
 
@@ -100,7 +101,7 @@ def _pruning_legal(f: dict[str, int]) -> bool:
 
 def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
     def plane_pair(msb: int, lsb: int, policy: int) -> bool:
-        known = msb in MSB_WIDTHS and lsb in (0, LSB_WIDTH) and policy <= max(KeyPolicy)
+        known = msb in MSB_WIDTHS and lsb in (0, LSB_WIDTH) and policy <= _LAST_POLICY
         return known and msb + lsb <= config.operand_bits and (lsb > 0 or policy == 0)
 
     refetch_possible = f["v_policy"] != ValuePolicy.ON_REFETCH or f["k_policy"] == KeyPolicy.PROGRESSIVE
