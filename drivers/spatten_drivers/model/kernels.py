@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The inner loops of the model, in NumPy and in numba: unpacking, softmax weights and local top-k.
+"""The inner loops of the model, in NumPy and in numba: unpacking, softmax weights, local top-k, division.
 
 All numbers are integers held in float64 below 2^53, so both kernels give the same bits, and matrix products
 can go through BLAS. Keys are ascending and causality compares slots, so the keys a query sees are a prefix.
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..exp2 import WEIGHTS
 from ..planes import unpack_rows
-
-Block = NDArray[np.float64]
+from .division import Block, add_gain, divide
 
 #: A scaled score so low that its weight is zero, and still exact in float64 and int64.
 HIDDEN = -(2.0**60)
@@ -40,7 +39,7 @@ class Coding(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """The three loops.
+    """The five loops.
 
     Attributes
     ----------
@@ -49,12 +48,15 @@ class Kernel(NamedTuple):
     weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
         ``[h,q]``.
     drop_values : ``(weights [h,q,n], visible [q], keep)`` zeroes all but the ``keep`` greatest of a row.
+    add_gain, divide : as in :mod:`~spatten_drivers.model.division`.
     """
 
     name: str
     unpack: Callable[[Region, NDArray[np.intp], Slots, int, Coding], Block]
     weights: Callable[[Block, NDArray[np.int64]], Block]
     drop_values: Callable[[Block, NDArray[np.int64], int], None]
+    add_gain: Callable[[Block, Block, Block], tuple[Block, Block]]
+    divide: Callable[[Block, Block, Block, int, NDArray[np.int16]], NDArray[np.int64]]
 
 
 def _numpy_unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding) -> Block:
@@ -97,7 +99,7 @@ def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) ->
     weights[rank < border] = 0.0
 
 
-NUMPY = Kernel("numpy", _numpy_unpack, _numpy_weights, _numpy_drop_values)
+NUMPY = Kernel("numpy", _numpy_unpack, _numpy_weights, _numpy_drop_values, add_gain, divide)
 
 
 def _numba_unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding) -> Block:
@@ -185,7 +187,39 @@ def _numba_kernel() -> Kernel:
                             row[j] = 0.0
                         ties -= 1
 
-    return Kernel("numba", _numba_unpack, weights, drop_values)
+    @numba.njit(cache=True, nogil=True)
+    def add_gain(gain: Block, block: Block, sums: Block) -> tuple[Block, Block]:
+        heads, queries, keys = block.shape
+        unit, reciprocal = np.empty((heads, queries)), np.empty((heads, queries))
+        for h in range(heads):
+            for q in range(queries):
+                total, row = sums[h, q], block[h, q]
+                scale = 2.0 ** max(math.frexp(total)[1] - 17, 0)
+                inverse = np.floor(2.0**33 * scale / total)
+                share = np.floor(8.0 * inverse / scale)
+                for j in range(keys):
+                    gain[j] += share * row[j]
+                unit[h, q], reciprocal[h, q] = scale, inverse
+        return unit, reciprocal
+
+    @numba.njit(cache=True, nogil=True)
+    def divide(
+        total: Block, unit: Block, reciprocal: Block, value_bits: int, output: NDArray[np.int16]
+    ) -> NDArray[np.int64]:
+        heads, queries, dim = total.shape
+        half_up, scale = 2.0 ** (16 + value_bits), 2.0 ** -(17 + value_bits)
+        loudness = np.zeros(heads, np.int64)
+        for h in range(heads):
+            for q in range(queries):
+                half, down, inverse = np.floor(unit[h, q] / 2), 1.0 / unit[h, q], reciprocal[h, q]
+                for d in range(dim):
+                    mantissa = np.floor((total[h, q, d] + half) * down) * inverse
+                    exact = min(max(np.floor((mantissa + half_up) * scale), -32768.0), 32767.0)
+                    output[h, q, d] = np.int16(exact)
+                    loudness[h] += np.int64(abs(exact))
+        return loudness
+
+    return Kernel("numba", _numba_unpack, weights, drop_values, add_gain, divide)
 
 
 KERNELS = ("numpy", "numba")
