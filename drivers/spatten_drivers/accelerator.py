@@ -240,17 +240,14 @@ class Accelerator:
         fields, counters = decode_header(block)
         heads_at = HEADER_BYTES + padded(2 * fields["n_tokens"], beat)
         slots, total = ticket.job["n_slots"], sequence.shape.heads
-        importance = sequence.token_importance[:slots], sequence.head_importance[:total]
-        for part in importance:
-            part.sync_from_device()
         return JobAnswer(
             fields,
             counters,
             _output_rows(ticket),
             block[HEADER_BYTES : HEADER_BYTES + 2 * fields["n_tokens"]].view("<u2"),
             block[heads_at : heads_at + 2 * fields["n_heads"]].view("<u2"),
-            np.array(importance[0]),
-            np.array(importance[1]),
+            self.device.read_memory(sequence.token_importance.device_address, 4 * slots).view("<u4"),
+            self.device.read_memory(sequence.head_importance.device_address, 8 * total).view("<u8"),
             str(self.device),
         )
 

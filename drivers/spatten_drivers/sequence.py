@@ -137,7 +137,7 @@ class Tensor:
         Slots between them that are left out go along as they are: one transfer a head costs less than many.
         """
         span = slice(int(slots[0]), int(slots[-1]) + 1)
-        msb, lsb = split_planes(integers, self._lsb_bits)
+        msb, lsb = split_planes(integers, self._lsb_bits) if self._lsb_bits else (integers, integers)
         for plane, part, width in ((self.msb, msb, self._msb_bits), (self.lsb, lsb, LSB_WIDTH)):
             if plane is not None:
                 rows = pack_rows(part, width, plane.shape[-1])

@@ -114,19 +114,22 @@ def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
 
 
 def _lists_legal(job: LayerJob) -> bool:
-    def ascending(values: NDArray[np.int64], end: int) -> bool:
+    def ascending(values: NDArray[np.integer], end: int) -> bool:
         return bool((values[1:] > values[:-1]).all()) and bool(values[-1] < end)
 
-    heads = job.heads
-    shifts = (heads["score_shift"] >= 1) & (heads["score_shift"] <= 48) & (heads["importance_shift"] <= 47)
     return (
-        ascending(heads["head_id"].astype(np.int64), job["total_heads"])
-        and bool(shifts.all())
-        and not heads["reserved"].any()
+        ascending(job.heads["head_id"], job["total_heads"])
+        and all(map(_entry_legal, job.heads.tolist()))
         and ascending(job.key_slots, job["n_slots"])
-        and ascending(job.queries.astype(np.int64), job["n_slots"])
-        and int(job.protected.sum()) <= job["keep_tokens"]
+        and ascending(job.queries, job["n_slots"])
+        and int(np.count_nonzero(job.protected)) <= job["keep_tokens"]
     )
+
+
+def _entry_legal(entry: tuple[int, ...]) -> bool:
+    """Of the head table."""
+    _, score_shift, _, _, importance_shift, reserved = entry
+    return 1 <= score_shift <= 48 and importance_shift <= 47 and reserved == 0
 
 
 def regions(f: dict[str, int], beat: int) -> Iterator[tuple[int, int, int]]:
