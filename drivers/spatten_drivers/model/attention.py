@@ -72,7 +72,7 @@ def _attend_block(
     keys = slice(0, int(seen[-1]))
     live = np.arange(heads.start, heads.stop)
     query = operands.q[heads, rows]
-    scores = np.matmul(query, operands.k(live)[:, keys].swapaxes(1, 2))
+    scores = kernel.dot(query, operands.k(live)[:, keys])
     redone: list[tuple[NDArray[np.intp], Place]] = []
     if job["k_policy"] == KeyPolicy.PROGRESSIVE:
         sums, unsure = _progressive(job, operands, scores, query, seen, kernel, live)
@@ -83,9 +83,9 @@ def _attend_block(
     weights = scores
     unit, reciprocal = kernel.add_gain(done.token_gain[keys], weights, sums)
     kernel.drop_values(weights, seen, job["keep_values"])
-    total = np.matmul(weights, operands.v(live)[:, keys])
+    total = kernel.mix(weights, operands.v(live)[:, keys])
     for some, place in redone:
-        total[place] += np.matmul(weights[place], operands.v_correction(live[some])[:, keys])
+        total[place] += kernel.mix(weights[place], operands.v_correction(live[some])[:, keys])
     value_bits = job["v_msb_bits"] + job["v_lsb_bits"]
     done.head_gain[heads] += kernel.divide(total, unit, reciprocal, value_bits, done.output[heads, rows])
 
@@ -108,7 +108,7 @@ def _progressive(
     unsure = sums > job["refetch_limit"]
     for some, place in _rows_of(unsure):
         lsb = operands.k_lsb(live[some])[:, : scores.shape[-1]]
-        again = kept[place] + np.matmul(query[place], lsb.swapaxes(1, 2))
+        again = kept[place] + kernel.dot(query[place], lsb)
         sums[place] = kernel.weights(again, seen[place[1]])
         scores[place] = again
     return sums, unsure
