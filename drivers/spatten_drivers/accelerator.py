@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from .devices.base import Device
 from .errors import JobError, OperandError
 from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, descriptor_bytes, encode_job
 from .planes import pack_rows, padded, row_bytes
-from .quantize import importance_scale, quantize, score_scale, symmetric_scale
+from .quantize import FixedPoint, importance_scale, quantize, score_scale, symmetric_scale
 from .sequence import Sequence
 
 DEFAULT_TIMEOUT = 60.0
@@ -87,14 +87,14 @@ class LayerResult:
         return self.dense_rows - self.answer.fields["values_fetched"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Ticket:
-    """A job that was pushed. It keeps the job's device memory until it is forgotten.
+    """A job; ``number`` is the device's count of it once it was pushed.
 
+    It keeps the job's device memory until it is forgotten.
     ``answer`` and ``output`` are neighbours in the job's one buffer, so ``back`` fetches both at once.
     """
 
-    number: int
     job: LayerJob
     sequence: Sequence
     descriptor: Buffer
@@ -102,6 +102,7 @@ class Ticket:
     output: Buffer
     back: Buffer
     v_scale: NDArray[np.float64]
+    number: int = 0
 
 
 class Accelerator:
@@ -132,10 +133,10 @@ class Accelerator:
         """
         _check_request(sequence, request)
         ticket = self._prepare(sequence, request)
-        number = self.device.push_job(ticket.descriptor.device_address, self.timeout)
+        ticket.number = self.device.push_job(ticket.descriptor.device_address, self.timeout)
         self._forget_ended()
-        self._running.append(replace(ticket, number=number))
-        return self._running[-1]
+        self._running.append(ticket)
+        return ticket
 
     def wait(self, ticket: Ticket) -> LayerResult:
         """The result of a pushed job.
@@ -178,7 +179,7 @@ class Accelerator:
             answer_bytes(fields["keep_tokens"], fields["keep_heads"], beat),
             n_heads * n_queries * output_row,
         )
-        ends = np.cumsum(sizes).tolist()
+        ends = [*itertools.accumulate(sizes)]
         buffer = allocate(ends[-1], "u1", self.device)
         parts = [buffer[end - size : end] for end, size in zip(ends, sizes, strict=True)]
         descriptor, queries, answer, output = parts
@@ -191,11 +192,10 @@ class Accelerator:
         }
         heads, keys = _head_table(sequence, request, q_scale), _key_list(request)
         job = LayerJob(fields, heads, keys, request.query_slots.astype("<u2"))
-        descriptor[...] = encode_job(job, beat)
-        queries[...] = pack_rows(integers, q_bits, query_row).reshape(-1)
+        np.asarray(descriptor)[...] = encode_job(job, beat)
+        np.asarray(queries)[...] = pack_rows(integers, q_bits, query_row).reshape(-1)
         buffer[: ends[1] + HEADER_BYTES].sync_to_device()
         return Ticket(
-            number=0,
             job=job,
             sequence=sequence,
             descriptor=descriptor,
@@ -228,7 +228,7 @@ class Accelerator:
             "decay": round(request.decay * (1 << 16)),
             "token_importance_address": sequence.token_importance.device_address,
             "head_importance_address": sequence.head_importance.device_address,
-            **sequence.quantization.job_fields(),
+            **sequence.quantization.job_fields,
             **sequence.k.fields("k", request.layer),
             **sequence.v.fields("v", request.layer),
         }
@@ -240,17 +240,14 @@ class Accelerator:
         fields, counters = decode_header(block)
         heads_at = HEADER_BYTES + padded(2 * fields["n_tokens"], beat)
         slots, total = ticket.job["n_slots"], sequence.shape.heads
-        importance = sequence.token_importance[:slots], sequence.head_importance[:total]
-        for part in importance:
-            part.sync_from_device()
         return JobAnswer(
             fields,
             counters,
             _output_rows(ticket),
             block[HEADER_BYTES : HEADER_BYTES + 2 * fields["n_tokens"]].view("<u2"),
             block[heads_at : heads_at + 2 * fields["n_heads"]].view("<u2"),
-            np.array(importance[0]),
-            np.array(importance[1]),
+            self.device.read_memory(sequence.token_importance.device_address, 4 * slots).view("<u4"),
+            self.device.read_memory(sequence.head_importance.device_address, 8 * total).view("<u8"),
             str(self.device),
         )
 
@@ -280,10 +277,16 @@ def _head_table(sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.f
     v_scale = sequence.v.scale[request.layer, request.heads]
     table["head_id"] = request.heads
     table["score_mult"], table["score_shift"] = score_scale(q_scale, k_scale, request.scaling)
-    table["importance_mult"], table["importance_shift"] = importance_scale(
-        v_scale, sequence.quantization.v_bits
+    table["importance_mult"], table["importance_shift"] = _importance_scale(
+        v_scale.tobytes(), sequence.quantization.v_bits
     )
     return table
+
+
+@lru_cache
+def _importance_scale(v_scale: bytes, bits: int) -> FixedPoint:
+    """Those of a layer, which change only when a louder row of V changes its scale."""
+    return importance_scale(np.frombuffer(v_scale), bits)
 
 
 def _key_list(request: LayerRequest) -> NDArray[np.uint16]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import ABI_MAJOR, ABI_MINOR
-from .fields import Counter, Field, Word, pack, unpack, whole
+from .fields import Counter, Field, Table, Word, packed, unpack, whole
 from .job import HEADER_BYTES, HEADER_WORDS, PROTECTED_BIT, LayerJob
 from .planes import padded
 
@@ -75,6 +75,8 @@ ANSWER_WORDS: tuple[Word, ...] = (
     whole("keys_fetched", 8, "K MSB rows fetched."),
     whole("values_fetched", 9, "V MSB rows fetched."),
 )
+
+_HEADER = Table(ANSWER_WORDS)
 
 #: 64-bit byte counters, equal on every device.
 BYTE_COUNTERS: tuple[Counter, ...] = (
@@ -156,11 +158,11 @@ def answer_bytes(keep_tokens: int, keep_heads: int, beat_bytes: int) -> int:
 
 def encode_header(fields: dict[str, int], counters: dict[str, int]) -> NDArray[np.uint8]:
     """The 256 bytes of an answer header."""
-    words = pack(ANSWER_WORDS, fields, HEADER_WORDS)
+    words = packed(_HEADER, fields, HEADER_WORDS)
     for counter in COUNTERS:
         value = counters.get(counter.name, 0)
-        words[counter.index : counter.index + 2] = value & 0xFFFFFFFF, value >> 32
-    return words.view(np.uint8)
+        words[counter.index], words[counter.index + 1] = value & 0xFFFFFFFF, value >> 32
+    return np.array(words, "<u4").view(np.uint8)
 
 
 def decode_header(raw: NDArray[np.uint8]) -> tuple[dict[str, int], dict[str, int]]:
@@ -168,7 +170,7 @@ def decode_header(raw: NDArray[np.uint8]) -> tuple[dict[str, int], dict[str, int
     words = raw[:HEADER_BYTES].view("<u4")
     numbers = words.tolist()
     counters = {c.name: numbers[c.index] | numbers[c.index + 1] << 32 for c in COUNTERS}
-    return unpack(ANSWER_WORDS, words), counters
+    return unpack(_HEADER, words), counters
 
 
 def dense_rows(job: LayerJob, kv_buffer_rows: int) -> int:

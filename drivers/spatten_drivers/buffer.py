@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from .errors import DeviceError, OperandError
 
@@ -21,14 +23,9 @@ class Allocation:
 
     def __init__(self, device: Device, host: np.ndarray[Any, Any]) -> None:
         self.device, self.size = device, host.nbytes
-        self.host_address = _data_address(host)
+        self.host, self.host_address = host, _data_address(host)
         self.start = device.allocator.take(host.nbytes)
         self.free = weakref.finalize(self, device.allocator.give, self.start)
-
-    def offset_of(self, array: np.ndarray[Any, Any]) -> int | None:
-        """Where ``array`` begins in this allocation, or ``None`` if it is a copy that lies elsewhere."""
-        offset = _data_address(array) - self.host_address
-        return offset if 0 <= offset < max(1, self.size) else None
 
 
 class Buffer(np.ndarray[Any, np.dtype[Any]]):
@@ -43,9 +40,9 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
     _home: Allocation | None = None
 
     def __array_finalize__(self, source: Any) -> None:
-        # A slice lies in its source's allocation; a copy or a result lies elsewhere and is no part of it.
-        home: Allocation | None = getattr(source, "_home", None)
-        self._home = None if home is None or home.offset_of(self) is None else home
+        # A slice lies in its source's allocation; a copy or a result has memory of its own, or another base.
+        is_view = self.base is not None and (self.base is source or self.base is source.base)
+        self._home = source._home if is_view and isinstance(source, Buffer) else None
 
     if TYPE_CHECKING:  # NumPy's stubs do not know that a slice is of its source's class
 
@@ -67,13 +64,14 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
 
     def sync_to_device(self) -> None:
         """Copy this array's bytes from host to device memory."""
-        for address, part in self._parts():
-            self._device.write_memory(address, part.reshape(-1).view(np.uint8))
+        for address, distance, rows in self._row_blocks():
+            self._device.write_rows(address, distance, rows)
 
     def sync_from_device(self) -> None:
         """Copy this array's bytes from device memory to the host."""
-        for address, part in self._parts():
-            part[...] = self._device.read_memory(address, part.nbytes).view(part.dtype).reshape(part.shape)
+        for address, distance, rows in self._row_blocks():
+            for i, row in enumerate(rows):
+                row[...] = self._device.read_memory(address + i * distance, row.size)
 
     flush = sync_to_device
     invalidate = sync_from_device
@@ -96,13 +94,17 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
         assert self._home is not None
         return self._home.device
 
-    def _parts(self) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-        """Contiguous pieces as (device address, host view)."""
-        start, plain = self.device_address, self.view(np.ndarray)
+    def _row_blocks(self) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+        """Equally spaced rows of contiguous bytes: (address, distance, host's side ``[rows, bytes]``)."""
+        start, plain, home = self.device_address, self.view(np.ndarray), self._home
+        assert home is not None
         lead = _scattered_axes(plain)
-        for index in np.ndindex(plain.shape[:lead]):
-            offset = sum(i * stride for i, stride in zip(index, plain.strides, strict=False))
-            yield start + offset, plain[(*index, ...)]
+        size = plain.itemsize * math.prod(plain.shape[lead:])
+        count, distance = (plain.shape[lead - 1], plain.strides[lead - 1]) if lead else (1, size)
+        for index in itertools.product(*map(range, plain.shape[: max(0, lead - 1)])):
+            address = start + sum(i * stride for i, stride in zip(index, plain.strides, strict=False))
+            shape, offset = (count, size), address - home.start
+            yield address, distance, np.ndarray(shape, np.uint8, home.host, offset, (distance, 1))
 
 
 def _scattered_axes(array: np.ndarray[Any, Any]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Field:
     description: str
     reset: int = 0
     values: Mapping[int, str] = field(default_factory=dict)
-    #: The greatest value; kept, since every job packs and unpacks dozens of fields.
+    #: The greatest value.
     mask: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +62,19 @@ def whole(name: str, index: int, description: str, reset: int = 0, access: str =
     return Word(name, index, (Field(name, 0, 32, description, reset),), description, access)
 
 
+class Table(tuple[Word, ...]):
+    """Words that are packed and unpacked with every job: where each of the dozens of fields lies is kept."""
+
+    @cached_property
+    def places(self) -> list[tuple[str, int, int, int, int]]:
+        """Name, word index, lsb, mask and reset of every field."""
+        return [(f.name, word.index, f.lsb, f.mask, f.reset) for word in self for f in word.fields]
+
+    def field(self, name: str) -> Field:
+        """A field by name."""
+        return next(f for word in self for f in word.fields if f.name == name)
+
+
 def pack(words: Iterable[Word], values: Mapping[str, int], size: int) -> np.ndarray:
     """Field values by name into ``size`` little-endian words; fields without a value keep their reset.
 
@@ -68,22 +82,29 @@ def pack(words: Iterable[Word], values: Mapping[str, int], size: int) -> np.ndar
     ------
     OperandError : a value does not fit its field.
     """
-    out = [0] * size
-    for word in words:
-        for f in word.fields:
-            value = values.get(f.name, f.reset)
-            if not 0 <= value <= f.mask:
-                raise OperandError(
-                    f"{f.name} is {value}; expected 0 to {f.mask} ({f.width} bits): {f.description}"
-                )
-            out[word.index] |= int(value) << f.lsb
-    return np.array(out, "<u4")
+    return np.array(packed(words, values, size), "<u4")
+
+
+def packed(words: Iterable[Word], values: Mapping[str, int], size: int) -> list[int]:
+    """As :func:`pack`, the words still plain numbers."""
+    table, out = _table(words), [0] * size
+    for name, index, lsb, mask, reset in table.places:
+        value = values.get(name, reset)
+        if not 0 <= value <= mask:
+            f = table.field(name)
+            raise OperandError(f"{name} is {value}; expected 0 to {mask} ({f.width} bits): {f.description}")
+        out[index] |= int(value) << lsb
+    return out
 
 
 def unpack(words: Iterable[Word], data: np.ndarray) -> dict[str, int]:
     """The inverse of :func:`pack`."""
     numbers = data.tolist()
-    return {f.name: numbers[word.index] >> f.lsb & f.mask for word in words for f in word.fields}
+    return {name: numbers[index] >> lsb & mask for name, index, lsb, mask, _ in _table(words).places}
+
+
+def _table(words: Iterable[Word]) -> Table:
+    return words if isinstance(words, Table) else Table(words)
 
 
 def reserved_bits(words: Iterable[Word], size: int) -> np.ndarray:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from .errors import ConfigError
 from .job import KeyPolicy, ValuePolicy
@@ -102,8 +103,9 @@ class Quantization:
         """Bits of a whole V integer."""
         return self.v_msb_bits + self.v_lsb_bits
 
+    @cached_property
     def job_fields(self) -> dict[str, int]:
-        """The quantization fields of a job."""
+        """The quantization fields of a job, the same for every job."""
         names = ("q_bits", "k_msb_bits", "k_lsb_bits", "v_msb_bits", "v_lsb_bits", "k_policy", "v_policy")
         fields = {name: int(getattr(self, name)) for name in names}
         return {**fields, "refetch_limit": refetch_limit(self.threshold)}

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import ABI_MAJOR, ABI_MINOR
-from .fields import Field, Word, pack, unpack, whole
+from .fields import Field, Table, Word, pack, unpack, whole
 from .planes import padded
 
 JOB_MAGIC = int.from_bytes(b"SPTJ", "little")
@@ -127,6 +128,8 @@ JOB_WORDS: tuple[Word, ...] = (
     _address("answer_address", 26, "the answer"),
 )
 
+_HEADER = Table(JOB_WORDS)
+
 #: One entry of the head table; its 8 bytes in this order.
 HEAD_ENTRY = np.dtype(
     [
@@ -160,11 +163,11 @@ class LayerJob:
     def __getitem__(self, name: str) -> int:
         return self.fields[name]
 
-    @property
+    @cached_property
     def key_slots(self) -> NDArray[np.int64]:
         return (self.keys & (PROTECTED_BIT - 1)).astype(np.int64)
 
-    @property
+    @cached_property
     def protected(self) -> NDArray[np.bool_]:
         shielded: NDArray[np.bool_] = (self.keys & PROTECTED_BIT) != 0
         return shielded
@@ -184,26 +187,26 @@ def descriptor_bytes(fields: dict[str, int], beat_bytes: int) -> int:
 
 def encode_job(job: LayerJob, beat_bytes: int) -> NDArray[np.uint8]:
     """The descriptor's bytes. ``descriptor_bytes`` is filled in; all else is taken from the job."""
-    fields = {**job.fields, "descriptor_bytes": descriptor_bytes(job.fields, beat_bytes)}
-    parts = [pack(JOB_WORDS, fields, HEADER_WORDS).view(np.uint8)]
+    sizes = table_sizes(job.fields, beat_bytes)
+    size = HEADER_BYTES + sum(sizes)
+    raw, start = np.zeros(size, np.uint8), HEADER_BYTES
+    raw[:start] = pack(_HEADER, {**job.fields, "descriptor_bytes": size}, HEADER_WORDS).view(np.uint8)
     tables = (job.heads, job.keys.astype("<u2"), job.queries.astype("<u2"))
-    for table, size in zip(tables, table_sizes(fields, beat_bytes), strict=True):
-        block = np.zeros(size, np.uint8)
-        raw = np.ascontiguousarray(table).view(np.uint8)
-        block[: raw.size] = raw
-        parts.append(block)
-    return np.concatenate(parts)
+    for table, room in zip(tables, sizes, strict=True):
+        raw[start : start + room][: table.nbytes] = np.ascontiguousarray(table).view(np.uint8)
+        start += room
+    return raw
 
 
 def decode_header(raw: NDArray[np.uint8]) -> dict[str, int]:
     """Header fields by name from the descriptor's first 256 bytes; nothing is checked."""
-    return unpack(JOB_WORDS, raw[:HEADER_BYTES].view("<u4"))
+    return unpack(_HEADER, raw[:HEADER_BYTES].view("<u4"))
 
 
 def decode_tables(fields: dict[str, int], raw: NDArray[np.uint8], beat_bytes: int) -> LayerJob:
     """The whole job from its header fields and its ``descriptor_bytes`` bytes; nothing is checked."""
     sizes = table_sizes(fields, beat_bytes)
-    starts = np.cumsum((HEADER_BYTES, *sizes))
+    starts = accumulate((HEADER_BYTES, *sizes))
     heads, keys, queries = (raw[a:b] for a, b in pairwise(starts))
     return LayerJob(
         fields,

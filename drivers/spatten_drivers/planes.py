@@ -15,6 +15,7 @@ from .errors import OperandError
 MSB_WIDTHS = (4, 6, 8, 10, 12)
 LSB_WIDTH = 4
 _GROUP = 4
+_PLACES = {width: np.ldexp(1.0, width * np.arange(_GROUP)) for width in MSB_WIDTHS}
 
 
 def row_bytes(head_dim: int, width: int, beat_bytes: int) -> int:
@@ -42,7 +43,7 @@ def pack_rows(values: NDArray[np.integer], width: int, row: int) -> NDArray[np.u
     *lead, head_dim = values.shape
     elements = (values.astype(np.int32) & (1 << width) - 1).astype(np.float64).reshape(-1, _GROUP)
     # At most 48 bits, exact in float64: a product with powers of two sets four elements side by side.
-    words = (elements @ np.ldexp(1.0, width * np.arange(_GROUP))).astype("<u8")
+    words = (elements @ _PLACES[width]).astype("<u8")
     payload = words.view(np.uint8).reshape(-1, 8)[:, : width // 2]
     rows = np.zeros((*lead, row), np.uint8)
     rows[..., : head_dim * width // 8] = payload.reshape(*lead, -1)

@@ -40,7 +40,7 @@ def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1
     OperandError : NaN or infinity; the message names the heads.
     """
     flat = values.reshape(len(values), -1)
-    peak = np.maximum(flat.max(axis=1), -flat.min(axis=1)).astype(np.float64)
+    peak = np.abs(flat).max(axis=1).astype(np.float64)
     if not np.isfinite(peak).all():
         raise OperandError(
             f"activations hold NaN or infinity in head(s) {np.flatnonzero(~np.isfinite(peak)).tolist()}; "
@@ -68,20 +68,26 @@ def fixed_point(values: ArrayLike, *, shift_range: tuple[int, int], what: str) -
 
     Values too small for the largest shift lose multiplier bits; values too large raise :class:`OperandError`.
     """
-    low, high = shift_range
     wanted = np.asarray(values, np.float64)
-    if not (np.isfinite(wanted) & (wanted >= 0)).all():
+    numbers = wanted.reshape(-1).tolist()  # a dozen at most: plain floats cost less than arrays
+    if not all(0.0 <= number < math.inf for number in numbers):
         raise OperandError(f"{what} is {wanted.tolist()}; expected finite numbers that are not negative")
-    shift = np.where(wanted == 0, low, 16 - np.frexp(wanted)[1].astype(np.int64))
-    mult = np.rint(np.ldexp(wanted, np.minimum(shift, high))).astype(np.int64)
-    carried = mult == 1 << 16
-    mult, shift = np.where(carried, mult >> 1, mult), np.where(carried, shift - 1, shift)
-    if (shift < low).any():
+    low, high = shift_range
+    pairs = [_nearest(number, high) if number else (0, low) for number in numbers]
+    if any(shift < low for _, shift in pairs):
         raise OperandError(
             f"{what} is {wanted.max():.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too "
             "large: scale the model's inputs or use fewer bits"
         )
-    return FixedPoint(mult, np.minimum(shift, high))
+    columns = np.array(pairs, np.int64).reshape(*wanted.shape, 2)
+    return FixedPoint(columns[..., 0], columns[..., 1])
+
+
+def _nearest(number: float, high: int) -> tuple[int, int]:
+    """Multiplier and shift of one positive number, the shift at most ``high``."""
+    shift = min(16 - math.frexp(number)[1], high)
+    mult = round(math.ldexp(number, shift))
+    return (mult >> 1, shift - 1) if mult == 1 << 16 else (mult, shift)
 
 
 def score_scale(q_scale: ArrayLike, k_scale: ArrayLike, scaling: float) -> FixedPoint:

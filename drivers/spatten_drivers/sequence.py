@@ -74,15 +74,12 @@ class Tensor:
 
     def fields(self, name: str, layer: int) -> dict[str, int]:
         """Addresses and strides of this layer's planes, as a job's fields."""
-        found = {
-            f"{name}_msb_address": self.msb[layer].device_address,
-            f"{name}_msb_stride": self.msb.strides[1],
-        }
-        if self.lsb is not None:
-            found |= {
-                f"{name}_lsb_address": self.lsb[layer].device_address,
-                f"{name}_lsb_stride": self.lsb.strides[1],
-            }
+        found = {}
+        for part, plane in (("msb", self.msb), ("lsb", self.lsb)):
+            if plane is not None:
+                of_layer, of_head = plane.strides[:2]
+                found[f"{name}_{part}_address"] = plane.device_address + layer * of_layer
+                found[f"{name}_{part}_stride"] = of_head
         return found
 
     def copy_from(self, other: Tensor) -> None:
@@ -140,13 +137,13 @@ class Tensor:
         Slots between them that are left out go along as they are: one transfer a head costs less than many.
         """
         span = slice(int(slots[0]), int(slots[-1]) + 1)
-        msb, lsb = split_planes(integers, self._lsb_bits)
+        msb, lsb = split_planes(integers, self._lsb_bits) if self._lsb_bits else (integers, integers)
         for plane, part, width in ((self.msb, msb, self._msb_bits), (self.lsb, lsb, LSB_WIDTH)):
             if plane is not None:
                 rows = pack_rows(part, width, plane.shape[-1])
                 for group, ids in _runs(heads):
                     piece = plane[layer, ids, span]
-                    piece[:, slots - slots[0]] = rows[group]
+                    np.asarray(piece)[:, slots - slots[0]] = rows[group]
                     piece.sync_to_device()
                     self.uploaded_bytes += piece.nbytes
 

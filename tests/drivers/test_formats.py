@@ -68,7 +68,7 @@ def test_static() -> None:
 def test_progressive() -> None:
     rules = Quantization.progressive(8, 4, 0.25, headroom=2.0)
     assert (rules.q_bits, rules.k_bits, rules.v_bits) == (12, 12, 12)
-    assert rules.job_fields() == {
+    assert rules.job_fields == {
         "q_bits": 12,
         "k_msb_bits": 8,
         "k_lsb_bits": 4,

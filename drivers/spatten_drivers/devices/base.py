@@ -61,6 +61,11 @@ class Device(ABC):
     def write_memory(self, address: int, data: NDArray[np.uint8]) -> None:
         """Write contiguous bytes to device memory."""
 
+    def write_rows(self, address: int, distance: int, rows: NDArray[np.uint8]) -> None:
+        """Write ``rows [n, bytes]``, each ``distance`` bytes behind the one before."""
+        for i, row in enumerate(rows):
+            self.write_memory(address + i * distance, row)
+
     def adopt(self, buffer: Buffer) -> None:
         """Told of every new buffer; a device that watches buffers overrides this."""
 

@@ -13,7 +13,7 @@ from ..buffer import Buffer
 from ..config import DEFAULT_PRESET, PRESETS, AcceleratorConfig
 from ..errors import DeviceError, DeviceMemoryError, OperandError
 from ..fields import pack
-from ..job import HEADER_BYTES, decode_header
+from ..job import HEADER_BYTES, JOB_WORDS
 from ..model import execute_job, kernel_name
 from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
 from .base import Device
@@ -21,6 +21,7 @@ from .poison import PoisonGuard
 
 DEFAULT_MEMORY_BYTES = 1 << 30
 _IRQ_ENABLE = 4
+_JOB_ID = next(word.index for word in JOB_WORDS if word.name == "job_id")
 
 
 class Emulator(Device):
@@ -96,6 +97,11 @@ class Emulator(Device):
         self._check_range(address, data.size)
         self._memory[address : address + data.size] = data
 
+    def write_rows(self, address: int, distance: int, rows: NDArray[np.uint8]) -> None:
+        last = address + (len(rows) - 1) * distance
+        self._check_range(min(address, last), abs(last - address) + rows.shape[1])
+        np.ndarray(rows.shape, np.uint8, self._memory, address, (distance, 1))[...] = rows
+
     def _check_range(self, address: int, size: int) -> None:
         if address < 0 or address + size > self._memory.size:
             raise DeviceMemoryError(
@@ -153,7 +159,7 @@ class Emulator(Device):
         """Of the header, 0 if check 1 keeps it from being read."""
         if address % self._emulated.beat_bytes or address + HEADER_BYTES > self._memory.size:
             return 0
-        return int(decode_header(self._memory[address : address + HEADER_BYTES])["job_id"])
+        return int(self._memory[address : address + HEADER_BYTES].view("<u4")[_JOB_ID])
 
     def _drop_queue(self) -> None:
         """No job runs between two looks of the host, so all that have not ended are dropped unread."""

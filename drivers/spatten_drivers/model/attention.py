@@ -13,8 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..job import KeyPolicy, LayerJob, ValuePolicy
-from .kernels import Block, Kernel
+from .division import Block
+from .kernels import Kernel
 from .operands import Operands
+
+#: Where some rows stand in arrays that begin ``[h, q]``.
+Place = tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]
 
 _BLOCK_ELEMENTS = 1 << 15
 
@@ -50,9 +54,8 @@ def attend(job: LayerJob, operands: Operands, visible: NDArray[np.int64], kernel
     head_block = max(1, _BLOCK_ELEMENTS // (row_block * job["n_keys"]))
     for h in range(0, heads, head_block):
         for q in range(0, queries, row_block):
-            _attend_block(
-                job, operands, visible, kernel, done, slice(h, h + head_block), slice(q, q + row_block)
-            )
+            block = slice(h, min(h + head_block, heads)), slice(q, q + row_block)
+            _attend_block(job, operands, visible, kernel, done, *block)
     return done
 
 
@@ -67,27 +70,24 @@ def _attend_block(
 ) -> None:
     seen = visible[rows]
     keys = slice(0, int(seen[-1]))
+    live = np.arange(heads.start, heads.stop)
     query = operands.q[heads, rows]
-    scores = np.matmul(query, operands.k[heads, keys].swapaxes(1, 2))
+    scores = kernel.dot(query, operands.k(live)[:, keys])
+    redone: list[tuple[NDArray[np.intp], Place]] = []
     if job["k_policy"] == KeyPolicy.PROGRESSIVE:
-        weights, sums, redone = _progressive(job, operands, scores, query, seen, kernel, heads)
-        done.refetched[heads, rows] = redone
+        sums, unsure = _progressive(job, operands, scores, query, seen, kernel, live)
+        done.refetched[heads, rows] = unsure
+        redone = _rows_of(unsure) if job["v_policy"] == ValuePolicy.ON_REFETCH else []
     else:
-        weights, redone = scores, None
-        sums = kernel.weights(weights, seen)
-    z, reciprocal = _reciprocal(sums)
-    gain = np.floor(8.0 * reciprocal * np.exp2(-z))
-    done.token_gain[keys] += np.matmul(gain[:, None, :], weights).sum(axis=(0, 1))
+        sums = kernel.weights(scores, seen)
+    weights = scores
+    unit, reciprocal = kernel.add_gain(done.token_gain[keys], weights, sums)
     kernel.drop_values(weights, seen, job["keep_values"])
-    total = np.matmul(weights, operands.v[heads, keys])
-    if redone is not None and job["v_policy"] == ValuePolicy.ON_REFETCH:
-        for h in np.flatnonzero(redone.any(axis=1)):
-            part = redone[h]
-            total[h, part] += weights[h, part] @ operands.v_correction(heads.start + h)[keys]
+    total = kernel.mix(weights, operands.v(live)[:, keys])
+    for some, place in redone:
+        total[place] += kernel.mix(weights[place], operands.v_correction(live[some])[:, keys])
     value_bits = job["v_msb_bits"] + job["v_lsb_bits"]
-    output = _normalised(total, z[..., None], reciprocal[..., None], value_bits)
-    done.output[heads, rows] = output
-    done.head_gain[heads] += np.abs(output).sum(axis=(1, 2)).astype(np.int64)
+    done.head_gain[heads] += kernel.divide(total, unit, reciprocal, value_bits, done.output[heads, rows])
 
 
 def _progressive(
@@ -97,33 +97,26 @@ def _progressive(
     query: Block,
     seen: NDArray[np.int64],
     kernel: Kernel,
-    heads: slice,
-) -> tuple[Block, Block, NDArray[np.bool_]]:
-    """MSB pass, then the rows of low confidence once more with the LSB plane added to their kept scores."""
+    live: NDArray[np.intp],
+) -> tuple[Block, NDArray[np.bool_]]:
+    """MSB pass, then the rows of low confidence once more with the LSB plane added to their kept scores.
+
+    ``scores`` become weights; answers their sums and which rows were redone.
+    """
     kept = scores.copy()
     sums = kernel.weights(scores, seen)
-    redone = sums > job["refetch_limit"]
-    for h in np.flatnonzero(redone.any(axis=1)):
-        part = redone[h]
-        lsb = operands.k_lsb(heads.start + h)[: scores.shape[-1]]
-        again = (kept[h, part] + query[h, part] @ lsb.T)[None]
-        sums[h, part] = kernel.weights(again, seen[part])[0]
-        scores[h, part] = again[0]
-    return scores, sums, redone
+    unsure = sums > job["refetch_limit"]
+    for some, place in _rows_of(unsure):
+        lsb = operands.k_lsb(live[some])[:, : scores.shape[-1]]
+        again = kept[place] + kernel.dot(query[place], lsb)
+        sums[place] = kernel.weights(again, seen[place[1]])
+        scores[place] = again
+    return sums, unsure
 
 
-def _reciprocal(sums: Block) -> tuple[Block, Block]:
-    """``z`` and ``R`` of section 5, step 3."""
-    z = np.maximum(np.frexp(sums)[1] - 17, 0).astype(np.float64)
-    return z, np.floor(np.exp2(33 + z) / sums)
-
-
-def _normalised(total: Block, z: Block, reciprocal: Block, value_bits: int) -> Block:
-    """The output of section 5, step 4, still in float64."""
-    fraction_bits = 16 - value_bits
-    half = np.floor(np.exp2(z) / 2)
-    mantissa = np.floor((total + half) * np.exp2(-z))
-    mantissa *= reciprocal
-    mantissa += 2.0 ** (32 - fraction_bits)
-    mantissa *= 2.0 ** (fraction_bits - 33)
-    return np.clip(np.floor(mantissa), -32768, 32767)
+def _rows_of(marked: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], Place]]:
+    """Heads with marked rows of ``[h, q]``, where these stand: all heads of one query, else one by one."""
+    heads = np.flatnonzero(marked.any(axis=1))
+    if marked.shape[1] == 1:
+        return [(heads, (heads, slice(None)))] if len(heads) else []
+    return [(heads[i : i + 1], (slice(h, h + 1), np.flatnonzero(marked[h]))) for i, h in enumerate(heads)]

@@ -25,6 +25,7 @@ from ..job import (
 )
 from ..planes import LSB_WIDTH, MSB_WIDTHS, padded, row_bytes
 
+_LAST_POLICY = max(KeyPolicy)  # K and V number theirs alike
 _RESERVED = reserved_bits(JOB_WORDS, HEADER_WORDS)
 
 
@@ -100,7 +101,7 @@ def _pruning_legal(f: dict[str, int]) -> bool:
 
 def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
     def plane_pair(msb: int, lsb: int, policy: int) -> bool:
-        known = msb in MSB_WIDTHS and lsb in (0, LSB_WIDTH) and policy <= max(KeyPolicy)
+        known = msb in MSB_WIDTHS and lsb in (0, LSB_WIDTH) and policy <= _LAST_POLICY
         return known and msb + lsb <= config.operand_bits and (lsb > 0 or policy == 0)
 
     refetch_possible = f["v_policy"] != ValuePolicy.ON_REFETCH or f["k_policy"] == KeyPolicy.PROGRESSIVE
@@ -113,19 +114,22 @@ def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
 
 
 def _lists_legal(job: LayerJob) -> bool:
-    def ascending(values: NDArray[np.int64], end: int) -> bool:
+    def ascending(values: NDArray[np.integer], end: int) -> bool:
         return bool((values[1:] > values[:-1]).all()) and bool(values[-1] < end)
 
-    heads = job.heads
-    shifts = (heads["score_shift"] >= 1) & (heads["score_shift"] <= 48) & (heads["importance_shift"] <= 47)
     return (
-        ascending(heads["head_id"].astype(np.int64), job["total_heads"])
-        and bool(shifts.all())
-        and not heads["reserved"].any()
+        ascending(job.heads["head_id"], job["total_heads"])
+        and all(map(_entry_legal, job.heads.tolist()))
         and ascending(job.key_slots, job["n_slots"])
-        and ascending(job.queries.astype(np.int64), job["n_slots"])
-        and int(job.protected.sum()) <= job["keep_tokens"]
+        and ascending(job.queries, job["n_slots"])
+        and int(np.count_nonzero(job.protected)) <= job["keep_tokens"]
     )
+
+
+def _entry_legal(entry: tuple[int, ...]) -> bool:
+    """Of the head table."""
+    _, score_shift, _, _, importance_shift, reserved = entry
+    return 1 <= score_shift <= 48 and importance_shift <= 47 and reserved == 0
 
 
 def regions(f: dict[str, int], beat: int) -> Iterator[tuple[int, int, int]]:

@@ -17,7 +17,7 @@ from .kernels import kernel as kernel_by_name
 from .operands import Operands
 
 _TOKEN_MAX = (1 << 32) - 1
-_HEAD_MAX = np.uint64((1 << 48) - 1)
+_HEAD_MAX = (1 << 48) - 1
 _GAIN_SHIFT = 24
 
 
@@ -76,26 +76,23 @@ def _update_tokens(memory: NDArray[np.uint8], job: LayerJob, done: Attended, bea
         words[:count] = memory[start : start + 4 * count].view("<u4")
     old = words[slots] * job["decay"] >> 16
     gain = (done.token_gain.astype(np.int64) + (1 << _GAIN_SHIFT - 1)) >> _GAIN_SHIFT
-    words[slots] = np.minimum(old + gain, _TOKEN_MAX)
+    words[slots] = fresh = np.minimum(old + gain, _TOKEN_MAX)
     _store(memory, start, words.astype("<u4"))
-    return job.keys[top_k(words[slots], job["keep_tokens"], job.protected)]
+    return job.keys[top_k(fresh, job["keep_tokens"], job.protected)]
 
 
 def _update_heads(memory: NDArray[np.uint8], job: LayerJob, done: Attended, beat: int) -> NDArray[np.uint16]:
-    """Running head importance; answers the surviving head ids."""
-    start, ids = job["head_importance_address"], job.heads["head_id"].astype(np.intp)
-    words = np.zeros(padded(8 * job["total_heads"], max(beat, 8)) // 8, np.uint64)
-    if job["add_heads"]:
-        count = job["total_heads"]
-        words[:count] = memory[start : start + 8 * count].view("<u8")
-    mult = job.heads["importance_mult"].astype(np.uint64)
-    shift = job.heads["importance_shift"].astype(np.uint64)
-    product = done.head_gain.astype(np.uint64) * mult + ((np.uint64(1) << shift) >> np.uint64(1))
-    # Saturate before adding as well: memory may hold anything, and 64 bits would wrap.
-    old = np.minimum(words[ids], _HEAD_MAX)
-    words[ids] = np.minimum(old + (product >> shift), _HEAD_MAX)
-    _store(memory, start, words.astype("<u8").view(np.uint8)[: padded(8 * job["total_heads"], beat)])
-    return job.heads["head_id"][top_k(words[ids].astype(np.int64), job["keep_heads"])].astype(np.uint16)
+    """Running head importance; answers the surviving head ids. Plain numbers: sixteen heads at most."""
+    start, count = job["head_importance_address"], job["total_heads"]
+    words = memory[start : start + 8 * count].view("<u8").tolist() if job["add_heads"] else [0] * count
+    ids = job.heads["head_id"]
+    factors = zip(job.heads["importance_mult"].tolist(), job.heads["importance_shift"].tolist(), strict=True)
+    for head, gain, (mult, shift) in zip(ids.tolist(), done.head_gain.tolist(), factors, strict=True):
+        words[head] = min(words[head] + (gain * mult + (1 << shift >> 1) >> shift), _HEAD_MAX)
+    raw = np.zeros(padded(8 * count, beat), np.uint8)
+    raw[: 8 * count] = np.array(words, "<u8").view(np.uint8)
+    _store(memory, start, raw)
+    return ids[top_k(np.array(words, np.uint64)[ids].astype(np.int64), job["keep_heads"])].astype(np.uint16)
 
 
 def _write_survivors(
@@ -158,21 +155,20 @@ def _rows_fetched(job: LayerJob, done: Attended, visible: NDArray[np.int64], reu
     else:
         keys_of, values_of = visible, np.minimum(visible, job["keep_values"])
         refetched = done.refetched
-    k_lsb = _lsb_rows(job["k_policy"], refetched)
-    v_lsb = _lsb_rows(job["v_policy"], refetched)
+    keys, values = (int(rows.sum()) * job["n_heads"] for rows in (keys_of, values_of))
     return {
-        "k_msb": int(keys_of.sum()) * job["n_heads"],
-        "k_lsb": int((k_lsb * keys_of).sum()),
-        "v_msb": int(values_of.sum()) * job["n_heads"],
-        "v_lsb": int((v_lsb * values_of).sum()),
+        "k_msb": keys,
+        "k_lsb": _lsb_rows(job["k_policy"], keys, refetched, keys_of),
+        "v_msb": values,
+        "v_lsb": _lsb_rows(job["v_policy"], values, refetched, values_of),
     }
 
 
-def _lsb_rows(policy: int, refetched: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where an LSB plane is fetched; K and V number their policies alike."""
+def _lsb_rows(policy: int, msb_rows: int, refetched: NDArray[np.bool_], rows_of: NDArray[np.int64]) -> int:
+    """Rows fetched of an LSB plane; K and V number their policies alike."""
     if policy == KeyPolicy.PROGRESSIVE:
-        return refetched
-    return np.full_like(refetched, policy == KeyPolicy.ALWAYS)
+        return int((refetched * rows_of).sum())
+    return msb_rows if policy == KeyPolicy.ALWAYS else 0
 
 
 def _store(memory: NDArray[np.uint8], address: int, data: NDArray[np.generic]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The inner loops of the model, in NumPy and in numba: unpacking, softmax weights and local top-k.
+"""The inner loops of the model, in NumPy and in numba: unpacking, softmax weights, local top-k, division.
 
 All numbers are integers held in float64 below 2^53, so both kernels give the same bits, and matrix products
 can go through BLAS. Keys are ascending and causality compares slots, so the keys a query sees are a prefix.
@@ -11,7 +11,7 @@ import importlib.util
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..exp2 import WEIGHTS
 from ..planes import unpack_rows
-
-Block = NDArray[np.float64]
+from .division import Block, add_gain, divide
 
 #: A scaled score so low that its weight is zero, and still exact in float64 and int64.
 HIDDEN = -(2.0**60)
@@ -28,6 +27,7 @@ HIDDEN = -(2.0**60)
 
 Region = NDArray[np.uint8]
 Slots = NDArray[np.int64]
+Rows = NDArray[Any]
 
 
 class Coding(NamedTuple):
@@ -40,26 +40,43 @@ class Coding(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """The three loops.
+    """The loops.
 
     Attributes
     ----------
-    unpack : ``(rows [H,N,row], heads [h], slots [n], dim, coding)`` gathers rows of a plane and unpacks them
-        to ``float64 [h,n,dim]``.
+    step_type : type of the elements that a job of one query, a step of decoding, is unpacked to: each is used
+        once, so memory counts. Other jobs take float64, for BLAS.
+    unpack : ``(rows [H,N,row], heads [h], slots [n], dim, coding, dtype)`` gathers rows of a plane, unpacks
+        them to ``[h,n,dim]``.
+    dot : ``(query [h,q,D], rows [h,n,D])`` is the product of each query and row, ``[h,q,n]``.
+    mix : ``(weights [h,q,n], rows [h,n,D])`` is the weighted sum of rows, ``[h,q,D]``.
     weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
         ``[h,q]``.
     drop_values : ``(weights [h,q,n], visible [q], keep)`` zeroes all but the ``keep`` greatest of a row.
+    add_gain, divide : as in :mod:`~spatten_drivers.model.division`.
     """
 
     name: str
-    unpack: Callable[[Region, NDArray[np.intp], Slots, int, Coding], Block]
+    step_type: type[np.number]
+    unpack: Callable[..., Rows]
+    dot: Callable[[Block, Rows], Block]
+    mix: Callable[[Block, Rows], Block]
     weights: Callable[[Block, NDArray[np.int64]], Block]
     drop_values: Callable[[Block, NDArray[np.int64], int], None]
+    add_gain: Callable[[Block, Block, Block], tuple[Block, Block]]
+    divide: Callable[[Block, Block, Block, int, NDArray[np.int16]], NDArray[np.int64]]
 
 
-def _numpy_unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding) -> Block:
+def _numpy_unpack(
+    rows: Region,
+    heads: NDArray[np.intp],
+    slots: Slots,
+    dim: int,
+    coding: Coding,
+    dtype: type[np.number] = np.float64,
+) -> Rows:
     gathered = rows[heads][:, _as_slice(slots)]
-    values = unpack_rows(gathered, coding.width, dim, signed=coding.signed).astype(np.float64)
+    values: Rows = unpack_rows(gathered, coding.width, dim, signed=coding.signed).astype(dtype)
     if coding.shift:
         values *= 1 << coding.shift
     if coding.offset:
@@ -97,15 +114,44 @@ def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) ->
     weights[rank < border] = 0.0
 
 
-NUMPY = Kernel("numpy", _numpy_unpack, _numpy_weights, _numpy_drop_values)
+def _numpy_dot(query: Block, rows: Rows) -> Block:
+    product: Block = np.matmul(query, rows.swapaxes(1, 2))
+    return product
 
 
-def _numba_unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding) -> Block:
-    return _unpacker(coding)(rows, heads, slots, dim)
+def _numpy_mix(weights: Block, rows: Rows) -> Block:
+    total: Block = np.matmul(weights, rows)
+    return total
+
+
+NUMPY = Kernel(
+    "numpy",
+    np.float64,
+    _numpy_unpack,
+    _numpy_dot,
+    _numpy_mix,
+    _numpy_weights,
+    _numpy_drop_values,
+    add_gain,
+    divide,
+)
+
+
+def _numba_unpack(
+    rows: Region,
+    heads: NDArray[np.intp],
+    slots: Slots,
+    dim: int,
+    coding: Coding,
+    dtype: type[np.number] = np.float64,
+) -> Rows:
+    out = np.empty((len(heads), len(slots), dim), dtype)
+    _unpacker(coding)(rows, heads, slots, out)
+    return out
 
 
 @cache
-def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, int], Block]:
+def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, Rows], None]:
     """``unpack`` of one coding: with every shift a constant the compiler makes vectors of the loop."""
     import numba
 
@@ -116,23 +162,21 @@ def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, int]
     flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
     start = offset - (flip << up)
 
-    def unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, dim: int) -> Block:
-        out = np.empty((len(heads), len(slots), dim))
+    def unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, out: Rows) -> None:
         for h in range(len(heads)):
             for n in range(len(slots)):
                 row, elements = rows[heads[h], slots[n]], out[h, n]
-                for g in range(dim // group):
+                for g in range(out.shape[2] // group):
                     for i in range(group):
                         byte, shift = g * size + (i * width >> 3), i * width & 7
                         word = np.int32(row[byte])
                         if shift + width > 8:
                             word |= np.int32(row[byte + 1]) << 8
                         elements[g * group + i] = (((word >> shift & mask) ^ flip) << up) + start
-        return out
 
     # numba's cache links by name, and all codings share this one's: apart, they cannot be taken for another.
     unpack.__qualname__ = f"unpack_{width}_{int(signed)}_{up}_{offset}".replace("-", "minus_")
-    compiled: Callable[..., Block] = numba.njit(cache=True, nogil=True)(unpack)
+    compiled: Callable[..., None] = numba.njit(cache=True, nogil=True)(unpack)
     return compiled
 
 
@@ -185,7 +229,72 @@ def _numba_kernel() -> Kernel:
                             row[j] = 0.0
                         ties -= 1
 
-    return Kernel("numba", _numba_unpack, weights, drop_values)
+    @numba.njit(cache=True, nogil=True)
+    def add_gain(gain: Block, block: Block, sums: Block) -> tuple[Block, Block]:
+        heads, queries, keys = block.shape
+        unit, reciprocal = np.empty((heads, queries)), np.empty((heads, queries))
+        for h in range(heads):
+            for q in range(queries):
+                total, row = sums[h, q], block[h, q]
+                scale = 2.0 ** max(math.frexp(total)[1] - 17, 0)
+                inverse = np.floor(2.0**33 * scale / total)
+                share = np.floor(8.0 * inverse / scale)
+                for j in range(keys):
+                    gain[j] += share * row[j]
+                unit[h, q], reciprocal[h, q] = scale, inverse
+        return unit, reciprocal
+
+    @numba.njit(cache=True, nogil=True)
+    def divide(
+        total: Block, unit: Block, reciprocal: Block, value_bits: int, output: NDArray[np.int16]
+    ) -> NDArray[np.int64]:
+        heads, queries, dim = total.shape
+        half_up, scale = 2.0 ** (16 + value_bits), 2.0 ** -(17 + value_bits)
+        loudness = np.zeros(heads, np.int64)
+        for h in range(heads):
+            for q in range(queries):
+                half, down, inverse = np.floor(unit[h, q] / 2), 1.0 / unit[h, q], reciprocal[h, q]
+                for d in range(dim):
+                    mantissa = np.floor((total[h, q, d] + half) * down) * inverse
+                    exact = min(max(np.floor((mantissa + half_up) * scale), -32768.0), 32767.0)
+                    output[h, q, d] = np.int16(exact)
+                    loudness[h] += np.int64(abs(exact))
+        return loudness
+
+    exact = numba.njit(cache=True, nogil=True, fastmath={"reassoc"})  # sums are exact in whatever order
+
+    @exact
+    def step_dot(query: Block, rows: Rows) -> Block:
+        heads, keys, dim = rows.shape
+        out = np.empty((heads, 1, keys))
+        for h in range(heads):
+            for n in range(keys):
+                total = 0.0
+                for d in range(dim):
+                    total += query[h, 0, d] * rows[h, n, d]
+                out[h, 0, n] = total
+        return out
+
+    @exact
+    def step_mix(block: Block, rows: Rows) -> Block:
+        heads, keys, dim = rows.shape
+        out = np.zeros((heads, 1, dim))
+        for h in range(heads):
+            total = out[h, 0]
+            for n in range(keys):
+                weight = block[h, 0, n]
+                if weight != 0.0:
+                    for d in range(dim):
+                        total[d] += weight * rows[h, n, d]
+        return out
+
+    def dot(query: Block, rows: Rows) -> Block:
+        return step_dot(query, rows) if rows.dtype == np.int16 else _numpy_dot(query, rows)
+
+    def mix(block: Block, rows: Rows) -> Block:
+        return step_mix(block, rows) if rows.dtype == np.int16 else _numpy_mix(block, rows)
+
+    return Kernel("numba", np.int16, _numba_unpack, dot, mix, weights, drop_values, add_gain, divide)
 
 
 KERNELS = ("numpy", "numba")

@@ -9,6 +9,7 @@ came in.
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ class ForwardPass:
     def pack(self, hidden: torch.Tensor) -> torch.Tensor:
         """The live tokens of ``hidden [batch, columns, hidden]``."""
         self._before = self._places()
-        self.heads = np.unique(np.concatenate([cascade.heads for cascade in self._cascades]))
+        live = [cascade.heads for cascade in self._cascades]
+        self.heads = np.unique(np.concatenate(live)) if len(live) > 1 else live[0]
         flat = hidden.reshape(1, -1, hidden.shape[-1])
         return flat if self._is_whole(self._before) else flat[:, torch.from_numpy(self._before)]
 
@@ -130,9 +132,8 @@ class ForwardPass:
 
     def _parts(self) -> list[tuple[int, slice]]:
         """Rows that have live tokens here, each with its part of the packed tokens."""
-        ends = np.cumsum([len(cascade.queries) for cascade in self._cascades])
-        parts = zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)
-        return [(row, slice(int(a), int(b))) for row, (a, b) in enumerate(parts) if b > a]
+        ends = accumulate((len(cascade.queries) for cascade in self._cascades), initial=0)
+        return [(row, slice(a, b)) for row, (a, b) in enumerate(pairwise(ends)) if b > a]
 
     def _places(self) -> NDArray[np.intp]:
         """Where the live tokens of all rows stand in the flattened batch."""

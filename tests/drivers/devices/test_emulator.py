@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spatten_drivers import Accelerator, AcceleratorConfig, Emulator, Quantization, Status
+from spatten_drivers import Accelerator, AcceleratorConfig, Device, Emulator, Quantization, Status
 from spatten_drivers.accelerator import Ticket
 from spatten_drivers.errors import (
     DeviceError,
@@ -256,3 +256,21 @@ def test_memory_that_32_bits_do_not_reach() -> None:
         OperandError, match=r"^MEMORY_BYTES is 4294967296; expected 0 to 4294967295 \(32 bits\)"
     ):
         Emulator(memory_bytes=1 << 32)
+
+
+@pytest.mark.parametrize("distance", [5, 32, -32])
+def test_rows_at_a_distance_land_as_one_by_one(emulator: Emulator, distance: int) -> None:
+    rows = np.arange(1, 16, dtype=np.uint8).reshape(3, 5)
+    emulator.write_rows(128, distance, rows)
+    found = emulator.read_memory(0, 256)
+    emulator.write_memory(0, np.zeros(256, np.uint8))
+    Device.write_rows(emulator, 128, distance, rows)
+    np.testing.assert_array_equal(found, emulator.read_memory(0, 256))
+    assert np.count_nonzero(found) == 15
+
+
+@pytest.mark.parametrize(("address", "distance"), [(MEMORY - 36, 16), (16, -16), (MEMORY - 4, -16)])
+def test_rows_outside_memory_are_refused(emulator: Emulator, address: int, distance: int) -> None:
+    with pytest.raises(DeviceMemoryError):
+        emulator.write_rows(address, distance, np.ones((3, 5), np.uint8))
+    assert not emulator.read_memory(0, 64).any()

@@ -93,6 +93,34 @@ def test_drop_values(numba: Kernel, seed: int, shape: tuple[int, int, int], keep
         np.testing.assert_array_equal(block, expected, err_msg=one.name)
 
 
+@given(seed=seeds, shape=shapes, value_bits=st.integers(4, 12))
+def test_division(numba: Kernel, seed: int, shape: tuple[int, int, int], value_bits: int) -> None:
+    """Both kernels, against the contract's integers."""
+    generator = np.random.default_rng(seed)
+    weights = generator.integers(0, 65536, shape).astype(np.float64)
+    weights[..., 0] = 65535
+    top = 1 << value_bits - 1
+    total = weights @ generator.integers(-top, top, (shape[0], shape[2], 8)).astype(np.float64)
+    sums = weights.sum(axis=-1)
+    gain, output, loudness = [0] * shape[2], np.zeros(total.shape, np.int16), [0] * shape[0]
+    for h, q in np.ndindex(shape[:2]):
+        z = max(int(sums[h, q]).bit_length() - 17, 0)
+        reciprocal = (1 << 33 + z) // int(sums[h, q])
+        for j, weight in enumerate(weights[h, q]):
+            gain[j] += (8 * reciprocal >> z) * int(weight)
+        for d, accumulated in enumerate(total[h, q]):
+            product = (int(accumulated) + (1 << z >> 1) >> z) * reciprocal
+            exact = product + (1 << 16 + value_bits) >> 17 + value_bits
+            output[h, q, d] = min(max(exact, -32768), 32767)
+        loudness[h] += int(np.abs(output[h, q].astype(int)).sum())
+    for one in (NUMPY, numba):
+        mine, out = np.zeros(shape[2]), np.empty_like(output)
+        unit, reciprocal = one.add_gain(mine, weights, sums)
+        assert one.divide(total, unit, reciprocal, value_bits, out).tolist() == loudness, one.name
+        assert mine.tolist() == gain, one.name
+        np.testing.assert_array_equal(out, output, err_msg=one.name)
+
+
 FORMATS = {
     "12 bit": Quantization.static(12),
     "4 bit": Quantization.static(4),
