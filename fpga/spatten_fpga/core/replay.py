@@ -45,10 +45,11 @@ class Replay(LiteXModule):
         given = Signal(max=depth + 1)  # tokens of this pass that were asked for
         left = Signal(2)  # passes to go, this one included
         whole, written = Signal(), Signal()
+        begun = Signal()  # there is a token
         self.comb += [
-            sink.ready.eq(~whole & ((there != 0) | row.valid)),
+            sink.ready.eq(~whole & (begun | row.valid)),
             written.eq(sink.valid & sink.ready),
-            row.ready.eq(written & (there == 0)),
+            row.ready.eq(written & ~begun),
             write.adr.eq(there),
             write.dat_w.eq(Cat(sink.payload.raw_bits(), sink.last)),
             write.we.eq(written),
@@ -67,11 +68,17 @@ class Replay(LiteXModule):
             source.last.eq(source.end & final),
         ]
         self.sync += [
-            If(written, there.eq(there + 1), If(there == 0, left.eq(row.passes)), whole.eq(sink.last)),
+            If(
+                written,
+                there.eq(there + 1),
+                begun.eq(1),
+                If(~begun, left.eq(row.passes)),
+                whole.eq(sink.last),
+            ),
             If(move, source.valid.eq(issue), final.eq(left == 1)),
             If(
                 issue,
                 given.eq(given + 1),
-                If(end, given.eq(0), left.eq(left - 1), If(left == 1, there.eq(0), whole.eq(0))),
+                If(end, given.eq(0), left.eq(left - 1), If(left == 1, there.eq(0), begun.eq(0), whole.eq(0))),
             ),
         ]

@@ -73,13 +73,24 @@ class ValuePath(LiteXModule):
         self.array = PVArray(geometry)
         self.scale = Normalise(geometry.outputs, geometry.accumulator_bits)
         self.totals = TokenSums(geometry.keys_a_word, geometry.config.max_sequence)
-        self.outputs = self.scale.source
+        # Skid registers end two long chains of ready: from memory to the array, from the array to top-k.
+        self.beats_skid = beats_skid = stream.Buffer(
+            self.ranked.description, pipe_valid=False, pipe_ready=True
+        )
+        self.outputs_skid = outputs_skid = stream.Buffer(
+            self.scale.source.description, pipe_valid=False, pipe_ready=True
+        )
+        self.outputs = outputs_skid.source
 
         # # #
 
         # Importance and values take the same beats, each at its own pace.
         self.beats = beats = Fork(kept_layout(parallel, WEIGHT_BITS), 2)
-        self.comb += self.ranked.connect(beats.sink)
+        self.comb += [
+            self.ranked.connect(beats_skid.sink),
+            beats_skid.source.connect(beats.sink),
+            self.scale.source.connect(outputs_skid.sink),
+        ]
         self._orders(geometry)
         self._reciprocal()
         self._importance(geometry, beats.sources[0])
@@ -189,7 +200,6 @@ class ValuePath(LiteXModule):
         part, parts = Signal(8), Signal(8)
         final = Signal()
         self.comb += [
-            parts.eq((self.dim - 1)[log2_int(geometry.lanes) :]),
             final.eq(part == parts),
             both.eq(weights.valid & values.valid),
             array.sink.valid.eq(both),
@@ -201,7 +211,10 @@ class ValuePath(LiteXModule):
             values.ready.eq(self.busy),
             weights.ready.eq(self.busy & final),
         ]
-        self.sync += If(self.busy, part.eq(Mux(final, 0, part + 1)))
+        self.sync += [
+            parts.eq((self.dim - 1)[log2_int(geometry.lanes) :]),
+            If(self.busy, part.eq(Mux(final, 0, part + 1))),
+        ]
 
     # Outputs -----------------------------------------------------------------------------------------
 
