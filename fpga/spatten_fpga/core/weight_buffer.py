@@ -60,7 +60,7 @@ class WeightBuffer(LiteXModule):
 
         parallel = geometry.config.topk_parallelism
         depth = -(-geometry.config.max_sequence // parallel)
-        # All slots in one memory: one is written and one read at a time, and a block RAM is deeper than a slot.
+        # All slots in one memory: one is written and one read at a time; a block RAM is deeper than a slot.
         memory = Memory(parallel * WEIGHT_BITS, slots << bits_for(depth - 1))
         self.write = memory.get_port(write_capable=True, mode=READ_FIRST)
         self.fetch = memory.get_port(has_re=True, mode=READ_FIRST)
