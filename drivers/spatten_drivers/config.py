@@ -51,7 +51,8 @@ class AcceleratorConfig:
 
     def __post_init__(self) -> None:
         self._require("lanes", _is_power_of_two(self.lanes, 8, 1024), "a power of two from 8 to 1024")
-        dims_known = bool(self.head_dims) and set(self.head_dims) <= set(HEAD_DIMS)
+        some = isinstance(self.head_dims, tuple | list) and len(self.head_dims) > 0
+        dims_known = some and all(dim in HEAD_DIMS for dim in self.head_dims)
         self._require("head_dims", dims_known, f"a non-empty subset of {HEAD_DIMS}")
         object.__setattr__(self, "head_dims", tuple(dim for dim in HEAD_DIMS if dim in self.head_dims))
         self._require("max_sequence", _is_within(self.max_sequence, 16, 1024), "16 to 1024")
@@ -117,6 +118,9 @@ PRESETS: dict[str, AcceleratorConfig] = {
     "ecp5-25f": AcceleratorConfig(
         lanes=8, kv_buffer_rows=128, max_sequence=512, topk_parallelism=4, query_buffer_rows=16, beat_bytes=4
     ),
+    # 64 + 64 of the 220 DSP slices, which take 16-bit operands as they take 12-bit ones; K and V of 1024 rows
+    # in 58 of the 140 block RAMs; an AXI HP port of 64 bits is a beat of 8 bytes.
+    "zynq-7020": AcceleratorConfig(operand_bits=16, beat_bytes=8),
     # The paper's Table I: 512 multipliers an array, 1024 rows, 16 comparators a side.
     "paper": AcceleratorConfig(lanes=512, operand_bits=16, head_dims=(32, 64, 96, 128), beat_bytes=32),
 }

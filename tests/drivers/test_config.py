@@ -15,6 +15,7 @@ def test_digests_of_the_presets_are_stable() -> None:
     assert {name: f"{config.digest:016x}" for name, config in PRESETS.items()} == {
         "ecp5-85f": "983ef5cac90e9d89",
         "ecp5-25f": "26923e183ecbf899",
+        "zynq-7020": "fdc8338944a93963",
         "paper": "cbe0cbfbb275bb7c",
     }
 
@@ -34,6 +35,9 @@ def test_canonical_json_of_the_default() -> None:
         ("lanes", 2048, "a power of two from 8 to 1024"),
         ("lanes", 64.0, "a power of two from 8 to 1024"),
         ("head_dims", (), "a non-empty subset of (32, 64, 96, 128)"),
+        ("head_dims", 64, "a non-empty subset of (32, 64, 96, 128)"),
+        ("head_dims", "64", "a non-empty subset of (32, 64, 96, 128)"),
+        ("head_dims", ((64,),), "a non-empty subset of (32, 64, 96, 128)"),
         ("head_dims", (64, 80), "a non-empty subset of (32, 64, 96, 128)"),
         ("max_sequence", 15, "16 to 1024"),
         ("max_sequence", 1025, "16 to 1024"),

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from ..config import DEFAULT_PRESET, PRESETS
-from ..errors import DeviceError
+from ..errors import ConfigError, DeviceError
+from ..sizes import bytes_of
 from .base import Device
 from .emulator import Emulator
 
@@ -88,7 +89,7 @@ def _open_named(uri: str, kernel: str) -> Device:
     _require_choice("debug", options["debug"], ("0", "1"))
     return Emulator(
         PRESETS[options["preset"]],
-        memory_bytes=_bytes(options["memory"]),
+        memory_bytes=_memory_bytes(options["memory"]),
         kernel=options["kernel"],
         debug=options["debug"] == "1",
     )
@@ -99,12 +100,11 @@ def _require_choice(name: str, value: str, choices: Iterable[str]) -> None:
         raise DeviceError(f"{name} is {value!r}; expected one of {list(choices)}")
 
 
-def _bytes(text: str) -> int:
-    units = {"KiB": 10, "MiB": 20, "GiB": 30}
-    number, unit = text[:-3], text[-3:]
-    if unit not in units or not number.isdigit() or not 0 < int(number) << units[unit] < 1 << 32:
-        raise DeviceError(f"memory is {text!r}; expected a size below 4GiB such as 64MiB or 1GiB")
-    return int(number) << units[unit]
+def _memory_bytes(text: str) -> int:
+    try:
+        return bytes_of(text)
+    except ConfigError as error:
+        raise DeviceError(str(error)) from None
 
 
 def _refusals() -> list[Refusal]:

@@ -13,13 +13,13 @@ from ..buffer import Buffer
 from ..config import DEFAULT_PRESET, PRESETS, AcceleratorConfig
 from ..errors import DeviceError, DeviceMemoryError, OperandError
 from ..fields import pack
+from ..job import HEADER_BYTES, decode_header
 from ..model import execute_job, kernel_name
 from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
 from .base import Device
 from .poison import PoisonGuard
 
 DEFAULT_MEMORY_BYTES = 1 << 30
-_JOB_ID_BYTES = slice(12, 16)
 _IRQ_ENABLE = 4
 
 
@@ -131,9 +131,7 @@ class Emulator(Device):
 
     def _control(self, value: int) -> None:
         if value & 1:
-            for address in self._queue:
-                self._end_job(address, Status.ABORTED)
-            self._queue.clear()
+            self._drop_queue()
         if value & 2:
             self._set("JOB_ERROR", 0)
         self._set("CONTROL", value & _IRQ_ENABLE)
@@ -144,14 +142,27 @@ class Emulator(Device):
         address = self._queue.popleft()
         if self._guard:
             self._guard.before_job()
+        job_id = self._job_id(address)
         status = execute_job(self._memory, address, self._emulated, self._kernel)
         if self._guard:
             self._guard.after_job()
-        self._end_job(address, status)
+        self._set("JOB_LAST_ID", job_id)
+        self._count(1, status)
 
-    def _end_job(self, address: int, status: Status) -> None:
-        self._set("JOBS_DONE", self._get("JOBS_DONE") + 1 & 0xFFFFFFFF)
-        self._set("JOB_LAST_ID", int.from_bytes(self._memory[address:][_JOB_ID_BYTES].tobytes(), "little"))
+    def _job_id(self, address: int) -> int:
+        """Of the header, 0 if check 1 keeps it from being read."""
+        if address % self._emulated.beat_bytes or address + HEADER_BYTES > self._memory.size:
+            return 0
+        return int(decode_header(self._memory[address : address + HEADER_BYTES])["job_id"])
+
+    def _drop_queue(self) -> None:
+        """No job runs between two looks of the host, so all that have not ended are dropped unread."""
+        if self._queue:
+            self._count(len(self._queue), Status.ABORTED)
+        self._queue.clear()
+
+    def _count(self, ended: int, status: Status) -> None:
+        self._set("JOBS_DONE", self._get("JOBS_DONE") + ended & 0xFFFFFFFF)
         if status is not Status.DONE and self._get("JOB_ERROR") == 0:
             self._set("JOB_ERROR", status)
 

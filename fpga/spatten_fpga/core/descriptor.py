@@ -68,7 +68,7 @@ class Descriptor(LiteXModule):
     status : Signal(4), out: ``Status.PENDING`` after reset and while it works, then ``DONE`` (accepted)
         or what check failed.
     answer_writable : Signal, out, with ``status``: checks 1 to 3 passed, an answer header may be written.
-    job_id : Signal(32), out, with ``status``: of the header, 0 if check 1 kept it from being read.
+    job_id : Signal(32), out: of the header, 0 until it was read, and if check 1 kept it from being read.
 
     Source: contract, section 9.
     """
@@ -208,7 +208,7 @@ class Descriptor(LiteXModule):
         ]
         self.sync += [
             If(shift, *(low.eq(high) for low, high in zip(words, [*words[1:], word.data], strict=True))),
-            If(self.fsm.ongoing("CHECK-ADDRESS"), self.job_id.eq(0)),
+            If(self.sink.valid & self.sink.ready, self.job_id.eq(0)),
             If(self.fsm.ongoing("CHECK-HEADER"), self.job_id.eq(self.header["job_id"])),
         ]
         return [

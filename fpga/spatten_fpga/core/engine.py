@@ -27,8 +27,6 @@ from .value_path import ValuePath
 from .visible import VisibleKeys
 from .writeback import WriteBack
 
-DRAIN_CYCLES = 48  # from the last row's weights to its sums in memory: more than any pipeline is long
-
 
 class Engine(LiteXModule):
     """SpAtten's attention core without what can stop it: see :class:`.core.Core`.
@@ -71,7 +69,7 @@ class Engine(LiteXModule):
         self.answer = AnswerWriter(geometry)
         self.fields = self.descriptor.fields
         self.reuse = Signal()
-        self.running, self.finishing = Signal(), Signal()
+        self.running = Signal()
         self._memory(geometry)
         self._settings(geometry)
         self._tables(geometry)
@@ -166,8 +164,8 @@ class Engine(LiteXModule):
         keys = Memory(16, geometry.config.max_sequence)
         write_head, write_key = heads.get_port(write_capable=True), keys.get_port(write_capable=True)
         by_bases, by_rows, by_finish = (heads.get_port(async_read=True) for _ in range(3))
-        key = keys.get_port(mode=READ_FIRST)
-        self.specials += heads, keys, write_head, write_key, by_bases, by_rows, by_finish, key
+        by_fetch, by_others = (keys.get_port(mode=READ_FIRST) for _ in range(2))
+        self.specials += heads, keys, write_head, write_key, by_bases, by_rows, by_finish, by_fetch, by_others
         head_place, key_place = Signal(5), Signal(bits_for(geometry.config.max_sequence))
         for stream_in, port, place in (
             (descriptor.heads, write_head, head_place),
@@ -183,17 +181,13 @@ class Engine(LiteXModule):
         self.keys_there = Signal()
         self.sync += self.keys_there.eq(descriptor.keys.valid & descriptor.keys.last)
 
-        # Keys: one reader in each phase --------------------------------------------------------------
+        # Keys: tokens are finished while the last rows fetch their values -----------------------------
         self.comb += [
             descriptor.queries.connect(self.visible.queries),
-            key.adr.eq(
-                Mux(
-                    self.finishing,
-                    self.tokens.list_index,
-                    Mux(self.running, self.fetch.list_index, self.visible.list_index),
-                )
-            ),
-            *[unit.list_word.eq(key.dat_r) for unit in (self.visible, self.fetch, self.tokens)],
+            by_fetch.adr.eq(self.fetch.list_index),
+            self.fetch.list_word.eq(by_fetch.dat_r),
+            by_others.adr.eq(Mux(self.running, self.tokens.list_index, self.visible.list_index)),
+            *[unit.list_word.eq(by_others.dat_r) for unit in (self.visible, self.tokens)],
         ]
 
         # Heads ---------------------------------------------------------------------------------------
@@ -301,7 +295,8 @@ class Engine(LiteXModule):
                 row.eq(row + 1),
                 If(last_row, row.eq(0), head.eq(head + 1), total.eq(0)),
             ),
-            If(self.row_start, total.eq(0), row.eq(0), head.eq(0)),
+            self.heads.summed.eq(head),  # a cycle later: the sum can be read
+            If(self.row_start, total.eq(0), row.eq(0), head.eq(0), self.heads.summed.eq(0)),
         ]
 
     # Sequence ----------------------------------------------------------------------------------------
@@ -310,7 +305,8 @@ class Engine(LiteXModule):
         fields, descriptor, answer = self.fields, self.descriptor, self.answer
         totals = self.values.totals
         self.counters = counters = Counters(geometry, fields, descriptor.row_beats)
-        rows, added, wait = Signal(25), Signal(25), Signal(max=DRAIN_CYCLES + 1)
+        rows, added = Signal(25), Signal(25)
+        preparing, clearing = Signal(), Signal()
         status, looking = Signal(STATUS_BITS), Signal()
         counting = Signal()  # till the header is written: what it says must not change meanwhile
         self.fsm = fsm = FSM(reset_state="IDLE")
@@ -320,8 +316,9 @@ class Engine(LiteXModule):
             self.tokens.total_read.connect(totals.read),
             totals.source.connect(self.tokens.totals),
             totals.clear.keys.eq(fields["n_keys"]),
-            self.running.eq(fsm.ongoing("RUN")),
-            self.finishing.eq(fsm.ongoing("BEGIN-FINISH") | fsm.ongoing("FINISH")),
+            totals.clear.valid.eq(clearing),
+            self.control.bases.start.eq(preparing),
+            self.running.eq(fsm.ongoing("RUN") | fsm.ongoing("FINISH")),
             counters.running.eq(counting),
             counters.issued.eq(self.fetch.issued & (self.fetch.current.target != QUERY)),
             counters.plane.eq(Cat(self.fetch.current.lsb, self.fetch.current.target == VALUES)),
@@ -342,6 +339,9 @@ class Engine(LiteXModule):
             rows.eq(fields["n_heads"] * fields["n_queries"]),
             added.eq(added + self.values.added),
             If(self.keys_there, looking.eq(1)),
+            # Bases and sums are made ready as soon as the head table is there, while the lists are read.
+            preparing.eq(descriptor.heads.valid & descriptor.heads.last),
+            If(preparing, clearing.eq(1)).Elif(totals.clear.ready, clearing.eq(0)),
         ]
         fsm.act(
             "IDLE",
@@ -356,35 +356,34 @@ class Engine(LiteXModule):
             "CHECK",
             NextValue(status, descriptor.status),
             If(
-                (descriptor.status != Status.PENDING) & (self.visible.done | ~looking),
-                If(descriptor.status == Status.DONE, NextState("PREPARE"))
+                (descriptor.status != Status.PENDING)
+                & (self.visible.done | ~looking)
+                & ~self.control.bases.busy
+                & ~clearing,
+                If(descriptor.status == Status.DONE, NextState("START"))
                 .Elif(descriptor.answer_writable, NextState("ANSWER"))
                 .Else(NextState("END")),
             ),
         )
-        fsm.act("PREPARE", self.control.bases.start.eq(1), NextState("CLEAR"))
-        fsm.act("CLEAR", totals.clear.valid.eq(1), If(totals.clear.ready, NextState("LOCATE")))
-        fsm.act("LOCATE", If(self.control.bases.done, NextState("START")))
         fsm.act(
             "START",
             self.rows.start.eq(1),
             self.control.start.eq(1),
             self.outputs.start.eq(1),
             self.row_start.eq(1),
+            self.heads.start.eq(1),
             NextValue(added, 0),
-            NextValue(wait, DRAIN_CYCLES),
             NextState("RUN"),
         )
+        # Sums take effect in the order in which they are accepted, so they may be read at once.
+        fsm.act("RUN", If(added == rows, self.tokens.start.eq(1), NextState("FINISH")))
         fsm.act(
-            "RUN",
+            "FINISH",
             If(
-                (counters.output_rows == rows) & (added == rows) & ~self.outputs.busy,
-                NextValue(wait, wait - 1),
-                If(wait == 0, self.tokens.start.eq(1), self.heads.start.eq(1), NextState("BEGIN-FINISH")),
+                (counters.output_rows == rows) & ~self.outputs.busy & self.tokens.done & self.heads.done,
+                NextState("SETTLE"),
             ),
         )
-        fsm.act("BEGIN-FINISH", NextState("FINISH"))
-        fsm.act("FINISH", If(self.tokens.done & self.heads.done, NextState("SETTLE")))
         fsm.act("SETTLE", If(~self.writes.writes_pending, NextValue(counting, 0), NextState("ANSWER")))
         fsm.act("ANSWER", answer.start.eq(1), NextState("BEGIN-ANSWER"))
         fsm.act("BEGIN-ANSWER", NextState("WRITE-ANSWER"))

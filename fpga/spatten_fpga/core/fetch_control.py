@@ -25,7 +25,8 @@ class PlaneBases(LiteXModule):
 
     Attributes
     ----------
-    start, done : in, pulse; out, level. A cycle for each head id passed and two for each head.
+    start, busy : in, pulse; out, from the cycle after it on: a cycle for each head id passed and for each
+        head.
     n_heads : in.
     head_index, head_id : out and in, in the same cycle: the head table.
     addresses, strides : in, of each plane, in beats.
@@ -34,7 +35,8 @@ class PlaneBases(LiteXModule):
 
     def __init__(self, geometry):
         bits = address_bits(geometry)
-        self.start, self.done = Signal(), Signal()
+        self.start = Signal()
+        self.busy = busy = Signal()
         self.n_heads = Signal(8)
         self.head_index = Signal(4)
         self.head_id = Signal(8)
@@ -49,7 +51,7 @@ class PlaneBases(LiteXModule):
         write, read = memory.get_port(write_capable=True), memory.get_port(async_read=True)
         self.specials += memory, write, read
         sums = [Signal(bits) for _ in PLANES]
-        identity, busy = Signal(8), Signal()
+        identity = Signal(8)
         self.comb += [
             read.adr.eq(self.index),
             Cat(*self.bases).eq(read.dat_r),
@@ -63,7 +65,7 @@ class PlaneBases(LiteXModule):
                 If(
                     identity == self.head_id,
                     self.head_index.eq(self.head_index + 1),
-                    If(self.head_index + 1 == self.n_heads, busy.eq(0), self.done.eq(1)),
+                    If(self.head_index + 1 == self.n_heads, busy.eq(0)),
                 ).Else(
                     identity.eq(identity + 1),
                     *[total.eq(total + stride) for total, stride in zip(sums, self.strides, strict=True)],
@@ -72,7 +74,6 @@ class PlaneBases(LiteXModule):
             If(
                 self.start,
                 busy.eq(1),
-                self.done.eq(0),
                 identity.eq(0),
                 self.head_index.eq(0),
                 *[total.eq(address) for total, address in zip(sums, self.addresses, strict=True)],

@@ -22,8 +22,9 @@ ENTRY_BITS = 16  # of a surviving head
 class HeadFinish(LiteXModule):
     """Writes the running importance of all heads, then the list of the surviving ones.
 
-    Head ids are walked in order beside the head table. A head that is live gets its new importance and is
-    ranked; a word of another one stays, or becomes 0. Both lists are padded to a beat with zeros.
+    Head ids are walked in order beside the head table. A head that is live gets its new importance, as soon
+    as its sum is complete, and is ranked; a word of another one stays, or becomes 0. So all heads but the
+    last are done while rows are computed. Both lists are padded to a beat with zeros.
 
     About 25 cycles and ``importance_shift`` for a live head, 3 for another one. Then ``n + 6`` cycles for
     each of ``n`` live heads. Lists go out a beat a cycle.
@@ -34,7 +35,8 @@ class HeadFinish(LiteXModule):
 
     Attributes
     ----------
-    start : Signal, in: a pulse, when all sums are complete and old importance may be read.
+    start : Signal, in: a pulse, when old importance may be read.
+    summed : Signal, in: live heads whose sums are complete, the first ones of the table.
     done : Signal, out: all was accepted at ``write``; 0 after reset and once ``start`` was seen.
     total_heads, n_heads, keep_heads : Signal(8), in, of the job. All inputs but ``start`` stay from ``start``
         to ``done``.
@@ -52,6 +54,7 @@ class HeadFinish(LiteXModule):
     def __init__(self, geometry: Geometry) -> None:
         heads = geometry.config.max_heads
         self.start = start = Signal()
+        self.summed = Signal(HEAD_ID_BITS)
         self.done = Signal()
         self.total_heads, self.n_heads, self.keep_heads = (Signal(HEAD_ID_BITS) for _ in range(3))
         self.add_heads = Signal()
@@ -124,12 +127,10 @@ class HeadFinish(LiteXModule):
         fsm.act("LOOK-UP", NextState("MATCH"))
         fsm.act(
             "MATCH",
-            NextState("KEEP"),
             If(
                 (place != self.n_heads) & (self.head_id == head),
-                arithmetic.sink.valid.eq(1),
-                NextState("UPDATE"),
-            ),
+                If(place < self.summed, arithmetic.sink.valid.eq(1), NextState("UPDATE")),
+            ).Else(NextState("KEEP")),
         )
         fsm.act(
             "KEEP",

@@ -5,12 +5,15 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
+ROWS = 4  # rows that may be in the store
+
 
 class Replay(LiteXModule):
-    """Stores the tokens of one row and gives them as many times as the row has passes.
+    """Stores the tokens of rows and gives those of each as many times as the row has passes.
 
-    Tokens may be read as soon as they are there, so the first pass runs alongside the storing. The next row
-    is taken when the last pass is over.
+    Tokens may be read as soon as they are there, so the first pass runs alongside the storing. The store is
+    a ring: the next rows come in, as far as they fit, while one is given, so no row waits for the way of its
+    tokens through what comes before.
 
     Parameters
     ----------
@@ -35,50 +38,59 @@ class Replay(LiteXModule):
         # # #
 
         width = len(sink.payload.raw_bits())
-        memory = Memory(width + 1, depth)
+        address = bits_for(depth - 1)
+        memory = Memory(width + 1, 1 << address)
         write = memory.get_port(write_capable=True, mode=READ_FIRST)
         fetch = memory.get_port(has_re=True, mode=READ_FIRST)
         self.specials += memory, write, fetch
+        self.rows = rows = stream.SyncFIFO(row.description, ROWS)
+        self.ends = ends = stream.SyncFIFO([("place", address + 1)], ROWS)  # of each row's last token
+
+        # Places count modulo twice the ring: the same place is empty, a ring apart is full --------------
+        stored = Signal(address + 1)  # where the next token goes
+        begin = Signal(address + 1)  # first token of the row that is given
+        given = Signal(address + 1)  # the token to give next
+        used = Signal(address + 1)
 
         # Storing -------------------------------------------------------------------------------------
-        there = Signal(max=depth + 1)  # tokens stored
-        given = Signal(max=depth + 1)  # tokens of this pass that were asked for
-        left = Signal(2)  # passes to go, this one included
-        whole, written = Signal(), Signal()
-        begun = Signal()  # there is a token
+        fresh = Signal(reset=1)  # the next token is a row's first
+        written = Signal()
         self.comb += [
-            sink.ready.eq(~whole & (begun | row.valid)),
+            used.eq(stored - begin),
+            sink.ready.eq(~used[address] & (~fresh | (row.valid & rows.sink.ready)) & ends.sink.ready),
             written.eq(sink.valid & sink.ready),
-            row.ready.eq(written & ~begun),
-            write.adr.eq(there),
+            row.ready.eq(written & fresh),
+            rows.sink.valid.eq(written & fresh),
+            rows.sink.passes.eq(row.passes),
+            ends.sink.valid.eq(written & sink.last),
+            ends.sink.place.eq(stored),
+            write.adr.eq(stored[:address]),
             write.dat_w.eq(Cat(sink.payload.raw_bits(), sink.last)),
             write.we.eq(written),
         ]
+        self.sync += If(written, stored.eq(stored + 1), fresh.eq(sink.last))
 
         # Giving --------------------------------------------------------------------------------------
-        issue, move, end, final = Signal(), Signal(), Signal(), Signal()
+        again = Signal()  # the second pass
+        issue, move, end, closing, final = Signal(), Signal(), Signal(), Signal(), Signal()
         self.comb += [
             move.eq(~source.valid | source.ready),
-            issue.eq(move & (given != there)),
-            end.eq(whole & (given + 1 == there)),
-            fetch.adr.eq(given),
+            issue.eq(move & (given != stored)),
+            end.eq(issue & ends.source.valid & (given == ends.source.place)),
+            closing.eq(again | (rows.source.passes == 1)),
+            rows.source.ready.eq(end & closing),
+            ends.source.ready.eq(end & closing),
+            fetch.adr.eq(given[:address]),
             fetch.re.eq(move),
             Cat(*(getattr(source, name) for name, *_ in layout)).eq(fetch.dat_r[:width]),
             source.end.eq(fetch.dat_r[width]),
             source.last.eq(source.end & final),
         ]
         self.sync += [
-            If(
-                written,
-                there.eq(there + 1),
-                begun.eq(1),
-                If(~begun, left.eq(row.passes)),
-                whole.eq(sink.last),
-            ),
-            If(move, source.valid.eq(issue), final.eq(left == 1)),
+            If(move, source.valid.eq(issue), final.eq(closing)),
             If(
                 issue,
                 given.eq(given + 1),
-                If(end, given.eq(0), left.eq(left - 1), If(left == 1, there.eq(0), begun.eq(0), whole.eq(0))),
+                If(end, If(closing, again.eq(0), begin.eq(given + 1)).Else(again.eq(1), given.eq(begin))),
             ),
         ]

@@ -89,7 +89,7 @@ def verilator() -> Path:
 
 
 def _compile(work: Path, top: str, flags: Sequence[str]) -> None:
-    root = _root()
+    root = verilator_root()
     environment = {**os.environ, "VERILATOR_ROOT": str(root)}
     command = [
         str(verilator()),
@@ -115,7 +115,7 @@ def _compile(work: Path, top: str, flags: Sequence[str]) -> None:
     _call(link, environment)
 
 
-def _root() -> Path:
+def verilator_root() -> Path:
     """Folder with Verilator's own C++ sources."""
     answer = subprocess.run(
         [verilator(), "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True, check=False

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..report.write import check_writable
+from ..report.figure import svg_figure
 from .report import Line, lines_of
 from .rows import FLOAT
 from .study import Cell, Plan
@@ -24,16 +22,6 @@ STYLES = {
     "values": ("#CC79A7", "D"),
     "together": ("#000000", "*"),
 }
-#: Text stays text, a quarter of the size of outlines, and names one font, not each time all that would do as
-#: well. The salt makes the same study give the same bytes.
-LOOK: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans"],
-    "svg.hashsalt": "spatten",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 TICKS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -44,22 +32,16 @@ def save_plot(path: Path, plan: Plan, cells: Sequence[Cell]) -> None:
     ------
     ReportError : nothing can be written there.
     """
-    check_writable(path)
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     tables = [(task, lines_of(task, plan.rows_of(task), cells)) for task in plan.tasks]
     columns = min(3, len(tables))
     rows = -(-len(tables) // columns)
-    with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(3.4 * columns, 2.9 * rows + 0.5), facecolor="white", layout="constrained")
+    with svg_figure(path, 3.4 * columns, 2.9 * rows + 0.5) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for panel, (task, lines) in zip(panels, tables, strict=False):
             _draw(panel, task, lines)
         for panel in list(figure.axes)[len(tables) :]:
             panel.remove()
         _legend(figure)
-        _save(figure, path)
 
 
 def _draw(panel: Any, task: Task, lines: Sequence[Line]) -> None:
@@ -132,11 +114,3 @@ def _legend(figure: Any) -> None:
         fontsize=8,
         columnspacing=1.2,
     )
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write beside ``path`` first: an interrupt leaves what was there."""
-    with tempfile.TemporaryDirectory(prefix=".plot-", dir=path.parent) as scratch:
-        drawn = Path(scratch, "plot.svg")
-        figure.savefig(drawn, format="svg", facecolor="white", transparent=False, metadata={"Date": None})
-        os.replace(drawn, path)

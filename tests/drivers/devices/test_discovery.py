@@ -95,7 +95,10 @@ def test_the_emulator_as_it_is() -> None:
             "",
             f"no device is known by ''; {HINT}",
         ),
-        ("emulator?preset=big", "preset is 'big'; expected one of ['ecp5-85f', 'ecp5-25f', 'paper']"),
+        (
+            "emulator?preset=big",
+            "preset is 'big'; expected one of ['ecp5-85f', 'ecp5-25f', 'zynq-7020', 'paper']",
+        ),
         (
             "emulator?speed=9&memory=1MiB&fast",
             "the emulator has no option ['fast', 'speed']; it has ['preset', 'memory', 'kernel', 'debug']",

@@ -103,6 +103,28 @@ def test_abort_ends_every_job() -> None:
     assert device.read_register("JOB_ERROR") == 0
 
 
+def test_an_abort_drops_jobs_unread(emulator: Emulator) -> None:
+    submitted(emulator, 4)
+    assert emulator.read_register("JOBS_DONE") == 1
+    before = emulator.read_memory(0, MEMORY)
+    emulator.abort()
+    assert (emulator.read_register("JOBS_DONE"), emulator.read_register("JOB_LAST_ID")) == (4, 1)
+    assert np.array_equal(emulator.read_memory(0, MEMORY), before)
+    emulator.clear_error()
+    emulator.abort()  # there is nothing to abort
+    assert (emulator.read_register("JOBS_DONE"), emulator.read_register("JOB_ERROR")) == (4, 0)
+
+
+@pytest.mark.parametrize("address", [MEMORY - 128, MEMORY, 0xFFFFFFF0, 8])
+def test_a_header_that_is_not_read_has_no_job_id(emulator: Emulator, address: int) -> None:
+    _, _, (ticket,) = submitted(emulator, 1)
+    emulator.write_memory(8, np.full(256, 0x55, np.uint8))
+    assert emulator.read_register("JOB_LAST_ID") == ticket.job["job_id"]
+    emulator.write_register("JOB_PUSH", address)
+    assert emulator.read_register("JOB_ERROR") == Status.BAD_ADDRESS
+    assert emulator.read_register("JOB_LAST_ID") == 0
+
+
 #: (byte of the descriptor, its new value, status): a job that was broken between driver and device.
 BROKEN = {
     "magic": (0, 0x54, Status.BAD_MAGIC),

@@ -7,13 +7,16 @@ from dataclasses import asdict
 from functools import cache
 
 import numpy as np
-from migen import If, Signal
+from litex.gen import LiteXModule
+from migen import Cat, If, Signal
 
 from spatten_drivers.answer import COUNTERS
 from spatten_drivers.config import AcceleratorConfig
+from spatten_fpga.backend.litedram import LiteDRAMBackend
 from spatten_fpga.core.core import Core
 from spatten_fpga.sim import Bench
 from spatten_fpga.sim.bench import MemoryStreams
+from spatten_fpga.sim.dram import BoardMemory
 from tests.model.jobs import JobImage
 
 MEMORY = MemoryStreams("command", "data", "write")
@@ -41,14 +44,57 @@ class TimedCore(Core):
         ]
 
 
+class BoardCore(LiteXModule):
+    """The same behind the memory of a board; ``memory`` are the chips.
+
+    ``held`` counts the cycles of a job in which the memory had something to do and no word moved: refreshes,
+    rows that open and close, the bus that turns round, and the way through the controller.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.core = core = TimedCore(config)
+        self.board = board = BoardMemory()
+        port = board.crossbar.get_port(data_width=8 * config.beat_bytes)
+        self.backend = backend = LiteDRAMBackend(core.engine.geometry, port)
+        self.memory = cells = board.cells
+        self.jobs, self.ends, self.memory_bytes = core.jobs, core.ends, core.memory_bytes
+        self.stop_after, self.by_watchdog = core.stop_after, core.by_watchdog
+        self.held = Signal(32)
+
+        # # #
+
+        inside = Signal(8)  # commands in the controller
+        moves = [cells.moves]
+        for _ in range(board.word_cycles - 1):
+            moves.append(Signal())
+            self.sync += moves[-1].eq(moves[-2])
+        self.comb += [
+            core.memory.command.connect(backend.port.command),
+            backend.port.data.connect(core.memory.data),
+            core.memory.write.connect(backend.port.write),
+            core.memory.writes_pending.eq(backend.port.writes_pending),
+        ]
+        self.sync += [
+            inside.eq(inside + (port.cmd.valid & port.cmd.ready) - cells.moves),
+            If(((inside != 0) | port.cmd.valid) & (Cat(*moves) == 0), self.held.eq(self.held + 1)),
+            If(core.jobs.valid & core.jobs.ready, self.held.eq(0)),
+        ]
+
+
 NEVER = (1 << 32) - 1
 
 
 class CoreBench:
-    """A core of one configuration; ``beats`` are those that the last job read and wrote."""
+    """A core of one configuration, behind the bench's memory or behind that of a board.
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        dut = TimedCore(config)
+    ``beats`` are those that the last job read and wrote, ``held`` the cycles in which the board's memory was
+    what it waited for, ``job_id`` what it told of itself.
+    """
+
+    def __init__(self, config: AcceleratorConfig, board: bool = False) -> None:
+        dut = BoardCore(config) if board else TimedCore(config)
+        self.board_latency = dut.memory.latency if board else None
+        self.beats = self.held = 0
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
@@ -58,6 +104,7 @@ class CoreBench:
                 "stop_after": dut.stop_after,
                 "by_watchdog": dut.by_watchdog,
             },
+            outputs={"held": dut.held} if board else {},
             memory=MEMORY,
         )
 
@@ -75,8 +122,11 @@ class CoreBench:
     ) -> tuple[int, bytes, dict[str, int]]:
         """(status, memory after the job with the clocked counters 0, those counters).
 
-        ``answers`` False: memory never gives any data.
+        ``pace`` and ``latency`` are those of the bench's memory; a board's has its own. ``answers`` False:
+        memory never gives any data.
         """
+        if self.board_latency is not None:
+            pace, latency = 1.0, self.board_latency
         self.bench.set("stop_after", stop_after)
         self.bench.set("by_watchdog", by_watchdog)
         beat = image.config.beat_bytes
@@ -96,8 +146,9 @@ class CoreBench:
             limit=limit,
         )
         self.beats = run.beats
+        self.held = self.bench.get("held") if self.board_latency is not None else 0
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
-        status = run.tokens["ends"][0]["status"]
+        self.job_id, status = (run.tokens["ends"][0][name] for name in ("job_id", "status"))
         return status, *_without_clock(image, memory, status)
 
 
@@ -115,9 +166,9 @@ def _without_clock(image: JobImage, memory: np.ndarray, status: int) -> tuple[by
 
 
 @cache
-def core_bench(config: AcceleratorConfig) -> CoreBench:
-    """One bench a configuration and process."""
-    return CoreBench(config)
+def core_bench(config: AcceleratorConfig, board: bool = False) -> CoreBench:
+    """One bench a configuration, memory and process."""
+    return CoreBench(config, board)
 
 
 def config_of(image: JobImage) -> AcceleratorConfig:

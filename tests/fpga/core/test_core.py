@@ -121,7 +121,7 @@ def test_refused_jobs_touch_nothing_but_the_answer_header(violation: Violation) 
 
 
 STOPPED = build(CORNERS["refetch_some_rows"][1])
-STOPPED_CYCLES = 1424  # of that job, undisturbed
+STOPPED_CYCLES = 1268  # of that job, undisturbed
 
 
 def allowed(image: JobImage, memory: bytes) -> list[str]:
@@ -153,6 +153,15 @@ def test_an_abort_at_any_cycle_leaves_the_next_job_clean(part: int, pace: float)
             assert (pace, Status(status)) == (1.0, Status.DONE)
             assert cycle > STOPPED_CYCLES - 40
         assert_same(core, STOPPED)
+
+
+def test_a_job_that_ends_before_its_header_was_read_has_no_id() -> None:
+    core = core_of(CONFIGS["corners"])
+    for cycle in range(40):
+        assert_same(core, STOPPED)
+        assert core.job_id == CORNERS["refetch_some_rows"][1].job_id
+        assert Status(core.run(STOPPED, stop_after=cycle)[0]) == Status.ABORTED
+        assert core.job_id == 0
 
 
 def test_the_watchdog_ends_a_job_whose_memory_never_answers() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from litex.gen import LiteXModule
 from litex.soc.interconnect.stream import Endpoint
-from migen import READ_FIRST, Memory
+from migen import READ_FIRST, If, Memory
 
 from spatten_drivers import AcceleratorConfig
 from spatten_fpga.core.finish_heads import HeadFinish
@@ -25,17 +25,20 @@ TABLE = (("head_id", 8), ("importance_mult", 16), ("importance_shift", 6), ("sum
 
 
 class Dut(LiteXModule):
-    """A unit with its memory, its head table and the sums of the heads."""
+    """A unit with its memory, its head table and the sums of the heads, which ``complete`` one by one."""
 
     def __init__(self, geometry: Geometry, beats: int) -> None:
         self.unit = unit = HeadFinish(geometry)
         self.around = Surroundings(geometry, beats, unit.port, unit.write)
         self.go = go = Endpoint([])
         self.entries = entries = Endpoint([("index", 8), *TABLE])
+        self.complete = complete = Endpoint([])
 
         # # #
 
         self.comb += [go.ready.eq(1), unit.start.eq(go.valid), entries.ready.eq(1)]
+        self.comb += complete.ready.eq(~go.valid)
+        self.sync += If(go.valid, unit.summed.eq(0)).Elif(complete.valid, unit.summed.eq(unit.summed + 1))
         for name, width in TABLE:
             memory = Memory(width, 16)
             store = memory.get_port(write_capable=True, mode=READ_FIRST)
@@ -97,7 +100,13 @@ class Finisher:
         unit, around = dut.unit, dut.around
         self.bench = Bench(
             dut,
-            {"go": dut.go, "table": dut.entries, "load": around.load, "pace": around.pace},
+            {
+                "go": dut.go,
+                "complete": dut.complete,
+                "table": dut.entries,
+                "load": around.load,
+                "pace": around.pace,
+            },
             {"seen": around.seen},
             inputs={
                 "total_heads": unit.total_heads,
@@ -127,9 +136,9 @@ class Finisher:
         beats = region(job.new_words(), 8, self.beat, start)
         written = beats + region(job.survivors(), 2, self.beat, end)
         run = self.bench.run(
-            {"go": [{}], "pace": [{}] * (len(beats) * job.add)},
+            {"go": [{}], "complete": [{}] * len(job.heads), "pace": [{}] * (len(beats) * job.add)},
             {"seen": len(written)},
-            offer={"pace": gap or gaps(seed)},
+            offer={"pace": gap or gaps(seed), "complete": gap or 0.02},
             take={"seen": gap or gaps(seed + 1)},
             seed=seed,
             after=400,
@@ -144,7 +153,7 @@ class Finisher:
         self.bench.set("total_heads", job.total)
         self.bench.set("n_heads", len(job.heads))
         self.bench.set("add_heads", job.add)
-        self.bench.run({"go": [{}]}, {}, take=0.0, after=cycles)
+        self.bench.run({"go": [{}], "complete": [{}] * len(job.heads)}, {}, take=0.0, after=cycles)
         self.bench.reset()
         assert self.bench.get("done") == 0
 

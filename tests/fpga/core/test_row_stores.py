@@ -97,6 +97,19 @@ def test_kept_words_come_once_for_each_plane(bench: Bench, passes: int, seed: in
     assert [token["end"] for token in run.tokens["words"]] == each
 
 
+def test_the_next_rows_are_stored_while_one_is_given(bench: Bench) -> None:
+    """A row that is not taken keeps its place, and those behind it come in as far as the store reaches."""
+    tokens = [{"weights": w, "last": w % 16 == 15} for w in range(64)]
+    full = bench.run({"kept": tokens[:63], "kept_row": [{"passes": 2}] * 4}, {}, take=0.0)
+    assert len(full.cycles["kept"]) == 63
+    run = bench.run({"kept": tokens[63:]}, {"words": 128})
+    assert [t["weights"] for t in run.tokens["words"]] == [
+        16 * row + place for row in range(4) for _ in range(2) for place in range(16)
+    ]
+    cycles = run.cycles["words"]
+    assert cycles[-1] - cycles[0] == 127  # without a gap, also between rows
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("keys", [1, 2, 4])
 def test_scores_fill_words(bench: Bench, keys: int, seed: int) -> None:

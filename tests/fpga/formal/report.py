@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``make core-formal``: every proof, every deliberate fault, and the page that says what is proven."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from spatten.report.markdown import markdown_table
+from spatten.report.write import write_atomic
+from spatten_fpga.formal.sby import BMC, prove
+
+from . import ports, streams
+from .cases import Case
+
+PAGE = Path("docs/verification.md")
+CASES = {**streams.CASES, **ports.CASES}
+COLUMNS = ["unit", "sizes", "proven", "engine", "cycles", "faults found", "seconds"]
+TEMPLATE = Path(__file__).with_name("page.md")
+
+
+def row(name: str, case: Case) -> tuple[list[str], bool]:
+    """A row of the table, and if all is as it should be."""
+    verdict = prove(name, case.build(None), case.engine, case.depth)
+    wrongs = list(case.sabotages())
+    found = [
+        prove(f"{name} {wrong}", case.build(wrong), BMC, case.wrong_depth).status == "FAIL"
+        for wrong in wrongs
+    ]
+    bound = "all" if verdict.depth is None else str(verdict.depth)
+    said = case.says if verdict.status == "PASS" else f"**{verdict.status}**: {case.says}"
+    cells = [f"`{case.unit}`", case.sizes, said, verdict.engine, bound]
+    cells += [f"{sum(found)} of {len(found)}", f"{verdict.seconds:.1f}"]
+    return cells, verdict.status == "PASS" and all(found)
+
+
+def main() -> int:
+    """Prove all; 0 if every proof passed and every fault was found."""
+    console, rows, sound = Console(), [], True
+    for place, (name, case) in enumerate(CASES.items(), start=1):
+        cells, good = row(name, case)
+        console.print(
+            f"{place} of {len(CASES)}  {name}: {' '.join(cells[3:])} {'' if good else 'NOT AS EXPECTED'}"
+        )
+        rows.append(cells)
+        sound = sound and good
+    table = markdown_table(COLUMNS, rows)
+    write_atomic(PAGE, TEMPLATE.read_text("utf-8").replace("@TABLE@", table.strip()))
+    return 0 if sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
