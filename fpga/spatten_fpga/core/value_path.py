@@ -171,7 +171,11 @@ class ValuePath(LiteXModule):
         self.compact = compact = CompactWeights(geometry)
         self.words = words = Replay(compact.source.description.payload_layout, depth)
         self.places = places = Replay(compact.index.description.payload_layout, depth)
-        weights = stream.Endpoint(compact.source.description)
+        # A skid register: what holds the beats has many enables, and the array decides late.
+        self.weights_skid = weights_skid = stream.Buffer(
+            compact.source.description, pipe_valid=False, pipe_ready=True
+        )
+        weights = weights_skid.source
         values = stream.Endpoint(self.buffer.source.description)
         both = Signal()
         self.comb += [
@@ -188,11 +192,11 @@ class ValuePath(LiteXModule):
             self.index.last.eq(places.source.end),
             If(
                 self.reuse,
-                aligned.source.connect(weights),
+                aligned.source.connect(weights_skid.sink),
                 self.fill.connect(self.buffer.sink),
                 self.buffer.source.connect(values),
             ).Else(
-                words.source.connect(weights, omit={"end"}),
+                words.source.connect(weights_skid.sink, omit={"end"}),
                 self.fill.connect(values, omit={"base", "lsb"}),
             ),
         ]
