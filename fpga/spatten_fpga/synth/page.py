@@ -18,9 +18,9 @@ and routed by nextpnr-ecp5 (router2). Nothing here is claimed that was not measu
 only after routing.
 """
 UNITS = """\
-By unit, a unit being a source file. Flip-flops, memories and what is named in the netlist count to the file
-that drives them; logic has no names after mapping and counts to the unit of most of the cells that read it,
-multipliers too. LUTs are those of logic, two for a pair of carry bits and six for 16 words of 4 bits of RAM.
+By unit, a unit being a source file. Flip-flops and memories count to the file that drives them; logic and
+multipliers have no names of their own after mapping and count to the unit that most of their readers belong
+to. LUTs are those of logic, two for a pair of carry bits and six for 16 words of 4 bits of RAM.
 """
 
 
