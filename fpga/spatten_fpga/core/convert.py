@@ -101,12 +101,13 @@ class Converter(LiteXModule):
 
         size = self._row.bits[1:]
         rest, index, accept = Signal(max=most + 1), Signal(8), Signal()
+        final_index = Signal(8, reset_less=True)
         self.comb += [
             there.eq((held != 0) & (held >= size)),
-            final.eq(index == (self._row.dim - 1) >> log2_int(self._geometry.segment)),
+            final.eq(index == final_index),
             If(~final, rest.eq(held - size)),  # behind the last segment there is only padding
-            # A beat may come when no other segment is left behind the one that goes.
-            sink.ready.eq(~there | (self._enable & (final | (rest < size)))),
+            # A beat may come when no other segment is left behind the one that goes: `rest < size`.
+            sink.ready.eq(~there | (self._enable & (final | (held < Cat(C(0, 1), size))))),
             accept.eq(sink.valid & sink.ready),
         ]
         self.sync += [
@@ -116,6 +117,7 @@ class Converter(LiteXModule):
                 accept,
                 self._window.eq(Cat(self._window, sink.data)[beat_bits:]),
                 self._row.raw_bits().eq(sink.param.raw_bits()),
+                final_index.eq((sink.dim - 1) >> log2_int(self._geometry.segment)),
             ),
         ]
 

@@ -49,40 +49,51 @@ class Counters(LiteXModule):
         # # #
 
         shift = beat_shift(geometry)
-        rows = {name: Signal(ROWS_BITS, name=f"rows_{name}") for name in PLANES}
-        queries = Signal(ROWS_BITS)
+        rows = {name: Signal(ROWS_BITS, name=f"rows_{name}") for name in ("k_msb", "v_msb")}
+        traffic = {
+            name: Signal(ROWS_BITS + len(row_beats[name]), name=f"beats_{name}")
+            for name in (*PLANES, "q", "output")
+        }
         cycles = {name: Signal(COUNTER_BITS, name=f"cycles_{name}") for name in ("all", *self.EVENTS)}
+        for name, count in rows.items():
+            number = PLANES.index(name)
+            self.sync += If(self.issued & (self.plane == number), count.eq(count + self.rows))
+
+        # One multiplier for the beats of all planes: rows are issued one order at a time -----------------
+        size = Signal(max(len(row_beats[name]) for name in PLANES))
+        ordered, plane, counted = Signal(len(self.rows) + len(size)), Signal.like(self.plane), Signal()
+        self.comb += Case(self.plane, {n: size.eq(row_beats[name]) for n, name in enumerate(PLANES)})
+        self.sync += [ordered.eq(self.rows * size), plane.eq(self.plane), counted.eq(self.issued)]
         for number, name in enumerate(PLANES):
-            self.sync += If(self.issued & (self.plane == number), rows[name].eq(rows[name] + self.rows))
+            self.sync += If(counted & (plane == number), traffic[name].eq(traffic[name] + ordered))
+        for name, event in (("q", self.query_row), ("output", self.output_row)):
+            self.sync += If(event, traffic[name].eq(traffic[name] + row_beats[name]))
+
+        # Rows and cycles -----------------------------------------------------------------------------
         self.sync += [
-            queries.eq(queries + self.query_row),
             self.output_rows.eq(self.output_rows + self.output_row),
             If(self.running, cycles["all"].eq(cycles["all"] + 1)),
             *[cycles[name].eq(cycles[name] + event) for name, event in self.events.items()],
             If(
                 self.start,
-                *[one.eq(0) for one in (*rows.values(), queries, self.output_rows, *cycles.values())],
+                *[one.eq(0) for one in (*rows.values(), *traffic.values(), *cycles.values())],
+                self.output_rows.eq(0),
             ),
         ]
 
-        # Bytes: rows times beats, a register behind each product -------------------------------------
-        def bytes_of(count, size):
-            product = Signal(ROWS_BITS + len(size))
-            self.sync += product.eq(count * size)
-            return product << shift
-
+        # Answer --------------------------------------------------------------------------------------
         tokens = beats(geometry, fields["n_slots"], 4)
         heads = beats(geometry, fields["total_heads"], 8)
         lists = beats(geometry, fields["keep_tokens"], 2) + beats(geometry, fields["keep_heads"], 2)
         self.values = {
             "keys_fetched": rows["k_msb"],
             "values_fetched": rows["v_msb"],
-            "read_q": bytes_of(queries, row_beats["q"]),
-            **{f"read_{name}": bytes_of(rows[name], row_beats[name]) for name in PLANES},
+            "read_q": traffic["q"] << shift,
+            **{f"read_{name}": traffic[name] << shift for name in PLANES},
             "read_importance": (Mux(fields["add_tokens"], tokens, 0) + Mux(fields["add_heads"], heads, 0))
             << shift,
             "read_control": fields["descriptor_bytes"],
-            "written_output": bytes_of(self.output_rows, row_beats["output"]),
+            "written_output": traffic["output"] << shift,
             "written_importance": (tokens + heads) << shift,
             "written_control": HEADER_BYTES + (lists << shift),
             "cycles": cycles["all"],

@@ -109,7 +109,7 @@ class Descriptor(LiteXModule):
 
         # Words ------------------------------------------------------------------------------------
         self.words = words = stream.Converter(geometry.beat_bits, WORD_BITS)
-        self.buffer = buffer = stream.Buffer([("data", WORD_BITS)])
+        self.buffer = buffer = stream.Buffer([("data", WORD_BITS)], pipe_ready=True)
         self.word = buffer.source
         self.comb += [
             port.data.connect(words.sink, omit={"last"}),
@@ -119,7 +119,7 @@ class Descriptor(LiteXModule):
 
         # Lists ------------------------------------------------------------------------------------
         self.outlets = {
-            name: stream.Buffer(endpoint.description)
+            name: stream.Buffer(endpoint.description, pipe_ready=True)
             for name, endpoint in (("heads", self.heads), ("keys", self.keys), ("queries", self.queries))
         }
         for name, outlet in self.outlets.items():

@@ -118,7 +118,8 @@ class Fetch(LiteXModule):
         self.sink = sink = stream.Endpoint(fetch_layout(geometry))
         self.index = index = stream.Endpoint(index_layout(geometry))
         self.passes = passes = stream.Endpoint(pass_layout(geometry))
-        self.command = stream.Endpoint(command_layout(geometry))
+        self.skid = skid = stream.Buffer(command_layout(geometry), pipe_valid=False, pipe_ready=True)
+        self.command = skid.source
         self.issued = Signal()
         self.current = current = Record(fetch_layout(geometry))
 
@@ -173,5 +174,5 @@ class Fetch(LiteXModule):
             gather.sink.row_beats.eq(current.row_beats),
             If(current.list != ROW, gather.sink.slot.eq(lookup.source.slot)),
             lookup.source.ready.eq(gather.sink.ready & announced),
-            gather.source.connect(self.command, keep={"valid", "ready", "last", "address"}),
+            gather.source.connect(skid.sink, keep={"valid", "ready", "last", "address"}),
         ]

@@ -64,7 +64,7 @@ class _ListReader(LiteXModule):
         # # #
 
         self.fifo = fifo = stream.SyncFIFO(slot_layout(), self.DEPTH)
-        self.buffer = buffer = stream.Buffer(slot_layout())
+        self.buffer = buffer = stream.Buffer(slot_layout(), pipe_ready=True)
         room = Signal(max=self.DEPTH + 1, reset=self.DEPTH)
         asked = Signal()
         self.comb += [

@@ -163,7 +163,7 @@ class WriteArbiter(LiteXModule):
 
         # # #
 
-        self.buffer = buffer = stream.Buffer(write_layout(geometry))
+        self.buffer = buffer = stream.Buffer(write_layout(geometry), pipe_ready=True)
         self.turns = turns = RoundRobin(clients, SP_CE)
         inside = Signal()  # between the first and the last beat of a burst
         moved = Signal()

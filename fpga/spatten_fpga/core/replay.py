@@ -51,13 +51,14 @@ class Replay(LiteXModule):
         begin = Signal(address + 1)  # first token of the row that is given
         given = Signal(address + 1)  # the token to give next
         used = Signal(address + 1)
+        full = Signal()  # a register: what fills the ring is a long way back; a cycle late when a row leaves
 
         # Storing -------------------------------------------------------------------------------------
         fresh = Signal(reset=1)  # the next token is a row's first
         written = Signal()
         self.comb += [
             used.eq(stored - begin),
-            sink.ready.eq(~used[address] & (~fresh | (row.valid & rows.sink.ready)) & ends.sink.ready),
+            sink.ready.eq(~full & (~fresh | (row.valid & rows.sink.ready)) & ends.sink.ready),
             written.eq(sink.valid & sink.ready),
             row.ready.eq(written & fresh),
             rows.sink.valid.eq(written & fresh),
@@ -68,7 +69,10 @@ class Replay(LiteXModule):
             write.dat_w.eq(Cat(sink.payload.raw_bits(), sink.last)),
             write.we.eq(written),
         ]
-        self.sync += If(written, stored.eq(stored + 1), fresh.eq(sink.last))
+        self.sync += [
+            If(written, stored.eq(stored + 1), fresh.eq(sink.last)),
+            full.eq(used[address] | (written & (used == (1 << address) - 1))),
+        ]
 
         # Giving --------------------------------------------------------------------------------------
         again = Signal()  # the second pass

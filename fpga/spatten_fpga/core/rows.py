@@ -133,7 +133,7 @@ class RowControl(LiteXModule):
         """``full``: keys of a word at the job's head dimension, or of a part of one."""
         self.full = Signal(max=geometry.keys_a_word + 1)
         cases = {d: self.full.eq(max(1, geometry.keys_per_word(d))) for d in geometry.config.head_dims}
-        self.comb += Case(self.fields["head_dim"], cases)
+        self.sync += Case(self.fields["head_dim"], cases)
 
     def words_of(self, geometry, keys):
         """Statements' operands ``(words, tail)`` for a number of keys."""

@@ -57,7 +57,9 @@ class ScorePath(LiteXModule):
         self.reuse = Signal()
         self.fill = stream.Endpoint(fill_layout(geometry, geometry.buffer_words))
         self.passes = stream.Endpoint(score_pass_layout(geometry, slots))
-        self.source = stream.Endpoint(scores_layout(geometry, slots))
+        # A skid register: the array's whole pipeline hangs on the ready of its scores.
+        self.skid = stream.Buffer(scores_layout(geometry, slots), pipe_valid=False, pipe_ready=True)
+        self.source = self.skid.source
         self.busy = Signal()
         self.store = QueryStore(geometry, geometry.config.query_buffer_rows)
         self.buffer = OperandBuffer(geometry, geometry.buffer_words)
@@ -114,5 +116,5 @@ class ScorePath(LiteXModule):
             self.pack.sink.slot.eq(label.slot),
             self.pack.sink.add.eq(label.add),
             label.ready.eq(array.source.valid & array.source.ready & array.source.last),
-            self.pack.source.connect(self.source),
+            self.pack.source.connect(self.skid.sink),
         ]

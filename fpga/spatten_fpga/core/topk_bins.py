@@ -13,7 +13,7 @@ from .topk_count import at_least, reduce_columns
 
 DIGIT_BITS = 4
 GROUP = 7  # lanes counted into three bits right behind the decoder
-COUNTING = 3  # cycles from the lanes to the bins
+COUNTING = 4  # cycles from the lanes to the bins
 
 
 class DigitBins(LiteXModule):
@@ -57,17 +57,19 @@ class DigitBins(LiteXModule):
 
         # Count ------------------------------------------------------------------------------------
         for b, held in enumerate(bins, start=1):
-            rows = self._count([at_least(lane, b) for lane in self.lanes])
+            reached = Signal(len(self.lanes))
+            self.sync += reached.eq(Cat(*(at_least(lane, b) for lane in self.lanes)))
+            rows = self._count([reached[i] for i in range(len(self.lanes))])
             total, carry = self._add(held, *rows, start)
             self.sync += [held.eq(total + carry), If(self.choose, held.eq(0))]
 
         # Choose -----------------------------------------------------------------------------------
-        reached = [1, *(~held[-1] for held in bins), 0]
+        enough = [1, *(~held[-1] for held in bins), 0]
         chosen = Signal(len(bins) + 1)  # by digit, one bit set
         above = [Replicate(chosen[b], width) & held for b, held in enumerate(bins)]
         digit = [[chosen[b] for b in range(len(chosen)) if b >> bit & 1] for bit in range(DIGIT_BITS)]
         self.comb += [
-            chosen.eq(Cat(*(reached[b] & ~reached[b + 1] for b in range(len(bins))), reached[len(bins)])),
+            chosen.eq(Cat(*(enough[b] & ~enough[b + 1] for b in range(len(bins))), enough[len(bins)])),
             self.digit.eq(Cat(*(reduce(or_, choices) for choices in digit))),
             self.ties.eq(-wanted),
             start.eq(wanted & Replicate(starting, width)),

@@ -15,7 +15,7 @@ from .topk_count import at_least
 
 SWEEP_LANES = 64  # most elements of a word: bounds digits x elements counted a cycle
 SETTLE = COUNTING + 1  # cycles between two sweeps: count and choose
-LUT_WORDS = 16  # deepest memory that is worth LUTs
+LUT_WORDS = 32  # deepest memory that is worth LUTs
 
 
 def set_layout(parallelism: int, width: int, depth: int) -> stream.EndpointDescription:
@@ -201,8 +201,7 @@ class RadixSelect(LiteXModule):
         values: list[Signal] = []
         for s in range(self._parts):
             memory = Memory(bits, max(2, self._words))
-            if self._words > LUT_WORDS:
-                memory.attr = {("ram_style", "block")}
+            memory.attr = {("ram_style", "block" if self._words > LUT_WORDS else "distributed")}
             write = memory.get_port(write_capable=True, mode=READ_FIRST)
             read = memory.get_port(has_re=True, mode=READ_FIRST)
             self.specials += memory, write, read

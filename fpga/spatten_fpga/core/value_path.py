@@ -73,13 +73,24 @@ class ValuePath(LiteXModule):
         self.array = PVArray(geometry)
         self.scale = Normalise(geometry.outputs, geometry.accumulator_bits)
         self.totals = TokenSums(geometry.keys_a_word, geometry.config.max_sequence)
-        self.outputs = self.scale.source
+        # Skid registers end two long chains of ready: from memory to the array, from the array to top-k.
+        self.beats_skid = beats_skid = stream.Buffer(
+            self.ranked.description, pipe_valid=False, pipe_ready=True
+        )
+        self.outputs_skid = outputs_skid = stream.Buffer(
+            self.scale.source.description, pipe_valid=False, pipe_ready=True
+        )
+        self.outputs = outputs_skid.source
 
         # # #
 
         # Importance and values take the same beats, each at its own pace.
         self.beats = beats = Fork(kept_layout(parallel, WEIGHT_BITS), 2)
-        self.comb += self.ranked.connect(beats.sink)
+        self.comb += [
+            self.ranked.connect(beats_skid.sink),
+            beats_skid.source.connect(beats.sink),
+            self.scale.source.connect(outputs_skid.sink),
+        ]
         self._orders(geometry)
         self._reciprocal()
         self._importance(geometry, beats.sources[0])
@@ -160,7 +171,11 @@ class ValuePath(LiteXModule):
         self.compact = compact = CompactWeights(geometry)
         self.words = words = Replay(compact.source.description.payload_layout, depth)
         self.places = places = Replay(compact.index.description.payload_layout, depth)
-        weights = stream.Endpoint(compact.source.description)
+        # A skid register: what holds the beats has many enables, and the array decides late.
+        self.weights_skid = weights_skid = stream.Buffer(
+            compact.source.description, pipe_valid=False, pipe_ready=True
+        )
+        weights = weights_skid.source
         values = stream.Endpoint(self.buffer.source.description)
         both = Signal()
         self.comb += [
@@ -177,11 +192,11 @@ class ValuePath(LiteXModule):
             self.index.last.eq(places.source.end),
             If(
                 self.reuse,
-                aligned.source.connect(weights),
+                aligned.source.connect(weights_skid.sink),
                 self.fill.connect(self.buffer.sink),
                 self.buffer.source.connect(values),
             ).Else(
-                words.source.connect(weights, omit={"end"}),
+                words.source.connect(weights_skid.sink, omit={"end"}),
                 self.fill.connect(values, omit={"base", "lsb"}),
             ),
         ]
@@ -189,7 +204,6 @@ class ValuePath(LiteXModule):
         part, parts = Signal(8), Signal(8)
         final = Signal()
         self.comb += [
-            parts.eq((self.dim - 1)[log2_int(geometry.lanes) :]),
             final.eq(part == parts),
             both.eq(weights.valid & values.valid),
             array.sink.valid.eq(both),
@@ -201,7 +215,10 @@ class ValuePath(LiteXModule):
             values.ready.eq(self.busy),
             weights.ready.eq(self.busy & final),
         ]
-        self.sync += If(self.busy, part.eq(Mux(final, 0, part + 1)))
+        self.sync += [
+            parts.eq((self.dim - 1)[log2_int(geometry.lanes) :]),
+            If(self.busy, part.eq(Mux(final, 0, part + 1))),
+        ]
 
     # Outputs -----------------------------------------------------------------------------------------
 

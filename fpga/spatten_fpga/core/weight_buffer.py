@@ -60,14 +60,11 @@ class WeightBuffer(LiteXModule):
 
         parallel = geometry.config.topk_parallelism
         depth = -(-geometry.config.max_sequence // parallel)
-        self.reads, self.writes = [], []
-        for _ in range(slots):
-            memory = Memory(parallel * WEIGHT_BITS, depth)
-            write = memory.get_port(write_capable=True, mode=READ_FIRST)
-            read = memory.get_port(has_re=True, mode=READ_FIRST)
-            self.specials += memory, write, read
-            self.writes.append(write)
-            self.reads.append(read)
+        # All slots in one memory: one is written and one read at a time; a block RAM is deeper than a slot.
+        memory = Memory(parallel * WEIGHT_BITS, slots << bits_for(depth - 1))
+        self.write = memory.get_port(write_capable=True, mode=READ_FIRST)
+        self.fetch = memory.get_port(has_re=True, mode=READ_FIRST)
+        self.specials += memory, self.write, self.fetch
         self._store(geometry, depth, parallel)
         self._sum(geometry)
         self._read(depth, parallel)
@@ -102,12 +99,11 @@ class WeightBuffer(LiteXModule):
                 If(full, beat.eq(Mux(sink.last, 0, beat + 1))),
             ),
         ]
-        for number, port in enumerate(self.writes):
-            self.comb += [
-                port.adr.eq(place),
-                port.dat_w.eq(packed),
-                port.we.eq(pending & (slot == number)),
-            ]
+        self.comb += [
+            self.write.adr.eq(Cat(place, slot)),
+            self.write.dat_w.eq(packed),
+            self.write.we.eq(pending),
+        ]
 
     # Summing -----------------------------------------------------------------------------------------
 
@@ -158,15 +154,14 @@ class WeightBuffer(LiteXModule):
         taken = Signal(max=depth * parallel + 1)  # keys of the beats before this one
         beat = Signal(max=max(2, depth))
         last, issue, move = Signal(), Signal(), Signal()
-        slot = Signal(len(read.slot))
         self.comb += [
             move.eq(~source.valid | source.ready),
             last.eq(taken + parallel >= read.keys),
             issue.eq(read.valid & move),
             read.ready.eq(issue & last),
-            source.values.eq(Array(port.dat_r for port in self.reads)[slot]),
-            *(port.adr.eq(beat) for port in self.reads),
-            *(port.re.eq(move) for port in self.reads),
+            source.values.eq(self.fetch.dat_r),
+            self.fetch.adr.eq(Cat(beat, read.slot)),
+            self.fetch.re.eq(move),
         ]
         self.sync += If(
             move,
@@ -174,7 +169,6 @@ class WeightBuffer(LiteXModule):
             source.last.eq(last),
             source.n.eq(read.keys),
             source.k.eq(Mux(read.k < read.keys, read.k, read.keys)),
-            slot.eq(read.slot),
             If(
                 issue,
                 taken.eq(Mux(last, 0, taken + parallel)),

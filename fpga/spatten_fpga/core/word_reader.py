@@ -79,7 +79,8 @@ class WordReader(LiteXModule):
         ]
 
         # Words ------------------------------------------------------------------------------------
-        self.buffer = buffer = stream.Buffer(words_layout(bits))
+        # Its ready is a register: what takes the words may decide late that it does.
+        self.buffer = buffer = stream.Buffer(words_layout(bits), pipe_ready=True)
         left = Signal(max=most + 1)
         place = Signal(max=max(2, words))
         taken = Signal()

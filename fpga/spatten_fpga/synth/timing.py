@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What nextpnr says of speed: the estimate after placement, the figure after routing, the slowest path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_FREQUENCY = re.compile(r"Max frequency for clock '[^']*': +([\d.]+) MHz")
+_PART = re.compile(r"\$(CCU2_COMB\d|TRELLIS_\w+|COMB\d?|PFUMX\w*)$")  # nextpnr's suffixes of a cell's parts
+
+
+def frequencies(log: str) -> list[float]:
+    """MHz, in the order they were found: after placement, after routing."""
+    return [float(number) for number in _FREQUENCY.findall(log)]
+
+
+def slowest(report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Steps of the longest path from register to register, of nextpnr's report."""
+    inside = [path for path in report["critical_paths"] if "<async>" not in (path["from"], path["to"])]
+    return max((path["path"] for path in inside), key=_length, default=[])
+
+
+def _length(path: Sequence[Mapping[str, Any]]) -> float:
+    return sum(step["delay"] for step in path)
+
+
+def in_words(path: Sequence[Mapping[str, Any]], owners: Mapping[str, str]) -> str:
+    """A path as a sentence.
+
+    Parameters
+    ----------
+    path : of :func:`slowest`, not empty.
+    owners : unit of each cell, of :func:`.netlist.owners_of`.
+    """
+    wires = sum(step["delay"] for step in path if step["type"] == "routing")
+    total = _length(path)
+    crossed: list[str] = []
+    for step in path:
+        unit = owners.get(_PART.sub("", step["to"]["cell"]))
+        if unit and unit not in crossed[-1:]:
+            crossed.append(unit)
+    steps = sum(step["type"] == "logic" for step in path)
+    ends = f"from {path[0]['from']['cell']} to {path[-1]['to']['cell']}"
+    return (
+        f"{total:.1f} ns, {wires:.1f} ns of them wires, through {steps} cells, {ends}; "
+        f"units: {', then '.join(crossed) or 'unknown'}"
+    )
