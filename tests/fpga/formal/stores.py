@@ -11,6 +11,7 @@ from spatten_fpga.core.query_store import QueryStore
 from spatten_fpga.core.replay import ROWS, Replay
 from spatten_fpga.formal.proof import Proof
 from spatten_fpga.formal.rules import Ledger, Progress
+from spatten_fpga.formal.sby import BMC
 
 from .cases import Case, Tiny
 from .streams import moved
@@ -173,6 +174,9 @@ CASES = {
         " nothing is overwritten before it was given; what is offered stays; a token within 3 cycles, a place"
         " for one within 8",
         replay,
+        BMC,
+        10,
+        wrong_depth=10,
     ),
     "query store": Case(
         "QueryStore",
