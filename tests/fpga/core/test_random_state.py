@@ -35,7 +35,7 @@ def images() -> dict[str, JobImage]:
 
 @cache
 def answers(name: str, seed: int) -> list[tuple[int, bytes, dict[str, int]]]:
-    """Status, memory and clocked counters of a job on a core fresh from the reset, and of the job after it."""
+    """Status, memory and clocked counters of a job on a core fresh from the reset, and of the next job."""
     image = images()[name]
     core = CoreBench(config_of(image), state=seed)
     return [core.run(image) for _ in range(2)]

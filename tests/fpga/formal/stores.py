@@ -46,7 +46,7 @@ def replay(broken: str | None = None) -> Proof:
     ]
     proof.sync += [
         If(moved(sink), stored.eq(stored + 1)),
-        *(If(moved(sink) & (stored == i), token.eq(Cat(sink.data, sink.last))) for i, token in enumerate(tokens)),
+        *(If(moved(sink) & (stored == i), t.eq(Cat(sink.data, sink.last))) for i, t in enumerate(tokens)),
         If(moved(source), given.eq(given + 1)),
         If(closes, If(closing, again.eq(0), begin.eq(given + 1)).Else(again.eq(1), given.eq(begin))),
     ]
@@ -181,8 +181,8 @@ CASES = {
     "query store": Case(
         "QueryStore",
         "2 slots of 1 or 2 segments",
-        "a row that is asked for is given once, whole, in order, as it was stored last; told when stored; what"
-        " is offered stays; a segment within 2 cycles",
+        "a row that is asked for is given once, whole, in order, as it was stored last; told when stored;"
+        " what is offered stays; a segment within 2 cycles",
         queries,
     ),
     "operand buffer": Case(
