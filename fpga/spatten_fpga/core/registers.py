@@ -98,7 +98,7 @@ class ControlRegisters(LiteXModule):
 
         # Jobs that ended --------------------------------------------------------------------------
         done = self.jobs_done.status
-        dropped = Signal(max=2 * depth + 1)  # those of an abort, until the running job has ended
+        self.dropped = dropped = Signal(REGISTER_BITS)  # by aborts, until the running job has ended
         settled = Signal()
         self.comb += settled.eq(~busy & (dropped != 0))
         self.sync += [

@@ -213,6 +213,25 @@ def test_an_abort_withdraws_the_next_job(core: Core) -> None:
     assert core.read("JOBS_DONE") == 1
 
 
+@pytest.mark.parametrize("aborts", [2, 3, 5])
+def test_every_job_that_aborts_drop_is_counted_while_one_still_ends(core: Core, aborts: int) -> None:
+    """The running job may take long to end; meanwhile the queue can be filled and dropped again and again."""
+    depth = core.config.job_queue_depth
+    core.write("JOB_PUSH", 0)
+    core.settle()
+    core.take()
+    for _ in range(aborts):
+        for job in range(depth):
+            core.write("JOB_PUSH", 64 * job)
+        core.write("CONTROL", ABORT)
+        core.settle()
+        assert core.read("JOBS_DONE") == 0
+    core.end(1, Status.ABORTED)
+    core.settle()
+    assert core.read("JOBS_DONE") == 1 + aborts * depth
+    assert core.fields("STATUS")["IDLE"] == 1
+
+
 @pytest.mark.parametrize("limit", [0, 1, 7, 100])
 def test_watchdog(core: Core, limit: int) -> None:
     core.write("WATCHDOG", limit)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from migen import If, Cat, Mux, Signal
+from migen import Cat, If, Mux, Signal
 
 from spatten_fpga.core.lane_pack import LanePack
 from spatten_fpga.core.pack import Pack
@@ -28,17 +28,16 @@ def segments(broken: str | None = None) -> Proof:
     dim = proof.constant("dim", Signal(8))
     proof.comb += sink.dim.eq(dim)
     proof.assume("dim", reduce(or_, (dim == size for size in geometry.config.head_dims)))
-    at, inside, end, tag = Signal(3), Signal(), Signal(), Signal()  # segments of the row that came
+    at, end, tag = Signal(3), Signal(), Signal()  # segments of the row that came
     proof.sync += If(moved(sink), at.eq(Mux(sink.last, 0, at + 1)), end.eq(sink.end), tag.eq(sink.tag))
     proof.assume("rows_are_whole", ~sink.valid | (sink.last == (at + 1 == dim)))
     proof.assume("row_keeps_its_end", ~sink.valid | (at == 0) | ((sink.end == end) & (sink.tag == tag)))
 
-    filled, tokens, wide = Signal(max=lanes + 1), Signal(max=lanes + 1), Signal()
+    filled, tokens = Signal(max=lanes + 1), Signal(max=lanes + 1)
     closes = Signal()
     order = Order(2, 2 * lanes, 1, lanes)
     words = Ledger(1, 1)
     proof.comb += [
-        wide.eq(dim > lanes),
         closes.eq((filled == lanes - 1) | (sink.last & sink.end)),
         order.put.eq(moved(sink)),
         order.entering[0].eq(Cat(sink.elements, sink.last & sink.end)),
@@ -56,10 +55,8 @@ def segments(broken: str | None = None) -> Proof:
     proof.add("words", words)
     keys = Signal(max=lanes + 1)
     proof.comb += [
-        If(wide, keys.eq(1))
-        .Elif(dim == 4, keys.eq(1))
-        .Elif(dim == 2, keys.eq(tokens[1:]))
-        .Else(keys.eq(tokens))
+        keys.eq(1),
+        If(dim == 2, keys.eq(tokens[1:])).Elif(dim == 1, keys.eq(tokens)),
     ]
     proof.check("count", ~source.valid | (source.count == keys))
     proof.check("tag", ~source.valid | (source.tag == words.oldest))

@@ -7,9 +7,9 @@ import pytest
 
 from spatten_fpga.formal.sby import BMC, prove
 
-from . import ports, streams
+from .catalogue import CASES
 
-QUICK = {name: case for name, case in {**streams.CASES, **ports.CASES}.items() if case.quick}
+QUICK = {name: case for name, case in CASES.items() if case.quick}
 #: A wrong of every kind on some stream of each proof; the long run tries all of them.
 WRONGS = [(name, list(case.sabotages())[number % 4]) for number, (name, case) in enumerate(QUICK.items())]
 
