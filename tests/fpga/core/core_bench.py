@@ -88,11 +88,11 @@ class CoreBench:
     """A core of one configuration, behind the bench's memory or behind that of a board.
 
     ``beats`` are those that the last job read and wrote, ``held`` the cycles in which the board's memory was
-    what it waited for, ``job_id`` what it told of itself. With ``state`` all registers start with random bits
-    of that seed.
+    what it waited for, ``job_id`` what it told of itself. Without ``initial`` all registers start with random
+    bits.
     """
 
-    def __init__(self, config: AcceleratorConfig, board: bool = False, state: int | None = None) -> None:
+    def __init__(self, config: AcceleratorConfig, board: bool = False, initial: bool = True) -> None:
         dut = BoardCore(config) if board else TimedCore(config)
         self.board_latency = dut.memory.latency if board else None
         self.beats = self.held = 0
@@ -107,8 +107,7 @@ class CoreBench:
             },
             outputs={"held": dut.held} if board else {},
             memory=MEMORY,
-            initial=state is None,
-            seed=1 if state is None else state,
+            initial=initial,
         )
 
     def run(
