@@ -159,7 +159,16 @@ class Bench:
         self._lib = ctypes.CDLL(str(library(self.verilog, harness, "dut", flags)))
         self._lib.sim_new.restype = ctypes.c_void_p
         self._lib.sim_cycle.restype = ctypes.c_int64
-        self._handle = ctypes.c_void_p(self._lib.sim_new(ctypes.c_uint32(seed), 2 if randomise else 0))
+        self._lib.sim_free.restype = None
+        self._randomise = randomise
+        self._handle: ctypes.c_void_p | None = None
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Begin anew with other random bits, then reset."""
+        if self._handle is not None:
+            self._lib.sim_free(self._handle)
+        self._handle = ctypes.c_void_p(self._lib.sim_new(ctypes.c_uint32(seed), 2 if self._randomise else 0))
         self.reset()
 
     def reset(self, **inputs: int) -> None:

@@ -3,8 +3,8 @@
 
 Every register and every memory starts with bits drawn from a seed, and the reset sets those registers that
 have one. A job that used any of the other bits would leave other bytes, or take another number of cycles, at
-another seed. The first job after the reset is the one that counts: so each has a core of its own, and what it
-left behind meets one more job.
+another seed. The first job after the reset is the one that counts: so each begins anew, and what it left
+behind meets one more job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 import pytest
 
 from tests.model.corners import CORNERS
-from tests.model.jobs import JobImage, build
+from tests.model.jobs import JobImage, JobSpec, build
 
 from .core_bench import CoreBench, TimedCore, config_of
 from .test_core import CONFIGS, explain, fitting_spec, run_model
@@ -34,10 +34,17 @@ def images() -> dict[str, JobImage]:
 
 
 @cache
+def blank_core() -> CoreBench:
+    """A core whose registers start with anything."""
+    return CoreBench(TimedCore(config_of(build(JobSpec(config=CONFIGS["corners"])))), initial=False)
+
+
+@cache
 def answers(name: str, seed: int) -> list[tuple[int, bytes, dict[str, int]]]:
-    """Status, memory and clocked counters of a job on a core fresh from the reset, and of one more."""
+    """Status, memory and clocked counters of a job on a core fresh from the reset, and of the next job."""
     image = images()[name]
-    core = CoreBench(TimedCore(config_of(image)), initial=False, seed=seed)
+    core = blank_core()
+    core.bench.restart(seed)
     return [core.run(image) for _ in range(2)]
 
 

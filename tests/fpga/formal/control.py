@@ -186,18 +186,18 @@ CASES = {
     "job queue": Case(
         "ControlRegisters",
         "2 jobs, any bus traffic",
-        "jobs are offered oldest first, none lost, none twice but by an abort or a push into a full queue;"
-        " the level is right; one runs at a time; every accepted job is counted as ended before the"
-        " core is idle",
+        "jobs are offered oldest first, none lost, none twice but by an abort or a push into a"
+        " full queue; the level is right; one runs at a time; every accepted job is counted as ended before"
+        " the core is idle",
         job_queue(2),
         wrongs=(),
     ),
     "end of a job": Case(
         "Core",
         "any engine, patience 8, 6 reads outstanding",
-        "a job that is aborted, runs too long or meets a fault ends within patience + 4 cycles, whatever"
-        " memory does; each job ends once; what was offered to memory stays; the engine never sees data of"
-        " a job before",
+        "a job that is aborted, runs too long or meets a fault ends within patience + 4"
+        " cycles, whatever memory does; each job ends once; what was offered to memory stays; the"
+        " engine never sees data of a job before",
         ending,
     ),
 }
