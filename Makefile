@@ -83,7 +83,7 @@ core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes d
 	-$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
 	$(BIN)/python -m spatten_fpga.synth --preset ecp5-85f
 
-core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
+core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report
 	$(BIN)/python -m tests.fpga.pictures
 

@@ -28,6 +28,10 @@ from .test_core import CONFIGS, fitting_spec, random_pace
 from .unit_figures import UnitFigures, unit_figures
 
 PAGE, NUMBERS = Path("docs/core.md"), Path("build/core.json")
+SEEN = {
+    Path("build/coverage.json"): ("line_coverage", "toggle_coverage", "functional_points"),
+    Path("build/core-mutants.json"): ("mutants",),
+}
 PRESET = "ecp5-85f"
 CONFIG = OracleConfig(**asdict(PRESETS[PRESET]))
 LATENCY = 20
@@ -161,7 +165,11 @@ def main() -> None:
     same = list(track(random_jobs(), "random jobs", total=JOBS * len(CONFIGS)))
     there = track(list(ON_BOARD), "whole jobs on a board's memory")
     board = {name: measured(CASES[name][1](), board=True) for name in there}
-    numbers = {**figures(jobs, ranked, same, len(board)), "board": board_figures(board)}
+    numbers = {
+        **figures(jobs, ranked, same, len(board)),
+        "board": board_figures(board),
+        **what_tests_see(),
+    }
     NUMBERS.parent.mkdir(exist_ok=True)
     write_atomic(NUMBERS, json.dumps(numbers, indent=1) + "\n")
     units = unit_figures([build(prefill(128, 2)), build(decode_step(CONFIG))], LATENCY)
@@ -202,6 +210,15 @@ def figures(
         "jobs": len(same) + len(jobs) + more,
         "mismatches": same.count(False),
     }
+
+
+def what_tests_see() -> dict[str, Any]:
+    """Figures that `make core-coverage` and `make core-mutate` left behind; ``None`` where they did not run."""
+    found: dict[str, Any] = {}
+    for path, names in SEEN.items():
+        kept = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        found |= {name: kept.get(name) for name in names}
+    return found
 
 
 def board_figures(board: dict[str, Job]) -> dict[str, Any]:
