@@ -213,7 +213,7 @@ def figures(
 
 
 def what_tests_see() -> dict[str, Any]:
-    """Figures that `make core-coverage` and `make core-mutate` left behind; ``None`` where they did not run."""
+    """What `make core-coverage` and `make core-mutate` left behind; ``None`` where they did not run."""
     found: dict[str, Any] = {}
     for path, names in SEEN.items():
         kept = json.loads(path.read_text("utf-8")) if path.is_file() else {}
