@@ -73,7 +73,7 @@ core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps 
 	SPATTEN_CORE_JOBS=3400 $(BIN)/python -m pytest tests/fpga/core/test_core.py -k random_jobs --timeout 3600 $(PYTEST_ARGS)
 
 core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes docs/core-fit.md, build/core-pnr.json
-	-$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
+	$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
 	$(BIN)/python -m spatten_fpga.synth --preset ecp5-85f
 
 core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core*.md and *.svg, build/core.json
