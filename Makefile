@@ -80,7 +80,7 @@ core-mutate: $(DEV) ## 200 mutants of the core, and which ones jobs kill; writes
 	$(BIN)/python -m tests.fpga.core.mutate --mutants 200 --seed 1
 
 core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes docs/core-fit.md, build/core-pnr.json
-	-$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
+	$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
 	$(BIN)/python -m spatten_fpga.synth --preset ecp5-85f
 
 core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md and *.svg, build/core.json

@@ -13,9 +13,8 @@ from .netlist import RESOURCES
 HEAD = """\
 # What the core takes of an FPGA
 
-Made by `make core-pnr`: the core alone, between shift registers, mapped by yosys (`synth_ecp5`) and placed
-and routed by nextpnr-ecp5 (router2). Nothing here is claimed that was not measured; a figure of speed counts
-only after routing.
+Made by `make core-pnr`: the core alone, between shift registers, mapped by yosys (`synth_ecp5`) and, where a
+section says so, placed and routed by nextpnr-ecp5 (router2). A figure of speed counts only after routing.
 """
 UNITS = """\
 By unit, a unit being a source file. Flip-flops and memories count to the file that drives them; logic and
@@ -65,7 +64,7 @@ def _speed(found: Mapping[str, Any]) -> str:
     if found["fmax"] is not None:
         return f"**{found['fmax']:.1f} MHz after routing.** {aim}\nSlowest path: {found['critical_path']}.\n"
     if found["fmax_placed"] is None:
-        return f"No figure of speed: {found['unrouted']}.\n"
+        return f"**No figure of speed: {found['unrouted']}.**\n"
     return (
         f"**No figure of speed after routing: {found['unrouted']}.** {aim} After placement it estimated\n"
         f"{found['fmax_placed']:.1f} MHz, which is no result.\n"
