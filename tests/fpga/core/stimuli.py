@@ -172,6 +172,11 @@ def sums() -> Iterator[Stimulus]:
     yield Stimulus("1,024 keys of one weight", small(heads=flat, keep_tokens=900, **wide))
     yield Stimulus("1,024 keys of many weights", small(heads=HEADS[:1], keep_tokens=300, old="high", **wide))
     yield Stimulus("one key carries a row", small(heads=steep, old="high", add_heads=True, add_tokens=True))
+    for keys in (33, 64, 150):
+        for keep in (keys // 5, keys // 2):
+            rows = {"n_slots": keys, "keys": tuple(range(keys)), "queries": (keys // 2, keys - 1)}
+            image = small(keep_values=keep, keep_tokens=keep, **rows)
+            yield Stimulus(f"{keep} values of {keys}", image)
     best = Widths(12, 12, 4, 12, 4, 1, 1)
     image = small(keys=(4,), fill="extreme", keep_tokens=1, widths=best, head_dim=64, seed=0)
     yield Stimulus("one key, the largest values", image)
