@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proof of the top-k engine: exactly k are kept, and no value that is dropped goes before one that is kept."""
+"""Proof of the top-k engine: exactly k are kept, and none that is dropped goes before one that is kept."""
 
 from __future__ import annotations
 
