@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from . import control, packing, ports, stores, streams
+from . import control, packing, ports, selection, stores, streams
 
-CASES = {**streams.CASES, **ports.CASES, **packing.CASES, **stores.CASES, **control.CASES}
+CASES = {**streams.CASES, **ports.CASES, **packing.CASES, **stores.CASES, **selection.CASES, **control.CASES}

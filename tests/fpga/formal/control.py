@@ -11,6 +11,7 @@ from litex.soc.interconnect import csr_bus, stream
 from migen import If, Mux, ResetInserter, Signal
 
 from spatten_drivers import AcceleratorConfig
+from spatten_drivers.answer import Status
 from spatten_fpga.core import core as whole
 from spatten_fpga.core.descriptor import job_layout
 from spatten_fpga.core.geometry import Geometry
@@ -20,7 +21,7 @@ from spatten_fpga.formal.proof import Proof
 from spatten_fpga.formal.rules import Ledger, Progress
 
 from .cases import Case
-from .streams import moved
+from .streams import moved, passes
 
 COUNT_BITS = 4  # of what JOBS_DONE counts: equal numbers are so modulo 16
 SEEN_BITS = 2  # of a job's address
@@ -114,7 +115,7 @@ def ending(broken: str | None = None) -> Proof:
     engine, memory = dut.engine, dut.memory
     jobs = proof.sink("jobs", dut.jobs, [])
     command = proof.source("command", memory.command, ["last"])
-    proof.source("write", memory.write, ["last"])
+    write = proof.source("write", memory.write, ["last"])
     ends = proof.source("ends", dut.ends, ["status", "last"])
     data = proof.sink("data", memory.data, [])
     for name in ("abort", "expired"):
@@ -169,10 +170,20 @@ def ending(broken: str | None = None) -> Proof:
     proof.check("new_data_arrives", ~moved(data) | first_old | engine.reset | seen | ~has_engine(dut))
     proof.check("old_data_never_waits", ~data.valid | ~first_old | data.ready)
 
+    for name, held, given_on in (("commands", dut.commands, command), ("writes", dut.writes, write)):
+        order = passes(proof, name, held.sink, given_on, 1, ["last"])
+        proof.add(f"{name}_leave", Progress(2, order.inside != 0, moved(given_on), given_on.ready))
+
     # A stop ends the job, whatever memory does.
     stopping = Signal()
     stop = at_core & ~engine_ends.valid & (dut.abort | dut.expired | memory.fault)
-    proof.sync += If(moved(ends), stopping.eq(0)).Elif(stop, stopping.eq(1))
+    cause = Signal(len(ends.status))
+    proof.sync += If(moved(ends), stopping.eq(0)).Elif(
+        stop & ~stopping,
+        stopping.eq(1),
+        cause.eq(Mux(memory.fault, Status.MEMORY_FAULT, Mux(dut.abort, Status.ABORTED, Status.WATCHDOG))),
+    )
+    proof.check("status", ~ends.valid | (ends.status == Mux(stopping, cause, engine_ends.status)))
     proof.add("ends", Progress(PATIENCE + 4, stopping, ends.valid))
     return proof
 
@@ -196,8 +207,9 @@ CASES = {
         "Core",
         "any engine, patience 8, 6 reads outstanding",
         "a job that is aborted, runs too long or meets a fault ends within patience + 4"
-        " cycles, whatever memory does; each job ends once; what was offered to memory stays; the"
-        " engine never sees data of a job before",
+        " cycles, whatever memory does; each job ends once, with its status; what was offered to memory stays;"
+        " the engine never sees data of a job before",
         ending,
+        spared=("ends:corrupts.last",),
     ),
 }

@@ -10,9 +10,10 @@ from migen import Cat, Signal
 from spatten_fpga.core.fetch import KeyLookup
 from spatten_fpga.core.fork import Fork
 from spatten_fpga.core.normalise import Normalise
+from spatten_fpga.core.reciprocal import Reciprocal
 from spatten_fpga.core.weight import WeightUnit
 from spatten_fpga.formal.proof import Proof
-from spatten_fpga.formal.rules import Order, Progress, fields_of
+from spatten_fpga.formal.rules import Ledger, Order, Progress, fields_of
 from spatten_fpga.formal.sby import BMC
 
 from .cases import Case, Tiny
@@ -132,6 +133,20 @@ def normalise(broken: str | None = None) -> Proof:
     return proof
 
 
+def reciprocal(broken: str | None = None) -> Proof:
+    dut = Reciprocal()
+    proof = Proof(dut, broken)
+    sink, source = proof.sink("sink", dut.sink), proof.source("source", dut.source)
+    sums = Ledger(1, 1)
+    proof.comb += [sums.put.eq(moved(sink)), sums.get.eq(moved(source))]
+    proof.add("sums", sums)
+    proof.check("none_invented", ~source.valid | sums.any)
+    proof.check("last", ~source.valid | source.last)
+    proof.add("progress", Progress(dut.LATENCY + 1, sums.any, moved(source), source.ready))
+    proof.add("accepts", Progress(1, sink.valid & ~sums.any, moved(sink)))
+    return proof
+
+
 STREAM = "tokens leave as they came, in order, none lost, none twice; what is offered stays"
 CASES = {
     "queue": Case("stream.SyncFIFO", "depth 4", STREAM + "; never more than 4 inside", queue(4), quick=True),
@@ -155,6 +170,15 @@ CASES = {
         BMC,
         20,
         spared=("source:corrupts.weights",),
+    ),
+    "reciprocal": Case(
+        "Reciprocal",
+        "as it is",
+        "one answer a sum, none lost, none twice, within 22 cycles; what is offered stays; a sum is taken at"
+        " once when none is inside",
+        reciprocal,
+        spared=tuple(f"source:corrupts.{field}" for field in ("reciprocal", "z", "gain")),
+        wrong_depth=50,
     ),
     "normalise": Case(
         "Normalise",
