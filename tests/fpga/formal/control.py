@@ -207,8 +207,8 @@ CASES = {
         "Core",
         "any engine, patience 8, 6 reads outstanding",
         "a job that is aborted, runs too long or meets a fault ends within patience + 4"
-        " cycles, whatever memory does; each job ends once, with its status; what was offered to memory stays;"
-        " the engine never sees data of a job before",
+        " cycles, whatever memory does; each job ends once, with its status; what was offered to memory"
+        " stays; the engine never sees data of a job before",
         ending,
         spared=("ends:corrupts.last",),
     ),
