@@ -97,7 +97,7 @@ def writes(clients: int, longest: int):
         sinks = [proof.sink(f"sink{n}", sink) for n, sink in enumerate(dut.sinks)]
         source = proof.source("source", dut.source)
         proof.input("pending", dut.port_pending)
-        order = Order(len(source.address) + len(source.data) + 1, 1)
+        order = Order(len(source.address) + len(source.data) + 1, 2)
         owner, inside = Signal(max=max(2, clients)), Signal()
         proof.comb += [
             order.put.eq(reduce(or_, map(moved, sinks))),
