@@ -311,7 +311,7 @@ TEXT = """\
 Made by `make core-report`: the generated Verilog of the preset `ecp5-85f` (64 + 64 multipliers, top-k of
 16 a cycle), compiled with Verilator, on whole layer jobs. Every answer was compared with the software
 model's, byte for byte. **Memory in this first table is a model**:
-{memory}. How large the core is and how fast its clock may be is not on this page.
+{memory}. What the core takes of a chip is in [core-fit.md](core-fit.md).
 
 ![Units and streams](core-blocks.svg)
 
