@@ -56,6 +56,11 @@ class Widths:
         return int(getattr(self, region))
 
 
+#: All bits at once, and 6 bits with 4 more for rows that are unsure of their weights.
+DENSE = Widths(q=12, k_msb=12, k_lsb=0, v_msb=12, v_lsb=0, k_policy=0, v_policy=0)
+PROGRESSIVE = Widths(q=12, k_msb=6, k_lsb=4, v_msb=6, v_lsb=4, k_policy=2, v_policy=2)
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """A layer job. `fill` names how operands are drawn, `old` how the running importance starts."""

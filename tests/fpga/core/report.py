@@ -19,7 +19,7 @@ from spatten_fpga.core.topk import TopK
 from spatten_fpga.sim import Bench
 from tests.fpga.pictures.blocks import PLACES
 from tests.fpga.pictures.job import decode_step
-from tests.model.jobs import HeadSpec, JobSpec, Widths, build
+from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model
 
@@ -36,8 +36,6 @@ PRESET = "ecp5-85f"
 CONFIG = OracleConfig(**asdict(PRESETS[PRESET]))
 LATENCY = 20
 NEVER = (1 << 32) - 1
-DENSE = Widths(q=12, k_msb=12, k_lsb=0, v_msb=12, v_lsb=0, k_policy=0, v_policy=0)
-PROGRESSIVE = Widths(q=12, k_msb=6, k_lsb=4, v_msb=6, v_lsb=4, k_policy=2, v_policy=2)
 SURE = {"widths": PROGRESSIVE, "refetch_limit": NEVER}
 UNSURE = {"widths": PROGRESSIVE, "refetch_limit": 0}
 #: Elements and how many to keep, with the mean cycles of the paper's quick-select (computed from its model).

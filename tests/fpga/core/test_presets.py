@@ -5,24 +5,22 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
 from spatten_drivers.config import PRESETS
-from tests.model.jobs import HeadSpec, JobSpec, Widths, build
+from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 
 from .core_bench import core_bench
 from .test_core import assert_same, fitting_spec, random_pace
 
-NEVER = (1 << 32) - 1
-DENSE = Widths(q=12, k_msb=12, k_lsb=0, v_msb=12, v_lsb=0, k_policy=0, v_policy=0)
-PROGRESSIVE = Widths(q=12, k_msb=6, k_lsb=4, v_msb=6, v_lsb=4, k_policy=2, v_policy=2)
 #: 512 lanes take minutes to compile.
 SLOW = {"paper"}
 
 
-def prefill(config: OracleConfig, **changes: object) -> JobSpec:
+def prefill(config: OracleConfig, **changes: Any) -> JobSpec:
     """Twelve queries over forty keys and two heads."""
     plain = JobSpec(
         config=config,
@@ -39,7 +37,7 @@ def prefill(config: OracleConfig, **changes: object) -> JobSpec:
         add_tokens=True,
         add_heads=True,
     )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+    return replace(plain, **changes)
 
 
 #: What a preset has to answer: every mechanism, and a decode step as long as the preset allows.

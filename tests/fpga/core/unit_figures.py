@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from litex.soc.interconnect.stream import Endpoint
 
-from spatten_drivers.answer import Status
 from spatten_drivers.config import AcceleratorConfig
 from spatten_fpga.core.core import Core
-from spatten_fpga.sim import Bench
 from tests.fpga.pictures.streams import ports
 from tests.model.jobs import JobImage
 
-from .core_bench import MEMORY, config_of
+from .core_bench import config_of
+from .probes import ProbedBench
 
 WINDOW = 32  # cycles over which a rate is taken
-MOST = 1 << 20  # handshakes of a stream that are kept
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,7 @@ def unit_figures(images: Sequence[JobImage], latency: int = 20) -> list[UnitFigu
         "_".join((unit.replace(".", "_"), side, str(n))): (unit, side, n) for unit, side, n in dut.probes
     }
     probes = {name: dut.probes[key] for name, key in names.items()}
-    bench = Bench(
-        dut,
-        {"jobs": dut.jobs, "data": dut.memory.data},
-        {"command": dut.memory.command, "write": dut.memory.write, "ends": dut.ends, **probes},
-        inputs={"memory_bytes": dut.memory_bytes},
-        memory=MEMORY,
-    )
+    bench = ProbedBench(dut, probes)
     seen = [_handshakes(bench, image, names, latency) for image in images]
     return [_figures(unit, seen, dut.bits) for unit in ports(dut) if unit not in ("memory", "jobs")]
 
@@ -81,20 +73,10 @@ Handshakes = dict[tuple[str, str, int], list[int]]
 
 
 def _handshakes(
-    bench: Bench, image: JobImage, names: dict[str, tuple[str, str, int]], latency: int
+    bench: ProbedBench, image: JobImage, names: dict[str, tuple[str, str, int]], latency: int
 ) -> Handshakes:
     """Cycles of the handshakes of each probe."""
-    bench.reset()
-    bench.set("memory_bytes", len(image.memory))
-    run = bench.run(
-        {"jobs": [{"address": image.descriptor_address}]},
-        {"ends": 1},
-        memory=np.frombuffer(bytes(image.memory), np.uint8).copy(),
-        latency=latency,
-        limit=1_000_000,
-        record=dict.fromkeys((*MEMORY, *names), MOST),
-    )
-    assert run.tokens["ends"][0]["status"] == Status.DONE, run.tokens["ends"]
+    run = bench.run(image, latency)
     return {key: run.cycles[name] for name, key in names.items()}
 
 

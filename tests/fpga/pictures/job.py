@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.model.jobs import HeadSpec, JobSpec, Widths
+from tests.model.jobs import PROGRESSIVE, HeadSpec, JobSpec
 from tests.model.oracle_config import OracleConfig
 
 FLAT, STEEP = 24, 19  # score shifts: the same scores make weights that are unsure, or sure
@@ -22,5 +22,5 @@ def decode_step(config: OracleConfig, n_slots: int = 256) -> JobSpec:
         keep_values=n_slots // 8,
         keep_tokens=n_slots // 4,
         keep_heads=4,
-        widths=Widths(q=12, k_msb=6, k_lsb=4, v_msb=6, v_lsb=4, k_policy=2, v_policy=2),
+        widths=PROGRESSIVE,
     )

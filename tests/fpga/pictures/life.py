@@ -9,16 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from litex.soc.interconnect.stream import Endpoint
 
-from spatten_drivers.answer import Status
 from spatten_drivers.config import AcceleratorConfig
 from spatten_drivers.job import HEADER_BYTES, decode_header
 from spatten_fpga.core.core import Core
-from spatten_fpga.sim import Bench
 from spatten_fpga.sim.bench import Run
-from tests.fpga.core.core_bench import MEMORY, config_of
+from tests.fpga.core.core_bench import config_of
+from tests.fpga.core.probes import ProbedBench
 from tests.model.jobs import JobImage
 
-MOST = 1 << 20  # handshakes of a stream that are kept
 PLANES = {"k_msb": "K, MSB plane", "k_lsb": "K, LSB plane", "v_msb": "V, MSB plane", "v_lsb": "V, LSB plane"}
 ORDERLY = {
     "q": "queries",
@@ -71,19 +69,7 @@ def life(image: JobImage, latency: int = 20) -> list[Span]:
     latency : of memory, in cycles.
     """
     dut = WatchedCore(config_of(image))
-    sources = {"command": dut.memory.command, "write": dut.memory.write, "ends": dut.ends, **dut.probes}
-    inputs = {"memory_bytes": dut.memory_bytes}
-    bench = Bench(dut, {"jobs": dut.jobs, "data": dut.memory.data}, sources, inputs=inputs, memory=MEMORY)
-    bench.set("memory_bytes", len(image.memory))
-    memory = np.frombuffer(bytes(image.memory), np.uint8).copy()
-    run = bench.run(
-        {"jobs": [{"address": image.descriptor_address}]},
-        {"ends": 1},
-        memory=memory,
-        latency=latency,
-        record=dict.fromkeys(("command", "data", "write", *dut.probes), MOST),
-    )
-    assert run.tokens["ends"][0]["status"] == Status.DONE, run.tokens["ends"]
+    run = ProbedBench(dut, dut.probes).run(image, latency)
     return [*_memory_spans(image, run), *_unit_spans(run)]
 
 
