@@ -117,11 +117,14 @@ def _assignments(statements: Any) -> Iterator[_Assign]:
 
 def _reached(start: Signal, readers: dict[Signal, set[Signal]], owner: dict[Signal, str]) -> set[Signal]:
     """Units' signals that a unit's signal goes to; not what goes on behind them."""
-    ends, seen, todo = set(), {start}, [start]
-    while todo:
-        for signal in readers.get(todo.pop(), set()) - seen:
+    ends, seen, ways = set(), {start}, [start]
+    while ways:
+        for signal in readers.get(ways.pop(), set()) - seen:
             seen.add(signal)
-            (ends.add if signal in owner else todo.append)(signal)
+            if signal in owner:
+                ends.add(signal)
+            else:
+                ways.append(signal)
     return ends
 
 
