@@ -391,15 +391,24 @@ class Engine(LiteXModule):
         fsm.act("END", self.ends.valid.eq(1), If(self.ends.ready, NextState("IDLE")))
 
     def _events(self):
-        """What busy and waiting cycles are counted of."""
+        """What busy and waiting cycles are counted of: a cycle in which no array works has one cause."""
         events, rows = self.counters.events, self.rows
-        array, outputs = self.scores.array, self.outputs.source
-        waiting = Array(rows.certain)[rows.oldest]
+        scores, values, outputs = self.scores, self.values, self.outputs.source
+        full = rows.flying == SLOTS
+        ranking = full & Array(rows.certain)[rows.oldest]
+        causes = {
+            "stall_write": outputs.valid & ~outputs.ready,
+            "stall_read": (scores.array.buffer.valid & ~scores.array.sink.valid) | values.starved,
+            "stall_topk": ranking,
+            "stall_softmax": full,
+        }
+        idle = Signal()
+        before = 0  # a cause of higher rank
         self.comb += [
-            events["busy_qk"].eq(self.scores.busy),
-            events["busy_pv"].eq(self.values.busy),
-            events["stall_read"].eq(array.buffer.valid & ~array.sink.valid & self.running),
-            events["stall_write"].eq(outputs.valid & ~outputs.ready),
-            events["stall_softmax"].eq((rows.flying == SLOTS) & ~waiting & ~self.scores.busy),
-            events["stall_topk"].eq((rows.flying == SLOTS) & waiting & ~self.scores.busy),
+            events["busy_qk"].eq(scores.busy),
+            events["busy_pv"].eq(values.busy),
+            idle.eq(self.running & ~scores.busy & ~values.busy),
         ]
+        for name, cause in causes.items():
+            self.sync += events[name].eq(idle & cause & ~before)
+            before = cause | before

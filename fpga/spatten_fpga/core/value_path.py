@@ -52,7 +52,7 @@ class ValuePath(LiteXModule):
     outputs : out, :func:`.normalise.outputs_layout`, ``last`` on a row's last.
     totals : the :class:`.token_importance.TokenSums`.
     added : out, pulse: a row's importance is on its way.
-    busy : out, the array takes a word in this cycle.
+    busy, starved : out, the array takes a word in this cycle; it has weights, and no values for them.
 
     Source: paper, sections IV-E and IV-F; contract, sections 5 and 6.
     """
@@ -69,6 +69,7 @@ class ValuePath(LiteXModule):
         self.index = stream.Endpoint([("index", geometry.index_bits)])
         self.added = Signal()
         self.busy = Signal()
+        self.starved = Signal()
         self.buffer = OperandBuffer(geometry, geometry.buffer_words, MIDPOINT)
         self.array = PVArray(geometry)
         self.scale = Normalise(geometry.outputs, geometry.accumulator_bits)
@@ -212,6 +213,7 @@ class ValuePath(LiteXModule):
             array.sink.elements.eq(values.elements),
             array.sink.last.eq(weights.last & final),
             self.busy.eq(both & array.sink.ready),
+            self.starved.eq(weights.valid & ~values.valid),
             values.ready.eq(self.busy),
             weights.ready.eq(self.busy & final),
         ]
