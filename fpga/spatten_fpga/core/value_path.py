@@ -177,6 +177,13 @@ class ValuePath(LiteXModule):
             compact.source.description, pipe_valid=False, pipe_ready=True
         )
         weights = weights_skid.source
+        # The same for what makes them, which waits for two.
+        self.words_skid = words_skid = stream.Buffer(
+            compact.source.description, pipe_valid=False, pipe_ready=True
+        )
+        self.places_skid = places_skid = stream.Buffer(
+            compact.index.description, pipe_valid=False, pipe_ready=True
+        )
         values = stream.Endpoint(self.buffer.source.description)
         both = Signal()
         self.comb += [
@@ -187,8 +194,10 @@ class ValuePath(LiteXModule):
             self.orders["word_passes"].connect(words.row),
             self.orders["index_passes"].connect(places.row),
             self.orders["reads"].connect(self.buffer.read),
-            compact.source.connect(words.sink),
-            compact.index.connect(places.sink),
+            compact.source.connect(words_skid.sink),
+            compact.index.connect(places_skid.sink),
+            words_skid.source.connect(words.sink),
+            places_skid.source.connect(places.sink),
             places.source.connect(self.index, omit={"end", "last"}),
             self.index.last.eq(places.source.end),
             If(
