@@ -154,7 +154,7 @@ class Verilator(SocDevice):
         self._manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
         self._door = door
         self.clock_hz = int(self._manifest["clock_hz"])
-        bus = SimulatedBus(folder / self._manifest["library"], self._manifest["memory_bytes"])
+        bus = SimulatedBus(folder / self._manifest["library"], self._manifest["chip_bytes"])
         super().__init__(bus, CsrMap.load(folder / "csr.json"), name="verilator", is_board=False)
 
     @property
