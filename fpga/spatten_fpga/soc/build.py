@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import spatten_drivers
-from spatten_drivers import PRESETS
 from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
 from spatten_drivers.errors import SpattenError
 from spatten_fpga.sim.verilator import (
@@ -38,6 +37,7 @@ from spatten_fpga.sim.verilator import (
     verilator,
 )
 
+NAMES = ("ecp5-85f", "ecp5-25f", "small")  # of simulation.BOARDS, which take a second to import
 TOOLS = ("migen", "litex", "litedram")
 PARTS = ("core", "backend", "soc", "sim")  # of the gateware's package, that may go into a system
 MANIFEST, MAP = "manifest.json", "csr.json"
@@ -48,7 +48,7 @@ def build(preset: str, memory_bytes: int | None = None, progress: Progress = lam
 
     Parameters
     ----------
-    preset : of the core, one of those in ``simulation.BOARDS``.
+    preset : one of those in ``simulation.BOARDS``.
     memory_bytes : that jobs may reach; that of the board's chips unless given.
     progress : told of every stage.
 
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Build the simulated system on chip, or find it in the cache; prints its folder.",
         epilog="exit codes: 0 done, 2 it cannot be built",
     )
-    parser.add_argument("--preset", default="ecp5-85f", choices=[*PRESETS], help="of the core (%(default)s)")
+    parser.add_argument("--preset", default="ecp5-85f", choices=NAMES, help="what to simulate (%(default)s)")
     parser.add_argument("--memory-bytes", type=int, metavar="N", help="that jobs may reach (the chips')")
     parser.add_argument("--json", action="store_true", help="print folder or error as JSON")
     given = parser.parse_args(arguments)
