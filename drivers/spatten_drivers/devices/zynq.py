@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A Zynq board through the package pynq: registers by ``pynq.MMIO``, memory in a region of ``pynq.allocate``.
 
-Device memory of a Zynq is the processor's own, and a byte offset in it is a physical address. All of it but one
-contiguous region belongs to Linux, so buffers are taken from that region alone.
+Device memory of a Zynq is the processor's own, and a byte offset in it is a physical address. All of it but
+one contiguous region belongs to Linux, so buffers are taken from that region alone.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote
+from urllib.parse import SplitResult, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..allocator import Allocator
-from ..errors import ConfigError, DeviceError, DeviceMemoryError, DeviceMismatchError
+from ..errors import DeviceError, DeviceMemoryError, DeviceMismatchError
 from ..overlay import CORE_TYPE
 from ..pynq_bridge.environment import import_pynq, refusal
 from ..registers import REGISTERS
-from ..sizes import bytes_of
 from .base import Device
+from .uri import Refusal, memory_option, options_of
 
 DEFAULT_MEMORY = "64MiB"  # half of what PYNQ's images set aside for contiguous regions
 NO_BITSTREAM = "no Zynq bitstream ships with this release"
@@ -46,8 +46,8 @@ class ZynqDevice(Device):
         pynq = import_pynq()
         if not Path(bitstream).is_file():
             raise DeviceError(
-                f"bitstream {str(bitstream)!r} does not exist; expected the path of a .bit file with its .hwh "
-                f"beside it. Build your own: {NO_BITSTREAM}"
+                f"bitstream {str(bitstream)!r} does not exist; expected the path of a .bit file with its "
+                f".hwh beside it. Build your own: {NO_BITSTREAM}"
             )
         self.overlay = _load(pynq, Path(bitstream), pynq_device)
         self.pynq_device = self.overlay.device
@@ -82,6 +82,13 @@ class ZynqDevice(Device):
         if data.size:
             part.flush()
 
+    def _let_pass(self, pause: float, count: int) -> None:
+        simulated: Device | None = getattr(self.pynq_device, "spatten", None)
+        if simulated is None:
+            super()._let_pass(pause, count)
+        else:  # an attached device, whose time may pass only when it is told
+            simulated._let_pass(pause, count)
+
     def close(self) -> None:
         self._region.freebuffer()
 
@@ -111,24 +118,18 @@ class ZynqDevice(Device):
         return region
 
 
-def probe_reason() -> str:
-    """Why ``auto`` cannot open a Zynq board here."""
-    return refusal() or NO_BITSTREAM
+def probe() -> Refusal | str:
+    """Why ``auto`` cannot open a Zynq board: nobody has named its bitstream."""
+    return Refusal("pynq", refusal() or NO_BITSTREAM)
 
 
 def open_uri(parts: SplitResult, kernel: str) -> ZynqDevice:
-    """The board that ``pynq:path.bit?memory=64MiB`` names; ``kernel`` is the emulator's and not used."""
+    """The board that ``pynq:path.bit?memory=64MiB`` names; ``kernel`` is the emulator's."""
     path = unquote(parts.path) if parts.scheme else ""
     if not path:
-        raise DeviceError(f"pynq needs the path of a bitstream: pynq:path.bit; {NO_BITSTREAM}")
-    options = {"memory": DEFAULT_MEMORY, **dict(parse_qsl(parts.query, keep_blank_values=True))}
-    if unknown := sorted(set(options) - {"memory"}):
-        raise DeviceError(f"the pynq device has no option {unknown}; it has ['memory']")
-    try:
-        size = bytes_of(options["memory"])
-    except ConfigError as error:
-        raise DeviceError(str(error)) from None
-    return ZynqDevice(path, size)
+        raise DeviceError(f"pynq needs the path of a bitstream, pynq:path.bit: {NO_BITSTREAM}")
+    options = options_of("pynq device", parts, {"memory": DEFAULT_MEMORY})
+    return ZynqDevice(path, memory_option(options["memory"]))
 
 
 def _load(pynq: Any, bitstream: Path, pynq_device: Any) -> Any:
@@ -139,8 +140,8 @@ def _load(pynq: Any, bitstream: Path, pynq_device: Any) -> Any:
         if isinstance(error, DeviceError):
             raise
         raise DeviceError(
-            f"PYNQ does not load {str(bitstream)!r}: {error}. Run this on a PYNQ board as root with XRT sourced, "
-            "name one with PYNQ_REMOTE_DEVICES, or attach() a device first"
+            f"PYNQ does not load {str(bitstream)!r}: {error}. Run this on a PYNQ board as root with XRT "
+            "sourced, name one with PYNQ_REMOTE_DEVICES, or attach() a device first"
         ) from error
 
 
@@ -149,10 +150,11 @@ def _core_of(ip_dict: dict[str, Any], source: str) -> dict[str, Any]:
     if len(cores) != 1:
         found = {name: block["type"] for name, block in ip_dict.items()}
         raise DeviceMismatchError(
-            f"{source}: holds {len(cores)} IP blocks of type {CORE_TYPE}, expected one; its blocks are {found}. "
-            "Load a SpAtten bitstream, and see that the .hwh is the one written with it"
+            f"{source}: holds {len(cores)} IP blocks of type {CORE_TYPE}, expected one; its blocks are "
+            f"{found}. Load a SpAtten bitstream, and see that the .hwh is the one written with it"
         )
-    return cores[0]
+    core: dict[str, Any] = cores[0]
+    return core
 
 
 def _addresses(core: dict[str, Any], source: str) -> dict[str, int]:
@@ -160,7 +162,7 @@ def _addresses(core: dict[str, Any], source: str) -> dict[str, int]:
     offsets = {name.upper(): entry["address_offset"] for name, entry in core["registers"].items()}
     if missing := [word.name for word in REGISTERS if word.name not in offsets]:
         raise DeviceMismatchError(
-            f"{source}: its core has no registers {missing}; it has {list(core['registers'])}. The .hwh is of "
-            "another release"
+            f"{source}: its core has no registers {missing}; it has {list(core['registers'])}. The .hwh is "
+            "of another release"
         )
     return {word.name: core["phys_addr"] + offsets[word.name] for word in REGISTERS}

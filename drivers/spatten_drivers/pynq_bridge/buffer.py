@@ -21,11 +21,12 @@ COPY = "this array is a copy, not part of a device buffer; sync the buffer or a 
 class MirrorBuffer(PynqBuffer):  # type: ignore[misc]  # pynq has no types
     """A ``PynqBuffer`` that mirrors device memory, freed at the latest when it and its slices are forgotten.
 
-    Unlike PYNQ's own, a slice with gaps moves its own bytes and none between them, a copy knows that it has no
-    device address, and freeing twice is harmless.
+    Unlike with PYNQ's own, a slice with gaps moves its own bytes and none between them, a copy knows that it
+    has no device address, and freeing twice is harmless.
     """
 
     _owns = False
+    coherent: bool | None  # None: a copy
 
     def __array_finalize__(self, source: Any) -> None:
         super().__array_finalize__(source)
@@ -50,10 +51,10 @@ class MirrorBuffer(PynqBuffer):  # type: ignore[misc]  # pynq has no types
 
 def mirror(pynq_device: Any, shape: int | tuple[int, ...], dtype: DTypeLike) -> MirrorBuffer:
     """Allocate on the device behind a ``pynq.Device``; ``bo``, its handle, is our buffer's bytes."""
-    dtype, sizes = np.dtype(dtype), (shape,) if np.isscalar(shape) else tuple(shape)
-    twin = allocate(dtype.itemsize * math.prod(sizes), "u1", pynq_device.spatten)
+    sizes = (shape,) if isinstance(shape, int) else shape
+    twin = allocate(np.dtype(dtype).itemsize * math.prod(sizes), "u1", pynq_device.spatten)
     buffer = MirrorBuffer(
-        shape,
+        sizes,
         dtype,
         buffer=twin,
         device=pynq_device,

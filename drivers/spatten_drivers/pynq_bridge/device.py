@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The ``pynq.Device`` behind which any SpAtten device stands. Importing this registers the class with PYNQ."""
+"""The ``pynq.Device`` behind which any SpAtten device stands. Importing this tells PYNQ of the class."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class SpattenDevice(PynqDevice):  # type: ignore[misc]  # pynq has no types
         return describe(self.spatten)
 
     def download(self, bitstream: Any, parser: Metadata | None = None) -> None:
-        """The core is there already, so nothing is sent: its identity is read again and has to be the same."""
+        """The core is there already, so nothing is sent; its identity is read again and must be the same."""
         check_identity(self.spatten)
         self.post_download(bitstream, parser or describe(self.spatten), self.name)
 
@@ -127,7 +127,8 @@ class SpattenDevice(PynqDevice):  # type: ignore[misc]  # pynq has no types
 def _check_words(address: int, length: int) -> None:
     if address % 4 or length % 4:
         raise OperandError(
-            f"register access of {length} bytes at {address:#x}; expected whole 32-bit words at a multiple of 4"
+            f"register access of {length} bytes at {address:#x}; expected whole 32-bit words at a multiple "
+            "of 4"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DeviceError
 
-ADVICE = "give it an environment of its own: pip install 'spatten[pynq]', or make test-pynq in the source tree"
+ADVICE = "give it an environment of its own: pip install 'spatten[pynq]' there, or make test-pynq in the tree"
 
 
 def refusal() -> str | None:

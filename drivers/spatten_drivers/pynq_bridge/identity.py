@@ -19,7 +19,7 @@ def check_identity(device: Device) -> None:
 
     Raises
     ------
-    DeviceMismatchError : they differ from what the device was opened as; every field is named with both values.
+    DeviceMismatchError : they differ from what the device was opened as; names each field with both values.
     """
     opened = {"IDENTITY": IDENTITY_MAGIC, **identity_values(device.config, device.memory_bytes)}
     reads: dict[str, int] = {}
@@ -52,8 +52,8 @@ def check_bitstream(path: Path, device: Device) -> None:
         built = AcceleratorConfig.from_dict(json.loads(manifest.read_text("utf-8"))["config"])
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise DeviceMismatchError(
-            f"{manifest}: no manifest of a SpAtten bitstream: {type(error).__name__} {error}. Give a bitstream "
-            "with the manifest.json that was written with it"
+            f"{manifest}: no manifest of a SpAtten bitstream: {type(error).__name__} {error}. Give a "
+            "bitstream with the manifest.json that was written with it"
         ) from error
     differing = [
         f"{name} is {theirs} in the bitstream and {ours} on the device"
