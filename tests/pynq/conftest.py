@@ -12,11 +12,13 @@ from spatten_drivers.pynq_bridge import attach, attached, detach
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Off `make test-pynq` nothing here can run; there, its set-up has imported pynq, so nothing is skipped."""
+    """Off `make test-pynq` nothing here can run; its set-up imports pynq, so there nothing is skipped."""
     try:
         import pynq  # noqa: F401
     except ImportError:
-        skip = pytest.mark.skip(reason="package pynq is not installed; make test-pynq has an environment with it")
+        skip = pytest.mark.skip(
+            reason="package pynq is not installed; make test-pynq has an environment with it"
+        )
         for item in items:
             if item.path.parent == Path(__file__).parent:
                 item.add_marker(skip)
@@ -28,12 +30,18 @@ def device() -> Device:
     return Emulator(memory_bytes=1 << 20, debug=True)
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_attached() -> Iterator[None]:
+    """PYNQ's list of devices is empty before and after each test."""
+    yield
+    for view in attached():
+        detach(view.spatten)
+
+
 @pytest.fixture
-def view(device: Device) -> Iterator[Any]:
-    """Its `pynq.Device`, the active one."""
-    yield attach(device)
-    for other in attached():
-        detach(other.spatten)
+def view(device: Device) -> Any:
+    """The device as a `pynq.Device`, the active one."""
+    return attach(device)
 
 
 @pytest.fixture

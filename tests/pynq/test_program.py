@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spatten_drivers import PRESETS, AcceleratorConfig, Emulator
+from spatten_drivers import PRESETS
 from spatten_drivers.pynq_bridge import attach
 from tests.model.jobs import JobSpec, build
 from tests.model.make_vectors import FOLDER, Vector, encode
 from tests.model.oracle_config import OracleConfig
+
+from .golden import emulator_for
 
 PROGRAM = Path(__file__).with_name("user_program.py")
 SAID = "driver SpattenDriver idle 1\nidentity SPAT\nerror register 0\nequal True\n"
@@ -27,7 +29,7 @@ def bridge(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vector that the oracle makes for the default preset's configuration, as golden ones have their own."""
+    """A vector by the oracle for the default preset's configuration; golden ones have their own."""
     config = OracleConfig(**PRESETS["ecp5-85f"].to_dict())
     spec = JobSpec(config=config, n_slots=24, keys=tuple(range(24)), queries=(20, 23), keep_tokens=9)
     path = tmp_path_factory.mktemp("job") / "job.npz"
@@ -44,9 +46,7 @@ def test_a_wrong_answer_is_seen(job: Path, bitstream: str, tmp_path: Path) -> No
     """The program compares: given another digest of memory it says so."""
     record = dict(np.load(job)) | {"memory_after_sha256": np.array("0" * 64)}
     np.savez(tmp_path / "other.npz", **record)
-    done = bridge(
-        "--device", "emulator?memory=1MiB", str(PROGRAM), bitstream, str(tmp_path / "other.npz")
-    )
+    done = bridge("--device", "emulator?memory=1MiB", str(PROGRAM), bitstream, str(tmp_path / "other.npz"))
     assert done.stdout.endswith("equal False\n"), done.stderr
 
 
@@ -54,28 +54,23 @@ def test_the_program_on_a_golden_vector(
     bitstream: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The files of tests/vectors are of configurations that no uri names, so this one is attached by hand."""
-    path = FOLDER / "paper_96.npz"
-    view = attach(Emulator(config_of(path), memory_bytes=1 << 20))
-    monkeypatch.setattr(sys, "argv", [str(PROGRAM), bitstream, str(path)])
+    device = emulator_for("paper_96.npz", debug=True)
+    attach(device)
+    monkeypatch.setattr(sys, "argv", [str(PROGRAM), bitstream, str(FOLDER / "paper_96.npz")])
     runpy.run_path(str(PROGRAM), run_name="__main__")
     assert capsys.readouterr().out == SAID
-    assert view.spatten.allocator.bytes_taken == 0
-
-
-def config_of(path: Path) -> AcceleratorConfig:
-    """The configuration that a golden vector is for."""
-    import json
-
-    record = json.loads(str(np.load(path)["config_json"]))
-    del record["abi"]
-    return AcceleratorConfig.from_dict(record)
+    assert device.allocator.bytes_taken == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["nowhere.py"], 2, "error: program 'nowhere.py' does not exist\n"),
-        (["--device", "fpga", str(PROGRAM)], 3, "error: no device is known by 'fpga'; expected auto or one of "),
+        (
+            ["--device", "fpga", str(PROGRAM)],
+            3,
+            "error: no device is known by 'fpga'; expected auto or one of ",
+        ),
         (["--device", "emulator?speed=9", str(PROGRAM)], 3, "error: the emulator has no option ['speed']"),
     ],
 )

@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+
 from pynq import MMIO, DefaultIP, Overlay, allocate
 
 

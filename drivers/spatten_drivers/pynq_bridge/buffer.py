@@ -30,7 +30,7 @@ class MirrorBuffer(PynqBuffer):  # type: ignore[misc]  # pynq has no types
 
     def __array_finalize__(self, source: Any) -> None:
         super().__array_finalize__(source)
-        if self.coherent is not None and not np.may_share_memory(self, self.bo):
+        if self.coherent is not None and self.size and not np.may_share_memory(self, self.bo):
             self.device_address = self.coherent = None  # a copy: PYNQ would give it some address
 
     def freebuffer(self) -> None:
@@ -70,11 +70,11 @@ def _contiguous_parts(array: MirrorBuffer) -> Iterator[MirrorBuffer]:
     """The largest slices without gaps, so that what is between them stays as it is."""
     if array.coherent is None:
         raise DeviceError(COPY)
-    lead, rest = 0, array
-    while rest.size and not rest.flags.c_contiguous:
-        lead, rest = lead + 1, rest[0] if rest.ndim > 1 else rest[:1]
-    if lead == 0:
-        yield array
+    if array.flags.c_contiguous:
+        yield from [array] if array.size else []
         return
+    lead, rest = 0, array
+    while not rest.flags.c_contiguous:
+        lead, rest = lead + 1, rest[0] if rest.ndim > 1 else rest[:1]
     for *outer, last in itertools.product(*map(range, array.shape[:lead])):
         yield array[(*outer, last if lead < array.ndim else slice(last, last + 1))]
