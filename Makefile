@@ -132,7 +132,7 @@ $(DEV): $(RUN)
 $(PYNQ): pyproject.toml constraints-pynq.txt Makefile
 	@echo "Setting up $(PYNQ_VENV): once, two minutes, about 300 MB"
 	$(PYTHON) -m venv $(PYNQ_VENV)
-	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints-pynq.txt -e '.[pynq]' \
+	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints-pynq.txt -e '.[pynq,numba]' \
 	  pytest pytest-xdist pytest-timeout hypothesis
 	$(PYNQ_BIN)/python -W ignore -c "import pynq, numpy; print('pynq', pynq.__version__, 'on NumPy', numpy.__version__)"
 	@touch $@
