@@ -136,7 +136,7 @@ $(DEV): $(RUN)
 	@touch $@
 
 $(PYNQ): pyproject.toml constraints-pynq.txt Makefile
-	@echo "Setting up $(PYNQ_VENV): once, two minutes, about 300 MB"
+	@echo "Setting up $(PYNQ_VENV): once, two minutes, about 500 MB"
 	$(PYTHON) -m venv $(PYNQ_VENV)
 	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints-pynq.txt -e '.[pynq,numba,fpga]' \
 	  pytest pytest-xdist pytest-timeout hypothesis
