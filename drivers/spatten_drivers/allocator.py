@@ -8,11 +8,14 @@ from .planes import padded
 
 
 class Allocator:
-    """Hands out aligned regions of ``size`` bytes of device memory; neighbouring free regions are merged."""
+    """Hands out aligned regions of the ``size`` bytes of device memory from ``start`` on, an aligned address.
 
-    def __init__(self, size: int, alignment: int) -> None:
+    Neighbouring free regions are merged.
+    """
+
+    def __init__(self, size: int, alignment: int, start: int = 0) -> None:
         self.size, self.alignment = size, alignment
-        self._free = [(0, size)]
+        self._free = [(start, size)]
         self._taken: dict[int, int] = {}
 
     @property

@@ -63,7 +63,7 @@ class Overlay:
                 f"bitstream {str(bitfile_name)!r} does not exist; expected the path of a .bit file"
             )
         self.bitfile_name, self.device = bitfile_name, device
-        self.ip_dict = {"spatten": _describe_core(device)}
+        self.ip_dict = {"spatten": describe_core(device)}
 
     def is_loaded(self) -> bool:
         """Whether the core still answers with its identity."""
@@ -79,7 +79,8 @@ class Overlay:
         return driver
 
 
-def _describe_core(device: Device) -> dict[str, Any]:
+def describe_core(device: Device) -> dict[str, Any]:
+    """Address, type, registers with their fields and driver of a core, as ``ip_dict`` holds them."""
     addresses = device.register_addresses
     base = min(addresses.values())
     registers = {

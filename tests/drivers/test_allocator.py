@@ -73,3 +73,12 @@ def test_given_twice() -> None:
         DeviceMemoryError, match=r"^address 0x0 was not taken from this memory; free each buffer once$"
     ):
         allocator.give(start)
+
+
+def test_memory_that_does_not_start_at_0() -> None:
+    allocator = Allocator(192, 64, start=1024)
+    assert [allocator.take(64) for _ in range(3)] == [1024, 1088, 1152]
+    with pytest.raises(DeviceMemoryError, match="192 of 192 are taken"):
+        allocator.take(1)
+    allocator.give(1088)
+    assert allocator.take(1) == 1088

@@ -4,7 +4,7 @@
 import pytest
 
 from spatten_drivers import PRESETS, Emulator, known_devices, open_device
-from spatten_drivers.devices import no_pynq, verilator
+from spatten_drivers.devices import verilator
 from spatten_drivers.devices.discovery import KINDS
 from spatten_drivers.errors import ConfigError, DeviceError
 
@@ -19,7 +19,7 @@ REASONS = "pynq: package pynq is not installed; litex: no LiteX link in this rel
 def no_board(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine has neither PYNQ nor a LiteX board, whatever it has."""
     monkeypatch.delenv("SPATTEN_BOARD", raising=False)
-    monkeypatch.setattr(no_pynq.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(verilator.importlib.util, "find_spec", lambda name: None)
 
 
 def test_auto_announces_one_line_with_the_reasons() -> None:
@@ -62,8 +62,11 @@ def test_known_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         ("emulator", "available"),
     ]
     monkeypatch.setenv("SPATTEN_BOARD", "ulx3s")
-    monkeypatch.setattr(no_pynq.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(verilator.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setenv("CXX", "g++")
+    monkeypatch.setattr("numpy.__version__", "2.4.6")
+    assert known_devices()[0] == ("pynq", "package pynq needs NumPy below 2, and this environment has 2.4.6")
+    monkeypatch.setattr("numpy.__version__", "1.26.4")
     assert known_devices()[:3] == [
         ("pynq", "no Zynq bitstream ships with this release"),
         ("litex", "SPATTEN_BOARD=ulx3s: this release has no LiteX link yet"),
