@@ -69,11 +69,8 @@ class Watch(Device):
 
     def _take_identity(self) -> None:
         inner = self.inner
-        self.name, self.is_board, self.register_addresses = (
-            inner.name,
-            inner.is_board,
-            inner.register_addresses,
-        )
+        self.name, self.is_board = inner.name, inner.is_board
+        self.register_addresses = inner.register_addresses
         self.config, self.memory_bytes, self.allocator = inner.config, inner.memory_bytes, inner.allocator
 
     def identify(self) -> None:
@@ -211,7 +208,7 @@ class Watch(Device):
             self.job_ended(seen, outcome)
 
     def _take_over(self, seen: SeenJob, outcome: Outcome) -> None:
-        """The mirror follows the job; what no other run has to repeat is news, as if the host had written it."""
+        """The mirror follows the job; what no other run has to repeat is news, as if written by the host."""
         for name, (address, _) in seen.regions.items():
             news = self.mirror.learn(address, outcome.parts[name])
             if len(news) and not outcome.repeatable:
