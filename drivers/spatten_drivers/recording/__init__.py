@@ -8,5 +8,6 @@
 from .reader import RecordedJob, Recording
 from .recorder import Recorder
 from .replay import ReplayReport, replay
+from .shadow import Shadow
 
-__all__ = ["RecordedJob", "Recorder", "Recording", "ReplayReport", "replay"]
+__all__ = ["RecordedJob", "Recorder", "Recording", "ReplayReport", "Shadow", "replay"]

@@ -32,10 +32,11 @@ class Case:
         """The job as it is about to be pushed."""
         descriptor = np.array([[seen.address, seen.address + seen.descriptor.size]])
         runs: Runs = seen.reads if seen.job else descriptor
-        return cls(seen, _zero_header(seen) + mirror.pieces(runs))
+        return cls(seen, zero_header(seen) + mirror.pieces(runs))
 
 
-def _zero_header(seen: SeenJob) -> Pieces:
+def zero_header(seen: SeenJob) -> Pieces:
+    """The place of the answer header, so that an old answer is not taken for a new one."""
     at = seen.regions.get("answer")
     return [(at.address, np.zeros(HEADER_BYTES, np.uint8))] if at else []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from ..config import ABI_MAJOR, ABI_MINOR, AcceleratorConfig
 from ..devices.base import Device
 from ..registers import REGISTER_BY_NAME
+from .case import Case
 from .footprint import Region, Runs
 from .mirror import Pieces
 from .outcome import Outcome
@@ -31,6 +33,11 @@ class Recorder(Watch):
     bare registers. Jobs run one at a time, and each answer is read once more than the host asks for it.
     Closing it ends the recording and closes the device.
 
+    Attributes
+    ----------
+    path : the file.
+    jobs : that have ended so far.
+
     Raises
     ------
     RecordingError : the file cannot be written, at once or later.
@@ -41,14 +48,14 @@ class Recorder(Watch):
         self._writer = RecordWriter(path)
         self._news: list[Runs] = []
         self._registers: list[tuple[str, int]] = []
-        self._answers = 0
+        self.path, self.jobs = Path(path), 0
         write_head(self._writer, device.name, self.config, self.memory_bytes)
 
     def close(self) -> None:
         try:
             if self._writer.is_open:
                 self._look(None)
-                self._writer.write("end", {"jobs": self._count, "answers": self._answers})
+                self._writer.write("end", {"jobs": self._count, "answers": self.jobs})
         finally:
             self._writer.close()
             super().close()
@@ -66,7 +73,7 @@ class Recorder(Watch):
         self._news, self._registers = [], []
 
     def job_ended(self, seen: SeenJob, outcome: Outcome) -> None:
-        self._answers += 1
+        self.jobs += 1
         write_answer(self._writer, seen.number, seen.regions, outcome)
 
 
@@ -117,6 +124,20 @@ def write_answer(writer: RecordWriter, number: int, regions: Mapping[str, Region
         "regions": {name: region.address for name, region in regions.items()},
     }
     writer.write("answer", head, **outcome.parts)
+
+
+def write_case(
+    path: Path, case: Case, expected: Outcome, config: AcceleratorConfig, memory_bytes: int, about: str
+) -> None:
+    """A recording of one job by itself, with the answer of the software model."""
+    writer = RecordWriter(path)
+    try:
+        write_head(writer, "software model", config, memory_bytes, about)
+        write_job(writer, replace(case.seen, number=1), case.memory)
+        write_answer(writer, 1, case.seen.regions, expected)
+        writer.write("end", {"jobs": 1, "answers": 1})
+    finally:
+        writer.close()
 
 
 def versions() -> dict[str, str]:

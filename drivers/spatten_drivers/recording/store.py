@@ -57,7 +57,7 @@ class RecordWriter:
         self.path = Path(path)
         self._file: IO[bytes] | None = None
         try:
-            self._file = open(self.path, "wb")  # noqa: SIM115  (closed by close())
+            self._file = open(self.path, "wb")  # noqa: SIM115
         except OSError as error:
             raise self._unwritable(error) from error
 
