@@ -140,9 +140,8 @@ class Shadow(Watch):
         small = path.with_name(f"{path.stem}-small.rec")
         expected = on_model(shrinker.best, self.config, self.memory_bytes, self._kernel)
         write_case(small, shrinker.best, expected, self.config, self.memory_bytes, f"shrunk from: {what}")
-        return (
-            f"{shrinker.used} trials{note} shrank it to {shrinker.kept}: see it with `spatten replay {small}`"
-        )
+        trials = f"{shrinker.used} trials{note}"
+        return f"{trials} shrank it to {shrinker.kept}: see it with `spatten replay {small}`"
 
     def _still_differs(self, case: Case) -> bool:
         return self._difference(case) is not None

@@ -47,15 +47,15 @@ def replay(
     from spatten_drivers.recording import replay as play
 
     kernel_by_name(kernel)
-    with open_device(device, require_board=require_board, kernel=kernel, announce=say) as opened:
-        with progress(0) as bar:
-            report = play(
-                file,
-                opened,
-                timeout=timeout,
-                begin=lambda jobs: bar.update(bar.task_ids[0], total=jobs, description="jobs"),
-                step=lambda: bar.advance(bar.task_ids[0]),
-            )
+    opened = open_device(device, require_board=require_board, kernel=kernel, announce=say)
+    with opened, progress(0) as bar:
+        report = play(
+            file,
+            opened,
+            timeout=timeout,
+            begin=lambda jobs: bar.update(bar.task_ids[0], total=jobs, description="jobs"),
+            step=lambda: bar.advance(bar.task_ids[0]),
+        )
     if report.cut:
         say(f"{str(file)!r} lacks its end: {report.cut}; the {report.jobs} jobs before it were played")
     if as_json:
