@@ -22,6 +22,7 @@ from ..errors import RecordingError
 
 FORMAT = 1
 _GZIP_MAGIC, _GZIP_WINDOW = b"\x1f\x8b", 31
+_MEMBER_START = gzip.compress(b"", compresslevel=1, mtime=0)[:10]
 _CHUNK = 1 << 16
 #: The longest record that is read: all of device memory and its answers.
 _LONGEST = 1 << 33
@@ -136,6 +137,7 @@ def _members(path: str, file: IO[bytes]) -> Iterator[tuple[int, bytes] | Cut]:
         unpacker, body, size = zlib.decompressobj(_GZIP_WINDOW), bytearray(), 0
         while not unpacker.eof:
             if not rest and not (rest := file.read(_CHUNK)):
+                _check_nothing_follows(path, file, offset)
                 yield Cut(offset)
                 return
             try:
@@ -148,6 +150,16 @@ def _members(path: str, file: IO[bytes]) -> Iterator[tuple[int, bytes] | Cut]:
         rest = unpacker.unused_data
         yield offset, bytes(body)
         offset += size - len(rest)
+
+
+def _check_nothing_follows(path: str, file: IO[bytes], offset: int) -> None:
+    """A record without an end is where a file was cut only if it is the last one."""
+    file.seek(offset + 1)
+    tail = b""
+    while chunk := file.read(_CHUNK):
+        if _MEMBER_START in tail + chunk:
+            raise _damaged(path, offset, "it has no end, and others follow")
+        tail = chunk[-len(_MEMBER_START) :]
 
 
 def _parsed(path: str, number: int, offset: int, body: bytes) -> Record:

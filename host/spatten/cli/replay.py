@@ -44,9 +44,11 @@ def replay(
     - `spatten replay run.rec`
     - `spatten replay run.rec --device 'emulator?kernel=numpy' --json`
     """
+    from spatten_drivers.recording import Recording
     from spatten_drivers.recording import replay as play
 
     kernel_by_name(kernel)
+    Recording(file)  # what is no recording is refused before a device is opened
     opened = open_device(device, require_board=require_board, kernel=kernel, announce=say)
     with opened, progress(0) as bar:
         report = play(
