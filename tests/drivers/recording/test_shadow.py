@@ -85,8 +85,8 @@ def test_a_wrong_bit_is_caught_kept_and_made_small(tmp_path: Path) -> None:
     whole, small = tmp_path / WHOLE.format(2), tmp_path / SMALL.format(2)
     assert message.startswith("emulator: job 2 (id 2, layer 0) differs from the software model in output[")
     assert message.endswith(
-        f"The job and the memory it reads are in {whole}; {len(lines)} trials shrank it to heads 1, queries 1, "
-        f"keys 8: see it with `spatten replay {small}`"
+        f"The job and the memory it reads are in {whole}; {len(lines)} trials shrank it to heads 1, queries "
+        f"1, keys 8: see it with `spatten replay {small}`"
     )
     assert 10 < len(lines) < 100
     assert lines[0] == "shrinking, trial 1 of 200: heads 1, queries 16, keys 16"
@@ -104,12 +104,10 @@ def test_a_wrong_bit_is_caught_kept_and_made_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "needed"),
-    [("keep_values", 0xFFFF, {"n_keys": 2}), ("causal", 0, {"n_queries": 1, "n_keys": 2})],
+    ("field", "value", "most_keys"),
+    [("keep_values", 0xFFFF, 6), ("causal", 0, 2)],  # of more than 5 values one must be dropped
 )
-def test_an_ignored_field_is_what_is_left(
-    tmp_path: Path, field: str, value: int, needed: dict[str, int]
-) -> None:
+def test_an_ignored_field_is_what_is_left(tmp_path: Path, field: str, value: int, most_keys: int) -> None:
     """Everything else becomes plain; the field that matters stays."""
     caught(ignoring(field, value), tmp_path, growing)
     (path,) = tmp_path.glob("*-small.rec")
@@ -118,7 +116,7 @@ def test_an_ignored_field_is_what_is_left(
     assert fields[field] != value
     plain = {"add_tokens": 0, "add_heads": 0, "k_policy": 0, "v_lsb_bits": 0, "n_heads": 1}
     assert {name: fields[name] for name in plain} == plain
-    assert all(fields[name] <= 6 for name in needed)
+    assert (fields["n_queries"], fields["n_keys"]) == (1, most_keys)
     assert not replay(path, ignoring(field, value)).same_bits
     assert replay(path, emulator()).same_bits
 
@@ -172,9 +170,7 @@ def test_a_fault_that_comes_and_goes(tmp_path: Path) -> None:
 
     message = caught(flipping_a_bit("output", 7, once), tmp_path, three_layers)
     path = tmp_path / WHOLE.format(2)
-    assert message.endswith(
-        f"are in {path}; run once more it gave the right bits, so the fault comes and goes"
-    )
+    assert message.endswith("; run once more it gave the right bits, so the fault comes and goes")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -265,9 +261,7 @@ def test_a_folder_that_went_away(tmp_path: Path) -> None:
     inside = flipping_a_bit("output", 7)
     device = shadow(inside, tmp_path / "x")
     (tmp_path / "x").rmdir()
-    with pytest.raises(
-        DeviceDifferenceError, match=r"differs from .* It could not be kept: recording .* cannot"
-    ):
+    with pytest.raises(DeviceDifferenceError, match=r"differs from .* It could not be kept: recording "):
         three_layers(device)
 
 
