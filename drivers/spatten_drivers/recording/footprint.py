@@ -21,6 +21,9 @@ class Region(NamedTuple):
     size: int
 
 
+#: What a job writes.
+REGIONS = ("answer", "output", "token_importance", "head_importance")
+
 #: Sorted, disjoint pieces of memory ``[n, 2]``: first byte, and the byte behind the last.
 Runs = NDArray[np.int64]
 
@@ -70,13 +73,13 @@ def queries_region(job: LayerJob, beat: int) -> Region:
 def writes(job: LayerJob, beat: int) -> dict[str, Region]:
     """Every region that the legal ``job`` writes, by name."""
     rows = job["n_heads"] * job["n_queries"]
-    sizes = {
-        "answer": answer_bytes(job["keep_tokens"], job["keep_heads"], beat),
-        "output": rows * padded(2 * job["head_dim"], beat),
-        "token_importance": padded(4 * job["n_slots"], beat),
-        "head_importance": padded(8 * job["total_heads"], beat),
-    }
-    return {name: Region(job[f"{name}_address"], size) for name, size in sizes.items()}
+    sizes = (
+        answer_bytes(job["keep_tokens"], job["keep_heads"], beat),
+        rows * padded(2 * job["head_dim"], beat),
+        padded(4 * job["n_slots"], beat),
+        padded(8 * job["total_heads"], beat),
+    )
+    return {name: Region(job[f"{name}_address"], size) for name, size in zip(REGIONS, sizes, strict=True)}
 
 
 def merged(runs: Runs, gap: int = 0) -> Runs:

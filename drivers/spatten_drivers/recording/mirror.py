@@ -54,5 +54,8 @@ def _grouped(places: NDArray[np.intp], gap: int) -> Runs:
     """Ascending places as runs; those with at most ``gap`` others between them share one."""
     if not places.size:
         return np.empty((0, 2), np.int64)
-    breaks = np.flatnonzero(np.diff(places) > gap + 1)
-    return np.stack([places[np.r_[0, breaks + 1]], places[np.r_[breaks, -1]] + 1], axis=1).astype(np.int64)
+    breaks = np.flatnonzero(places[1:] - places[:-1] > gap + 1)
+    runs = np.empty((len(breaks) + 1, 2), np.int64)
+    runs[0, 0], runs[-1, 1] = places[0], places[-1] + 1
+    runs[1:, 0], runs[:-1, 1] = places[breaks + 1], places[breaks] + 1
+    return runs

@@ -97,7 +97,10 @@ class Difference:
 
     def __str__(self) -> str:
         place = "".join(f"[{i}]" for i in self.index)
-        return f"{self.field}{place}: expected {self.expected}, got {self.got}"
+        expected, got = (
+            Status(value).name if self.field == "status" else value for value in (self.expected, self.got)
+        )
+        return f"{self.field}{place}: expected {expected}, got {got}"
 
 
 def first_difference(expected: Outcome, got: Outcome, job: LayerJob | None, beat: int) -> Difference | None:
@@ -109,10 +112,11 @@ def first_difference(expected: Outcome, got: Outcome, job: LayerJob | None, beat
         return Difference("status", (), int(expected.status), int(got.status))
     if expected.digest == got.digest:
         return None
-    for name, part in expected.parts.items():
-        other = got.parts.get(name)
-        if other is None or other.size != part.size:
-            return Difference(f"{name} bytes", (), part.size, 0 if other is None else other.size)
+    nothing = np.empty(0, np.uint8)
+    for name in {**expected.parts, **got.parts}:
+        part, other = expected.parts.get(name, nothing), got.parts.get(name, nothing)
+        if other.size != part.size:
+            return Difference(f"{name} bytes", (), part.size, other.size)
         if (_without_cycles(name, part) != _without_cycles(name, other)).any():
             pair = zip(_views(name, part, job, beat), _views(name, other, job, beat), strict=True)
             return next(_compared(*mine, values) for mine, (_, values, _) in pair if _differ(mine[1], values))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..config import AcceleratorConfig
 from ..errors import ConfigError, RecordingError
+from ..job import HEADER_BYTES
 from ..registers import REGISTER_BY_NAME
-from .footprint import Region
+from .footprint import REGIONS, Region
 from .mirror import Pieces
 from .outcome import Outcome
 from .store import Cut, Record, read_records
@@ -152,4 +153,9 @@ def _outcome(record: Record) -> tuple[Outcome, dict[str, Region]]:
         for name, address in record.head["regions"].items()
     }
     parts = {name: record.arrays[name] for name in regions}
+    for name, part in parts.items():
+        if name not in REGIONS or part.dtype != np.uint8 or part.ndim != 1:
+            raise ValueError(f"region {name!r} is {part.dtype} {part.shape}")
+        if name == "answer" and part.size < HEADER_BYTES:
+            raise ValueError(f"an answer header of {part.size} bytes")
     return Outcome(parts, int(record.head["error"]), float(record.head["seconds"])), regions

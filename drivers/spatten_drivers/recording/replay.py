@@ -15,6 +15,7 @@ from ..errors import RecordingError
 from ..job import LayerJob
 from ..model.checks import JobRejected, checked_job
 from .case import played
+from .footprint import writes
 from .outcome import Difference, first_difference
 from .reader import RecordedJob, Recording
 
@@ -146,6 +147,7 @@ def _play(job: RecordedJob, device: Device, timeout: float, report: ReplayReport
 
 def _check_memory(job: RecordedJob, device: Device, report: ReplayReport) -> None:
     ends = [start + data.size for start, data in job.memory]
+    ends += [job.address + job.descriptor.size] if job.descriptor.size else []
     ends += [start + size for start, size in job.regions.values()]
     if ends and max(ends) > device.memory_bytes:
         raise RecordingError(
@@ -155,10 +157,11 @@ def _check_memory(job: RecordedJob, device: Device, report: ReplayReport) -> Non
 
 
 def _decoded(job: RecordedJob, device: Device) -> LayerJob | None:
-    """The job, if the contract's checks let it run."""
+    """The job, if the contract's checks let it run and its regions are those of the recording."""
     memory = np.zeros(device.memory_bytes, np.uint8)  # only the pages of the descriptor are touched
     memory[job.address : job.address + job.descriptor.size] = job.descriptor
     try:
-        return checked_job(memory, job.address, device.config)
+        found = checked_job(memory, job.address, device.config)
     except JobRejected:
         return None
+    return found if writes(found, device.config.beat_bytes) == job.regions else None

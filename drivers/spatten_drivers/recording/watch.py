@@ -21,7 +21,7 @@ from .outcome import Outcome, read_outcome
 
 #: Seconds to wait for a job that was pushed by a bare write of ``JOB_PUSH``.
 BARE_TIMEOUT = 60.0
-_ABORT, _COUNT = 1, 1 << 32
+_COUNT = 1 << 32  # JOBS_DONE counts modulo this
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,19 @@ class Watch(Device):
         name = self._names.get(address, "")
         if name == "JOB_PUSH":
             self._finish(BARE_TIMEOUT)
-            self._begin(value)
-            self._waiting_for = self.inner.read_register("JOBS_DONE") + 1
-        elif name:
+            seen, number = self._begin(value), self.inner.read_register("JOBS_DONE") + 1
+            self.inner.write_word(address, value)
+            self._running, self._waiting_for = seen, number
+            return
+        if name:
             self.register_written(name, value)
         self.inner.write_word(address, value)
 
     def push_job(self, address: int, timeout: float) -> int:
         self._finish(timeout)
-        self._begin(address)
+        seen = self._begin(address)
         self._waiting_for = self.inner.push_job(address, timeout)
+        self._running = seen
         return self._waiting_for
 
     def has_ended(self, count: int) -> bool:
@@ -154,14 +157,14 @@ class Watch(Device):
 
     def wait_for_jobs(self, count: int, timeout: float) -> None:
         self.inner.wait_for_jobs(count, timeout)
-        if self._running:
-            self._look(None)
+        self._look(None)
 
-    def _begin(self, address: int) -> None:
+    def _begin(self, address: int) -> SeenJob:
         self._count += 1
         seen = self._seen(address)
         self.job_starts(seen)
-        self._running, self._since = seen, time.perf_counter()
+        self._since = time.perf_counter()
+        return seen
 
     def _seen(self, address: int) -> SeenJob:
         """The job at ``address``; all that decides its answer is known afterwards."""
@@ -199,9 +202,12 @@ class Watch(Device):
 
     def _look(self, done: int | None) -> None:
         """Read back the running job if it has ended; ``done`` is what ``JOBS_DONE`` read, if it was read."""
+        seen = self._running
+        if seen is None:
+            return
         done = self.inner.read_register("JOBS_DONE") if done is None else done
-        if self._running and (done - self._waiting_for) % _COUNT < _COUNT // 2:
-            seen, self._running = self._running, None
+        if (done - self._waiting_for) % _COUNT < _COUNT // 2:
+            self._running = None
             seconds = time.perf_counter() - self._since
             outcome = read_outcome(self.inner, seen.regions, seconds)
             self._take_over(seen, outcome)

@@ -93,7 +93,7 @@ def test_status_comes_first_and_nonsense_is_none(last: tuple[LayerJob, Outcome])
     header[4 * 3 : 4 * 4] = 77, 0, 0, 0
     broken = replace(outcome, parts={**outcome.parts, "answer": header})
     assert broken.status is Status.PENDING
-    assert str(first_difference(outcome, broken, job, BEAT)) == "status: expected 1, got 0"
+    assert str(first_difference(outcome, broken, job, BEAT)) == "status: expected DONE, got PENDING"
     assert replace(broken, error=int(Status.WATCHDOG)).status is Status.WATCHDOG
 
 

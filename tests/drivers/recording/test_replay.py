@@ -156,6 +156,7 @@ def rewritten(path: Path, out: Path, change: dict[str, dict[str, object]]) -> Pa
         ({"answer": {"digest": "00"}}, "the digest of the answer is another one"),
         ({"answer": {"number": 7}}, "an answer to no job"),
         ({"answer": {"regions": {"nowhere": 0}}}, "KeyError('nowhere')"),
+        ({"answer": {"regions": {"output": 0}}}, "the digest of the answer is another one"),
         ({"job": {"registers": [["IDENTITY", 1]]}}, "1 written to IDENTITY"),
         ({"job": {"registers": [["NOBODY", 1]]}}, "KeyError('NOBODY')"),
         ({"recording": {"config": {}}}, "configuration record differs in the fields"),
