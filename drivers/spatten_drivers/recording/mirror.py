@@ -29,9 +29,14 @@ class Mirror:
     def learn(self, address: int, data: NDArray[np.uint8]) -> Runs:
         """Take over bytes; answers the runs that are news."""
         place = slice(address, address + data.size)
-        news = np.flatnonzero((self.memory[place] != data) | ~self._known[place])
+        news = (self.memory[place] != data) | ~self._known[place]
+        self.take(address, data)
+        return address + _runs(news, _GAP)
+
+    def take(self, address: int, data: NDArray[np.uint8]) -> None:
+        """As :meth:`learn`, for those who do not ask what is news."""
+        place = slice(address, address + data.size)
         self.memory[place], self._known[place] = data, True
-        return address + _grouped(news, _GAP)
 
     def forget(self, address: int, size: int) -> None:
         """These bytes are not known any more."""
@@ -39,10 +44,12 @@ class Mirror:
 
     def unknown(self, runs: Runs) -> Runs:
         """The parts of ``runs`` that are not known."""
-        found = [np.empty((0, 2), np.int64)]
-        for start, end in runs.tolist():
+        found, places = [np.empty((0, 2), np.int64)], runs.tolist()
+        if np.concatenate([self._known[:0], *(self._known[start:end] for start, end in places)]).all():
+            return found[0]  # as nearly always; a job reads hundreds of rows that lie apart
+        for start, end in places:
             if not self._known[start:end].all():
-                found.append(start + _grouped(np.flatnonzero(~self._known[start:end]), 0))
+                found.append(start + _runs(~self._known[start:end], 0))
         return np.concatenate(found)
 
     def pieces(self, runs: Runs) -> Pieces:
@@ -50,12 +57,12 @@ class Mirror:
         return [(start, self.memory[start:end].copy()) for start, end in merged(runs).tolist()]
 
 
-def _grouped(places: NDArray[np.intp], gap: int) -> Runs:
-    """Ascending places as runs; those with at most ``gap`` others between them share one."""
-    if not places.size:
-        return np.empty((0, 2), np.int64)
-    breaks = np.flatnonzero(places[1:] - places[:-1] > gap + 1)
-    runs = np.empty((len(breaks) + 1, 2), np.int64)
-    runs[0, 0], runs[-1, 1] = places[0], places[-1] + 1
-    runs[1:, 0], runs[:-1, 1] = places[breaks + 1], places[breaks] + 1
-    return runs
+def _runs(chosen: NDArray[np.bool_], gap: int) -> Runs:
+    """Runs of the chosen bytes; those with at most ``gap`` others between them share one."""
+    fenced = np.zeros(chosen.size + 2, bool)
+    fenced[1:-1] = chosen
+    edges = np.flatnonzero(fenced[1:] != fenced[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    apart = np.flatnonzero(starts[1:] - ends[:-1] > gap)
+    firsts, lasts = np.append(0, apart + 1), np.append(apart, -1)
+    return np.stack([starts[firsts], ends[lasts]], axis=1) if starts.size else np.empty((0, 2), np.int64)

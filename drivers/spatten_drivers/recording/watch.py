@@ -120,10 +120,10 @@ class Watch(Device):
         if len(news):
             self.memory_changed(news)
 
-    def _fetch(self, start: int, end: int) -> None:
+    def _fetch(self, runs: Runs) -> None:
         """Learn from the device what is not known yet."""
-        for run in self.mirror.unknown(np.array([[start, min(end, self.memory_bytes)]])).tolist():
-            self._learn(run[0], self.inner.read_memory(run[0], run[1] - run[0]))
+        for start, end in self.mirror.unknown(runs).tolist():
+            self._learn(start, self.inner.read_memory(start, end - start))
 
     # ------------------------------------------------------------------------------------ registers and jobs
 
@@ -171,10 +171,10 @@ class Watch(Device):
         memory, beat, end = self.mirror.memory, self.config.beat_bytes, address
         nothing = np.empty((0, 2), np.int64)
         if address + HEADER_BYTES <= self.memory_bytes:
-            self._fetch(address, address + HEADER_BYTES)
+            self._fetch(np.array([[address, address + HEADER_BYTES]]))
             fields = decode_header(memory[address : address + HEADER_BYTES])
             end = min(address + descriptor_bytes(fields, beat), self.memory_bytes)
-            self._fetch(address, end)
+            self._fetch(np.array([[address, end]]))
         descriptor = memory[address:end].copy()
         try:
             fields = checked_job(memory, address, self.config).fields
@@ -184,8 +184,7 @@ class Watch(Device):
             return SeenJob(self._count, address, descriptor, None, None, nothing, regions)
         job = decode_tables(fields, descriptor, beat)  # from the copy: memory goes on changing
         runs = reads(job, address, beat)
-        for start, stop in runs.tolist():
-            self._fetch(start, stop)
+        self._fetch(runs)
         layer = self._layer_of(job["k_msb_address"])
         return SeenJob(self._count, address, descriptor, job, layer, runs, writes(job, beat))
 
@@ -216,9 +215,10 @@ class Watch(Device):
     def _take_over(self, seen: SeenJob, outcome: Outcome) -> None:
         """The mirror follows the job; what no other run has to repeat is news, as if written by the host."""
         for name, (address, _) in seen.regions.items():
-            news = self.mirror.learn(address, outcome.parts[name])
-            if len(news) and not outcome.repeatable:
-                self.memory_changed(news)
+            if outcome.repeatable:
+                self.mirror.take(address, outcome.parts[name])
+            else:
+                self._learn(address, outcome.parts[name])
         if "answer" in seen.regions:  # its cycles are another number on another device
             self.mirror.forget(seen.regions["answer"].address, HEADER_BYTES)
 
