@@ -21,7 +21,7 @@ def test_the_reader_of_the_page_runs(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     lines = run.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["recording", *["job", "answer"] * 3, "end"], run.stderr
-    assert lines[2].startswith("answer 1 {'answer': (320,), 'output': (")
+    assert lines[2].startswith("answer 1 {'answer': (304,), 'output': (")
 
 
 def test_every_field_and_array_stands_in_the_table(tmp_path: Path) -> None:
