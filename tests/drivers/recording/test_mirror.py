@@ -2,7 +2,7 @@
 """What is recorded of memory: all that changed, and nothing twice."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
@@ -19,6 +19,7 @@ RUNS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=8)
 
 
 @given(WRITES, WRITES)
+@settings(max_examples=100)
 def test_pieces_rebuild_memory(first: list[Write], second: list[Write]) -> None:
     """A memory that takes only the news holds the same bytes wherever something was written."""
     mirror, real, rebuilt = Mirror(SIZE), np.full(SIZE, 9, "u1"), np.full(SIZE, 9, "u1")
@@ -54,6 +55,7 @@ def test_holes_are_unknown() -> None:
 
 
 @given(RUNS, st.integers(0, 3))
+@settings(max_examples=100)
 def test_merged_runs_hold_the_same_bytes(pairs: list[tuple[int, int]], gap: int) -> None:
     runs = np.array([(a, a + n) for a, n in pairs], np.int64).reshape(-1, 2)
     found = merged(runs, gap)

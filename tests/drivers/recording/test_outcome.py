@@ -39,7 +39,7 @@ def changed(outcome: Outcome, part: str, byte: int, bit: int = 0) -> Outcome:
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_every_bit_but_cycles_counts(last: tuple[LayerJob, Outcome], data: st.DataObject) -> None:
     job, outcome = last
     part = data.draw(st.sampled_from(sorted(outcome.parts)))

@@ -106,7 +106,7 @@ def ends(path: Path) -> list[tuple[str, int]]:
 
 
 @given(st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_cut_recording_plays_up_to_its_last_whole_job(
     path: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(RECORDS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_records_come_back(folder: Path, records: list[Any]) -> None:
     ends = written(folder / "a.rec", records)
     found = list(read_records(folder / "a.rec"))[1:]
@@ -58,7 +58,7 @@ def test_records_come_back(folder: Path, records: list[Any]) -> None:
 
 
 @given(RECORDS, st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_cut_file_keeps_its_whole_records(folder: Path, records: list[Any], data: st.DataObject) -> None:
     ends = [0, *written(folder / "b.rec", records)]
     whole = (folder / "b.rec").read_bytes()
@@ -75,7 +75,7 @@ def test_a_cut_file_keeps_its_whole_records(folder: Path, records: list[Any], da
 
 
 @given(RECORDS, st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_changed_byte_never_passes_for_data(folder: Path, records: list[Any], data: st.DataObject) -> None:
     """What still comes out is what was written: the checksums, or the parser, refuse all else."""
     written(folder / "c.rec", records)
