@@ -13,6 +13,8 @@ Pieces = list[tuple[int, NDArray[np.uint8]]]
 
 #: Equal bytes between two changes that are recorded along, because a run of its own costs more.
 _GAP = 16
+#: A bus writes words; part of one costs a read before.
+_WORD = 4
 
 
 class Mirror:
@@ -27,11 +29,14 @@ class Mirror:
         self._known = np.zeros(size, bool)
 
     def learn(self, address: int, data: NDArray[np.uint8]) -> Runs:
-        """Take over bytes; answers the runs that are news."""
+        """Take over bytes; answers the runs that are news, in whole words where the bytes allow it."""
         place = slice(address, address + data.size)
         news = (self.memory[place] != data) | ~self._known[place]
         self.take(address, data)
-        return address + _runs(news, _GAP)
+        runs = address + _runs(news, _GAP)
+        runs[:, 0] = np.maximum(runs[:, 0] // _WORD * _WORD, address)
+        runs[:, 1] = np.minimum(-(-runs[:, 1] // _WORD) * _WORD, address + data.size)
+        return runs
 
     def take(self, address: int, data: NDArray[np.uint8]) -> None:
         """As :meth:`learn`, for those who do not ask what is news."""

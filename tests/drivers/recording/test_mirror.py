@@ -39,11 +39,12 @@ def test_what_is_known_is_no_news() -> None:
     assert mirror.learn(8, data).tolist() == [[8, 72]]  # zeros too: memory may hold anything at first
     assert mirror.learn(8, data).tolist() == []
     data[[3, 40]] = 1
-    assert mirror.learn(8, data).tolist() == [[11, 12], [48, 49]]
+    assert mirror.learn(8, data).tolist() == [[8, 12], [48, 52]]  # whole words
     data[[3, 10]] = 2
-    assert mirror.learn(8, data).tolist() == [[11, 19]]  # one run costs less than two
+    assert mirror.learn(8, data).tolist() == [[8, 20]]  # one run costs less than two
     mirror.forget(70, 10)
-    assert mirror.learn(8, data).tolist() == [[70, 72]]
+    assert mirror.learn(8, data).tolist() == [[68, 72]]
+    assert mirror.learn(9, data[2:4]).tolist() == [[9, 11]]  # nothing but what was written
 
 
 def test_holes_are_unknown() -> None:
