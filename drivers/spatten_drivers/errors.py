@@ -36,3 +36,11 @@ class DeviceTimeoutError(DeviceError, TimeoutError):
 
 class DeviceMemoryError(DeviceError, MemoryError):
     """Device memory is exhausted, or an address lies outside it."""
+
+
+class RecordingError(SpattenError, ValueError):
+    """A recording cannot be written or read, or does not fit the device it is to be played on."""
+
+
+class DeviceDifferenceError(DeviceError):
+    """A device answered a job with other bits than the software model."""

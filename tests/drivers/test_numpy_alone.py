@@ -13,8 +13,9 @@ sys.modules.update(dict.fromkeys(names))  # importing any of them fails, as if i
 import numpy as np
 from spatten_drivers import Accelerator, LayerRequest, Quantization, Sequence, Shape, open_device
 from spatten_drivers.model import available_kernels
+from spatten_drivers.recording import Shadow
 
-device = open_device("emulator?memory=1MiB")
+device = Shadow(open_device("emulator?memory=1MiB"))
 sequence = Sequence(device, Shape(1, 2, 32, 8), Quantization.progressive())
 values = np.random.default_rng(0).standard_normal((2, 8, 32))
 slots, heads = np.arange(8), np.arange(2)

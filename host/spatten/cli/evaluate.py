@@ -14,11 +14,14 @@ from .options import (
     File,
     Kernel,
     Model,
+    Record,
     RequireBoard,
     ScheduleName,
+    ShadowShare,
     Task,
     Texts,
     opened_target,
+    watchers_say,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ def evaluate(
     device: DeviceUri = "auto",
     require_board: RequireBoard = False,
     kernel: Kernel = "auto",
+    record: Record = None,
+    shadow: ShadowShare = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare a schedule with eager float32 attention: cosine, label agreement or perplexity.
@@ -47,7 +52,7 @@ def evaluate(
     - `spatten eval --model ./my-classifier --schedule my.toml --json "A text."`
     """
     inputs = _inputs(texts or [], file)
-    target = opened_target(schedule, device, kernel, require_board, say)
+    target = opened_target(schedule, device, kernel, require_board, say, record=record, shadow=shadow)
     with target.device:
         quiet_libraries()
         from ..catalog import load
@@ -57,6 +62,7 @@ def evaluate(
         with progress(2 * len(inputs)) as bar:
             bar.update(0, description=f"{loaded.name}, {loaded.task}")
             found = measure(loaded, inputs, target, lambda: bar.advance(0))
+    watchers_say(target.device, say)
     _print(loaded.name, schedule, found, as_json)
 
 

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spatten_drivers import open_device
+from spatten_drivers import Device, open_device
 from spatten_drivers.model.kernels import kernel as kernel_by_name
+from spatten_drivers.recording import Recorder, Shadow
 
 from ..presets import PRESETS, chosen_schedule
 
@@ -41,11 +43,32 @@ RequireBoard = Annotated[
 Kernel = Annotated[
     str, typer.Option(help="Kernel of the emulator: auto, numpy or numba; all give the same bits.")
 ]
+Record = Annotated[
+    Path | None,
+    typer.Option("--record", metavar="FILE", help="Write every job and its answer, for `spatten replay`."),
+]
+ShadowShare = Annotated[
+    float | None,
+    typer.Option(
+        "--shadow",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Compare this share of the jobs, 1 for all, with the software model; stop at a difference.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def opened_target(
-    schedule: str, device: str, kernel: str, require_board: bool, announce: Callable[[str], None]
+    schedule: str,
+    device: str,
+    kernel: str,
+    require_board: bool,
+    announce: Callable[[str], None],
+    *,
+    record: Path | None = None,
+    shadow: float | None = None,
 ) -> Target:
     """The target with its device open: a wrong schedule, kernel or device fails before a model is loaded."""
     from ..runs.tasks import Target
@@ -53,4 +76,41 @@ def opened_target(
     kernel_by_name(kernel)
     plan = chosen_schedule(schedule)
     opened = open_device(device, require_board=require_board, kernel=kernel, announce=announce)
-    return Target(plan, opened, kernel, require_board)
+    return Target(plan, _watched(opened, record, shadow, kernel, announce), kernel, require_board)
+
+
+def _watched(
+    device: Device, record: Path | None, shadow: float | None, kernel: str, announce: Callable[[str], None]
+) -> Device:
+    """The device with what watches it; a job that differs goes to the current folder."""
+    try:
+        if shadow is not None:
+            device = Shadow(device, share=shadow, kernel=kernel, progress=_seldom(announce))
+        return device if record is None else Recorder(device, record)
+    except BaseException:
+        device.close()
+        raise
+
+
+def _seldom(announce: Callable[[str], None], seconds: float = 2.0) -> Callable[[str], None]:
+    """Of lines that come fast, one every few seconds."""
+    last = float("-inf")
+
+    def told(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            announce(line)
+
+    return told
+
+
+def watchers_say(device: Device | str, announce: Callable[[str], None]) -> None:
+    """After a run: what was recorded and compared."""
+    if isinstance(device, Recorder):
+        announce(f"recording: {device.path}, {device.jobs} jobs")
+        device = device.inner
+    if isinstance(device, Shadow):
+        announce(
+            f"shadow: {device.compared} of {device.jobs} jobs compared with the software model, all equal"
+        )

@@ -19,11 +19,14 @@ from .options import (
     File,
     Kernel,
     Model,
+    Record,
     RequireBoard,
     ScheduleName,
+    ShadowShare,
     Task,
     Texts,
     opened_target,
+    watchers_say,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def run(
         bool, typer.Option("--demo", help="MiniLM over real passages and a GPT-2 writing; no TEXT.")
     ] = False,
     report: Report = None,
+    record: Record = None,
+    shadow: ShadowShare = None,
     as_json: AsJson = False,
 ) -> None:
     """Run texts through a model with attention on the device.
@@ -66,21 +71,23 @@ def run(
     - `spatten run "The whale rose." "A ship sank." --task similarity --schedule paper-bert`
     - `spatten run --model gpt2-prose --schedule paper-gpt2 --sample "It was a dark night"`
     - `spatten run --file book.txt --schedule gentle --report book.html --json`
+    - `spatten run "The whale rose." --record run.rec --shadow 1`
     """
     _check_usage(texts, file, demo)
     _check_report(report)
     inputs = [] if demo else _inputs(texts or [], file)
-    target = opened_target(schedule, device, kernel, require_board, say)
+    target = opened_target(schedule, device, kernel, require_board, say, record=record, shadow=shadow)
     with target.device:
         quiet_libraries()
         generation = _generation(max_new_tokens, sample or demo, seed)
         if demo:
-            sections, record = _run_demo(target, generation, as_json)
+            sections, found = _run_demo(target, generation, as_json)
         else:
-            sections, record = _run_texts(model, task, inputs, target, generation, truncate, seed, as_json)
+            sections, found = _run_texts(model, task, inputs, target, generation, truncate, seed, as_json)
+    watchers_say(target.device, say)
     _finish(
         sections,
-        record,
+        found,
         report,
         as_json,
         "BERT and GPT\u20112 through SpAtten" if demo else sections[0].title,
