@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How long device memory takes for the beats of a job: the data lines, refreshes, rows that open, the bus."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+#: Cycles that a refresh costs beyond the chip's own tRFC: open rows close before and open again after it.
+#: ``decode 992`` of `make plan-grid`, ECPIX-5: 31 cycles of every 586, of which tRFC is 20.
+REFRESH_EXTRA = 11
+#: Cycles that the data lines stand still when reads go on in another row of the chips; the next row's bank
+#: opens ahead in part. Slope over rows touched of ``decode 992`` and ``decode 992, 30 %`` of `make plan-grid`.
+PAGE_CHANGE = 7.0
+#: More cycles of a written beat: writes go 16 at a time, and turning the bus round and back takes about 22.
+#: ``prefill 16`` and ``prefill 128 to 40`` of `make plan-grid` agree on 1.4.
+WRITE_EXTRA = 1.4
+#: More cycles of a written beat while a long burst of reads goes on beside it.
+#: ``prefill 200, causal`` of `make plan-grid`: 528 output beats stretch the loading of K by 2,400 cycles.
+WRITE_BETWEEN_READS = 2.3
+#: Cycles a slot when running importance is read and written in turn: a beat of words goes out and comes back.
+#: ``decode 512, 10 %`` and ``decode 512, 1 head`` of `make plan-grid`.
+SLOT_CYCLES = 2.0
+
+
+@dataclass(frozen=True)
+class Dram:
+    """Chips and their wires.
+
+    Parameters
+    ----------
+    name : kind and width, for people.
+    size : bytes.
+    word_bytes, word_cycles : of LiteDRAM's native port: a word takes so many cycles of the data lines.
+    page_bytes : of a row of the chips, all of them together.
+    refresh_ns, refresh_every_ns : tRFC and tREFI.
+    """
+
+    name: str
+    size: int
+    word_bytes: int
+    word_cycles: int
+    page_bytes: int
+    refresh_ns: float
+    refresh_every_ns: float = 7812.5
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Device memory as the core sees it.
+
+    Parameters
+    ----------
+    beat_cycles : cycles of the data lines for a beat.
+    latency : cycles from a command to its data.
+    refresh_share : share of the time in which it refreshes.
+    page_bytes, page_change : bytes of an open row, cycles to go on to another.
+    write_extra, write_between_reads : more cycles of a written beat, alone and beside a burst of reads.
+    slot_cycles : cycles a slot of the walk over running importance.
+    """
+
+    beat_cycles: float = 1.0
+    latency: int = 20
+    refresh_share: float = 0.0
+    page_bytes: int = 0
+    page_change: float = 0.0
+    write_extra: float = 0.0
+    write_between_reads: float = 0.0
+    slot_cycles: float = 1.0
+
+    def cycles(self, reads: float, writes: float = 0.0, pages: float = 0.0) -> float:
+        """Cycles for so many beats read and written in so many rows of the chips."""
+        lines = (reads + writes) * self.beat_cycles
+        return self.stretched(lines + writes * self.write_extra + pages * self.page_change)
+
+    def stretched(self, cycles: float) -> float:
+        """The same with the refreshes that fall into it."""
+        return cycles / (1.0 - self.refresh_share)
+
+    def pages(self, slots: int, row_bytes: int, live: int) -> float:
+        """Rows of the chips that hold at least one of ``live`` rows of a plane, scattered over ``slots``."""
+        if not (self.page_bytes and row_bytes and live):
+            return 0.0
+        there = slots * row_bytes / self.page_bytes
+        a_page = min(slots, max(1.0, self.page_bytes / row_bytes))
+        return float(there * (1.0 - (1.0 - live / slots) ** a_page))
+
+
+#: The bench's: a beat a cycle, in order, 20 cycles latency, no refresh.
+IN_ORDER = Memory()
+
+
+def litedram(dram: Dram, clock: float, beat_bytes: int) -> Memory:
+    """Memory behind LiteDRAM's controller at ``clock`` Hz.
+
+    A beat that is wider than the port takes several words, one that is narrower the time of a whole one.
+    """
+    every = dram.refresh_every_ns * 1e-9 * clock
+    refresh = math.ceil(dram.refresh_ns * 1e-9 * clock) + REFRESH_EXTRA
+    return Memory(
+        beat_cycles=dram.word_cycles * max(1.0, beat_bytes / dram.word_bytes),
+        refresh_share=refresh / every,
+        page_bytes=dram.page_bytes,
+        page_change=PAGE_CHANGE,
+        write_extra=WRITE_EXTRA,
+        write_between_reads=WRITE_BETWEEN_READS,
+        slot_cycles=SLOT_CYCLES,
+    )
