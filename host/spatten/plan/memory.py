@@ -12,12 +12,13 @@ REFRESH_EXTRA = 11
 #: Cycles that the data lines stand still when reads go on in another row of the chips; the next row's bank
 #: opens ahead in part. Slope over rows touched of ``decode 992`` and ``decode 992, 30 %`` of `make plan-grid`.
 PAGE_CHANGE = 7.0
-#: More cycles of a written beat: writes go 16 at a time, and turning the bus round and back takes about 22.
-#: ``prefill 16`` and ``prefill 128 to 40`` of `make plan-grid` agree on 1.4.
-WRITE_EXTRA = 1.4
-#: More cycles of a written beat while a long burst of reads goes on beside it.
-#: ``prefill 200, causal`` of `make plan-grid`: 528 output beats stretch the loading of K by 2,400 cycles.
-WRITE_BETWEEN_READS = 2.3
+#: More cycles of a written beat of outputs while K and V are on chip: writes go 16 at a time, and for each
+#: such group the bus turns round and back and other rows open.
+#: ``prefill 16``, ``prefill 128 to 40`` and, beside the loading of a head, ``prefill 200, causal``.
+WRITE_EXTRA = 2.3
+#: The same while K and V are streamed: reads pause now and then, and each time the few beats that wait go.
+#: ``decode 16`` of `make plan-grid`: 8 beats of outputs cost a row three or four pauses of 30 cycles.
+WRITE_EXTRA_STREAM = 6.0
 #: Cycles a slot when running importance is read and written in turn: a beat of words goes out and comes back.
 #: ``decode 512, 10 %`` and ``decode 512, 1 head`` of `make plan-grid`.
 SLOT_CYCLES = 2.0
@@ -55,8 +56,9 @@ class Memory:
     latency : cycles from a command to its data.
     refresh_share : share of the time in which it refreshes.
     page_bytes, page_change : bytes of an open row, cycles to go on to another.
-    write_extra, write_between_reads : more cycles of a written beat, alone and beside a burst of reads.
+    write_extra, write_extra_stream : more cycles of a written beat, by mode of the job.
     slot_cycles : cycles a slot of the walk over running importance.
+    shared : reads and writes take turns; else each has lines of its own.
     """
 
     beat_cycles: float = 1.0
@@ -65,17 +67,16 @@ class Memory:
     page_bytes: int = 0
     page_change: float = 0.0
     write_extra: float = 0.0
-    write_between_reads: float = 0.0
+    write_extra_stream: float = 0.0
     slot_cycles: float = 1.0
+    shared: bool = False
 
-    def cycles(self, reads: float, writes: float = 0.0, pages: float = 0.0) -> float:
-        """Cycles for so many beats read and written in so many rows of the chips."""
+    def cycles(self, reads: float, writes: float = 0.0, pages: float = 0.0, write_extra: float = 0.0) -> float:
+        """Cycles for so many beats read and written in so many rows of the chips, refreshes included."""
+        if not self.shared:
+            return max(reads, writes) * self.beat_cycles
         lines = (reads + writes) * self.beat_cycles
-        return self.stretched(lines + writes * self.write_extra + pages * self.page_change)
-
-    def stretched(self, cycles: float) -> float:
-        """The same with the refreshes that fall into it."""
-        return cycles / (1.0 - self.refresh_share)
+        return (lines + writes * write_extra + pages * self.page_change) / (1.0 - self.refresh_share)
 
     def pages(self, slots: int, row_bytes: int, live: int) -> float:
         """Rows of the chips that hold at least one of ``live`` rows of a plane, scattered over ``slots``."""
@@ -103,6 +104,7 @@ def litedram(dram: Dram, clock: float, beat_bytes: int) -> Memory:
         page_bytes=dram.page_bytes,
         page_change=PAGE_CHANGE,
         write_extra=WRITE_EXTRA,
-        write_between_reads=WRITE_BETWEEN_READS,
+        write_extra_stream=WRITE_EXTRA_STREAM,
         slot_cycles=SLOT_CYCLES,
+        shared=True,
     )
