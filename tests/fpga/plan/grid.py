@@ -157,23 +157,25 @@ def random_job(preset: str, seed: int) -> JobSpec:
     draws = random.Random(f"plan {preset} {seed}")
     config = PRESETS[preset]
     slots = round(2 ** draws.uniform(3, config.max_sequence.bit_length() - 1))
-    live = max(1, round(slots * draws.choice((1.0, 1.0, 0.7, 0.4, 0.2))))
-    heads = draws.randint(1, 12)
+    asks_alone = draws.random() < 0.5
+    if not asks_alone:
+        slots = min(slots, 200, config.kv_buffer_rows)
+    live = max(2, round(slots * draws.choice((1.0, 1.0, 0.7, 0.4, 0.2))))
+    heads = draws.randint(1, 12 if asks_alone else 4)
     more = {
         "head_dim": draws.choice((32, 64)),
         **draws.choice((SURE, UNSURE, STATIC8, STATIC6, BOTH, {}, mixed(draws.randint(100_000, 2_000_000)))),
         "keep_tokens": max(1, round(live * draws.choice((1.0, 0.8, 0.5)))),
         "keep_heads": max(1, round(heads * draws.choice((1.0, 0.8)))),
+        "keep_values": max(1, round(live * draws.choice((1.0, 0.5, 0.3)))),
     }
-    if draws.random() < 0.5:
-        kept = max(1, round(live * draws.choice((1.0, 0.5, 0.3))))
-        return decode(preset, slots, heads, live, keep_values=kept, **more)
-    slots, live = min(slots, 200), min(live, 200, config.kv_buffer_rows)
-    return pruned_prefill(preset, slots, min(live, slots), max(1, heads // 3), causal=draws.random() < 0.5, **more)
+    if asks_alone:
+        return decode(preset, slots, heads, live, **more)
+    return pruned_prefill(preset, slots, live, heads, causal=draws.random() < 0.5, **more)
 
 
 #: Random jobs of each preset and memory.
-RANDOM_JOBS = 12
+RANDOM_JOBS = 10
 #: Jobs that are also measured behind LiteDRAM; the others differ in what memory does not see.
 ON_BOARD = (
     "prefill 16", "prefill 48, D 32", "prefill 128, 3 heads", "prefill 200, causal", "prefill 128 to 40",
