@@ -37,6 +37,8 @@ TO_WEIGHTS = 25
 TO_VALUES = 16
 #: From the last word of values to the last output element but the drain, and memory's latency to it.
 TO_OUTPUT = 24
+#: Gains are added up before the values of their last words are through the array.
+GAINS_AHEAD = 15
 #: From the last gain to the first word of importance written, and on to the survivors' search.
 WALK, TO_SURVIVORS = 30, 9
 #: A head's importance: 20 cycles, the shift that most scales have, and the hand-over.
@@ -212,8 +214,8 @@ class _Stream(_Job):
             + self.pages("v_msb", kept)
             + self.pages("v_lsb", kept) * job.value_share
         )
-        extra = self.memory.write_extra_stream
-        return self.memory.cycles(reads, self.beats["written_output"], pages, extra)
+        written = self.beats["written_output"] * (job.rows - 1) / job.rows  # the last row's come behind
+        return self.memory.cycles(reads, written, pages, self.memory.write_extra_stream)
 
     @property
     def value_row(self) -> float:
@@ -242,13 +244,24 @@ class _Stream(_Job):
         rows = max(self.memory_cycles, float(self.paces.sum()) * job.heads)
         chain = memory.latency + self.select
         others = (self.values_behind - 1) * self.value_row
-        waits = max(0.0, chain + TO_VALUES - others)
+        waits = max(0.0, chain + TO_VALUES - others) + self._lsb_waits()
         gains = chain + max(self.units.softmax(self.last), int(job.kept[-1]))
         finished = gains + self.token_finish(self._blocked)  # both from the last keys on
-        behind = others + self.value_row + waits
+        behind = others + max(self.value_row, self.value_row + chain + TO_VALUES - others)
         after_values = self.walk + TO_OUTPUT + memory.latency + job.head_dim + self.head_finish
         end = max(after_values, finished - behind)
         return Cost(self.start, 0.0, rows, waits, end, self.answer, self.by_unit)
+
+    def _lsb_waits(self) -> float:
+        """LSBs are asked for once a row's sum is known; keys of the group's other rows come meanwhile."""
+        job = self.job
+        if not self.passes > 1.0:
+            return 0.0
+        decided = self.memory.latency + TO_WEIGHTS + self.units.softmax(self.last)
+        keys = self.memory.cycles(self.last * self.plane_beats["k_msb"])
+        groups = [SLOTS] * ((job.rows - 1) // SLOTS) + [(job.rows - 1) % SLOTS + 1]
+        likely = min(1.0, job.second_share * SLOTS)
+        return likely * sum(max(0.0, decided - (rows - 1) * keys) for rows in groups)
 
     @property
     def _blocked(self) -> float:
@@ -286,11 +299,11 @@ class _Reuse(_Job):
         late += self.plane_beats["v_lsb"] if rules.v_policy == ValuePolicy.ON_REFETCH else 0
         return share * self.job.keys * late
 
-    def _load_cycles(self, beats: float) -> float:
-        """Cycles of memory for a load, with the rows of the chips it goes through."""
+    def _load_cycles(self, beats: float, written: float = 0.0) -> float:
+        """Cycles of memory for a load, with the rows of the chips it goes through and outputs beside it."""
         pages = beats * self.config.beat_bytes / self.memory.page_bytes if self.memory.page_bytes else 0.0
         spread = self.job.slots / self.job.keys
-        return self.memory.cycles(beats, 0, pages * spread)
+        return self.memory.cycles(beats, written, pages * spread, self.memory.write_extra)
 
     @cached_property
     def memory_cycles(self) -> float:
@@ -304,7 +317,7 @@ class _Reuse(_Job):
 
     def cost(self) -> Cost:
         """The slowest unit over all rows, what a head waits for, and the last row's way out."""
-        job, memory, units = self.job, self.memory, self.units
+        job, memory = self.job, self.memory
         computed = float(self.paces.sum()) * job.heads
         rows = max(computed, self.memory_cycles)
         ahead = min(job.rows, self.config.query_buffer_rows)
@@ -312,10 +325,41 @@ class _Reuse(_Job):
         first_load = self._load_cycles(self._load("k"))
         fill = queries + first_load + memory.latency + TO_WEIGHTS
         waits = self._waits() if computed >= self.memory_cycles else 0.0
-        out = self.select + units.words(self.last)  # from the last key to the last value in the arrays
-        tokens = self.token_finish(blocked=job.head_dim - 8.0)
-        end = out + max(tokens - 15, TO_OUTPUT + job.head_dim + self.head_finish)
+        end = max(self._tokens_end, self._outputs_end)
         return Cost(self.start, fill, rows, waits, end, self.answer, self.by_unit)
+
+    def _way(self, keys: int) -> float:
+        """Of a row, from its last key in the Q x K array to its last value in the other."""
+        units = self.units
+        return TO_WEIGHTS + units.softmax(keys) + units.topk_search(keys) + units.words(keys)
+
+    @property
+    def _outputs_end(self) -> float:
+        """From the last row's end in the slowest unit to the last head's importance."""
+        job, units = self.job, self.units
+        first = units.words(int(job.visible[0])) + self._way(int(job.visible[0]))
+        last = self._way(self.last) + job.head_dim - self._lead
+        return max(first * self._begins_with_outputs, last) + TO_OUTPUT + self.head_finish
+
+    @property
+    def _begins_with_outputs(self) -> bool:
+        """Outputs are the slowest unit of the first row: they begin behind that row's way."""
+        return bool(self.paces[0] <= self.row_costs["outputs"][0])
+
+    @property
+    def _lead(self) -> float:
+        """Cycles that the Q x K array is ahead where outputs were the slowest: three rows, less its gaps."""
+        if not self._begins_with_outputs:
+            return 0.0
+        longer = int((self.paces > self.row_costs["outputs"]).sum())  # causal rows at the end
+        lead = (SLOTS - 1) * self.units.drain - longer * self.units.score_gap
+        return max(0.0, float(lead))
+
+    @property
+    def _tokens_end(self) -> float:
+        """The same to the list of survivors; gains keep step with the values."""
+        drained = self._outputs_end - TO_OUTPUT - self.head_finish - self.job.head_dim
+        return drained - GAINS_AHEAD + self.token_finish(blocked=self.job.head_dim - 8.0)
 
     def _waits(self) -> float:
         """Loads that rows do not hide, for each head that has them."""
@@ -338,9 +382,7 @@ class _Reuse(_Job):
     def _query_wait(self) -> float:
         """The next head's load is one burst: queries that were not fetched before wait for its end."""
         ahead = self.paces[: self.config.query_buffer_rows]
-        if len(ahead) < self.config.query_buffer_rows or not self.memory.shared:
+        if len(ahead) < self.config.query_buffer_rows:
             return 0.0
-        written = len(ahead) * self.output_beats
-        load = self._load_cycles(self._load("k") + self._load("v"))
-        between = self.memory.cycles(0, written, 0, self.memory.write_extra)
-        return max(0.0, load + between - float(ahead.sum()))
+        load = self._load_cycles(self._load("k") + self._load("v"), len(ahead) * self.output_beats)
+        return max(0.0, load - float(ahead.sum()))

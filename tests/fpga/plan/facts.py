@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The facts of a job of the grid, as the plan takes them."""
+"""What the plan says of a job of the grid."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from spatten.plan.facts import JobFacts
+from spatten.plan import Cost, JobFacts, job_cost, machine
+from spatten.plan.memory import IN_ORDER, Memory, litedram
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
+from spatten_drivers.config import PRESETS
 from tests.model.jobs import JobSpec
+
+from .grid import GridJob
 
 
 def facts_of(spec: JobSpec, refetched: int) -> JobFacts:
     """What the plan needs to know of a job of which so many rows refetched."""
-    keys = np.array(spec.keys)
-    queries = np.array(spec.queries)
+    keys, queries, widths = np.array(spec.keys), np.array(spec.queries), spec.widths
     visible = np.searchsorted(keys, queries, side="right") if spec.causal else np.full(len(queries), len(keys))
-    widths = spec.widths
     return JobFacts(
         head_dim=spec.head_dim,
         total_heads=spec.total_heads,
@@ -39,3 +41,16 @@ def facts_of(spec: JobSpec, refetched: int) -> JobFacts:
         causal=spec.causal,
         adds=spec.add_tokens,
     )
+
+
+def memory_of(job: GridJob) -> Memory:
+    """What stands behind the core of a job."""
+    if not job.board:
+        return IN_ORDER
+    board = machine(job.memory)
+    return litedram(board.dram, board.clock, PRESETS[job.preset].beat_bytes)
+
+
+def predicted(job: GridJob, refetched: int) -> Cost:
+    """The plan's cycles of a job of which so many rows refetched."""
+    return job_cost(facts_of(job.spec, refetched), PRESETS[job.preset], memory_of(job))
