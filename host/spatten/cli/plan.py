@@ -146,9 +146,9 @@ def plan(
         rules = [_schedule(name, shape.layers, prompt) for name in (schedule, against)]
         made = plan_text(found, shape, *rules, prompt, _generated(shape, generate), refetch_share)
     if roofline is not None:
-        from ..plan.roofline import draw_roofline
+        from ..plan.roofline import draw_roofline, workloads
 
-        draw_roofline(made, roofline)
+        draw_roofline(made.machine, workloads(made), roofline)
         say(f"roofline: {roofline}")
     if as_json:
         print_json(comparison_json(made))
@@ -236,49 +236,47 @@ def _show_fit(made: Comparison) -> None:
 
 
 def _show_phase(made: Comparison, name: str, pruned: Phase, dense: Phase) -> None:
-    rows = table(name.capitalize(), "", *made.schedules, "ratio")
+    rows = table(name.capitalize(), "", *made.schedules, "less")
     for what, value, shown in _speed(name):
-        ours, theirs = value(pruned), value(dense)
-        rows.add_row(what, shown(ours), shown(theirs), f"{_ratio(ours, theirs):.2f}x")
+        rows.add_row(what, shown(value(pruned)), shown(value(dense)), "")
+    cycles = [f"{one.cycles / one.passes:,.0f}" for one in (pruned, dense)]
+    rows.add_row(f"cycles a {_pass(name)}", *cycles, _less(pruned.cycles, dense.cycles))
     rows.add_row("share of the DRAM's peak", f"{pruned.dram_share:.1%}", f"{dense.dram_share:.1%}", "")
     rows.add_row("bottleneck", pruned.bottleneck, dense.bottleneck, "")
     rows.add_section()
     for kind, names in KINDS.items():
         ours, theirs = (sum(one.bytes[part] for part in names) for one in (pruned, dense))
         if ours or theirs:
-            ratio = f"{_ratio(ours, theirs):.2f}x" if ours and theirs else ""
-            rows.add_row(f"{kind}, KB", f"{ours / 1e3:,.1f}", f"{theirs / 1e3:,.1f}", ratio)
-    total = _ratio(pruned.total_bytes, dense.total_bytes)
-    rows.add_row(
-        "all bytes, KB",
-        f"{pruned.total_bytes / 1e3:,.1f}",
-        f"{dense.total_bytes / 1e3:,.1f}",
-        f"{total:.2f}x",
-        style="bold",
-    )
+            rows.add_row(f"{kind}, KB", _kilobytes(ours), _kilobytes(theirs), _less(ours, theirs))
+    ours, theirs = pruned.total_bytes, dense.total_bytes
+    rows.add_row("all bytes, KB", _kilobytes(ours), _kilobytes(theirs), _less(ours, theirs), style="bold")
     rows.add_section()
     for unit in pruned.busy:
         rows.add_row(f"{unit} busy", f"{pruned.busy[unit]:.1%}", f"{dense.busy[unit]:.1%}", "")
     rest = "start and finish"
-    rows.add_row(rest, f"{pruned.held.get(rest, 0):.1%}", f"{dense.held.get(rest, 0):.1%}", "")
+    rows.add_row(rest, f"{pruned.held[rest]:.1%}", f"{dense.held[rest]:.1%}", "")
     out().print(rows)
+
+
+def _pass(name: str) -> str:
+    return "token" if name == "tokens" else name
 
 
 def _speed(name: str) -> list[tuple[str, Any, Any]]:
     """Rows of time: (what, value of a phase, how it is shown)."""
-    each = "token" if name == "tokens" else name
-    rows = [
-        (f"ms a {each}", lambda one: 1e3 * one.seconds / one.passes, lambda v: f"{v:,.3f}"),
-        (f"cycles a {each}", lambda one: one.cycles / one.passes, lambda v: f"{v:,.0f}"),
-    ]
-    if name == "tokens":
-        rows.insert(0, ("tokens a second", lambda one: one.passes_a_second, lambda v: f"{v:,.1f}"))
-    return rows
+    time = (f"ms a {_pass(name)}", lambda one: 1e3 * one.seconds / one.passes, lambda v: f"{v:,.3f}")
+    if name != "tokens":
+        return [time]
+    return [("tokens a second", lambda one: one.passes_a_second, lambda v: f"{v:,.1f}"), time]
 
 
-def _ratio(ours: float, theirs: float) -> float:
-    """How many times less, or more, whichever is above 1."""
-    return max(ours, theirs) / min(ours, theirs)
+def _kilobytes(count: float) -> str:
+    return f"{count / 1e3:,.1f}"
+
+
+def _less(ours: float, theirs: float) -> str:
+    """How many times less the pruned run takes; below 1 it takes more."""
+    return f"{theirs / ours:.2f}x" if ours and theirs else ""
 
 
 def _show_notes(made: Comparison) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spatten.plan import BOARDS, DRAMS, machine, model_shape, plan_text
+from spatten.plan.roofline import Workload, draw_roofline
+from spatten.presets import preset
 from spatten.report.markdown import markdown_table
 
 from .facts import predicted
 from .grid import GridJob, grid
 from .measure import key
 
-PAGE = Path("docs/plan.md")
+PAGE, PICTURE = Path("docs/plan.md"), Path("docs/plan-roofline.svg")
 TEXT = Path(__file__).parent / "page.md"
 COLUMNS = ("job", "simulated", "planned", "error", "slowest")
 
@@ -45,7 +48,38 @@ def page(stored: Mapping[str, Any]) -> str:
         which=worst,
         mean=f"{100 * sum(map(abs, found.values())) / len(found):.2f} %",
         gateware=stored["gateware"],
+        boards=_boards(),
     )
+
+
+def _boards() -> str:
+    """Rows of the table of boards."""
+    cells = (
+        (name, board.title, f"`{board.preset}`", f"{board.clock / 1e6:g} MHz", DRAMS[board.dram].name)
+        for name, board in BOARDS.items()
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+#: What the picture shows: model, schedule, tokens of the prompt or sentence, generated ones.
+SHOWN = (
+    ("minilm", "paper-bert", 128, 0),
+    ("gpt2-prose", "recent-gpt2", 256, 32),
+    ("gpt2-small", "paper-gpt2", 960, 32),
+)
+
+
+def draw() -> None:
+    """docs/plan-roofline.svg."""
+    board, points = machine("ecpix5"), []
+    for model, schedule, prompt, generate in SHOWN:
+        shape = model_shape(model)
+        rules = [preset(name, shape.layers, prompt) for name in (schedule, "dense-8bit")]
+        made = plan_text(board, shape, *rules, prompt, generate, refetch_share=0.1)
+        points += [
+            Workload(f"{model}, {phase}", pruned, made.dense[phase]) for phase, pruned in made.pruned.items()
+        ]
+    draw_roofline(board, points, PICTURE)
 
 
 MEMORIES = {
