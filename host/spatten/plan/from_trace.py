@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A workload trace of the SpAtten authors as layer jobs of this accelerator.
 
-A trace says how many keys and values each head of a layer fetched for a generated token. A layer job has one
-key list for all of its heads: it gets the most keys and values that one of them had. Widths that the trace
-leaves open are read as 8 bits in one plane, as the authors' simulator does.
+A trace says how many keys and values each head of a layer fetched for a generated token, and how wide. A layer
+job has one key list and one format for all of its heads: it gets the most keys and values, and the widest
+format, that one of them had. Widths that the trace leaves open are read as 8 bits in one plane, as the authors'
+simulator does.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _job(trace: Trace, rows: list[TraceRow], survivors: tuple[int, int]) -> JobF
         keep_tokens=min(tokens, keys),
         keep_heads=min(heads, len(rows)),
         refetched=sum(row.requant for row in rows),
-        quantization=_formats(rows[0]),
+        quantization=_formats(max(rows, key=lambda row: (_open(row.key_bits), row.key_bits))),
         causal=True,
     )
 
@@ -63,11 +64,16 @@ def _dense_job(trace: Trace, rows: list[TraceRow], formats: Quantization) -> Job
     )  # fmt: skip
 
 
+def _open(bits: int) -> bool:
+    """A width that is read as 8 bits in one plane."""
+    return bits in WIDTHS_READ_AS_8
+
+
 def _formats(row: TraceRow) -> Quantization:
     """Q as wide as a whole K; K in two planes where the trace has an increment, V in one."""
-    if row.key_bits in WIDTHS_READ_AS_8:
+    if _open(row.key_bits):
         return Quantization.static(8)
-    value = 8 if row.value_bits in WIDTHS_READ_AS_8 else row.value_bits
+    value = 8 if _open(row.value_bits) else row.value_bits
     return Quantization(
         q_bits=min(12, row.key_bits + LSB_BITS),
         k_msb_bits=row.key_bits,

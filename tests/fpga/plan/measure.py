@@ -55,6 +55,7 @@ def measured(job: GridJob) -> dict[str, Any]:
     start = image.regions["answer"][0]
     fields, counters = decode_header(np.frombuffer(memory[start : start + 256], np.uint8))
     return {
+        "spec": spec_digest(job),
         "cycles": core.cycles,
         "refetched_rows": fields["refetched_rows"],
         "bytes": {counter.name: counters[counter.name] for counter in BYTE_COUNTERS},
@@ -65,6 +66,17 @@ def stored() -> dict[str, Any]:
     """What was measured last: ``gateware``, its digest, and ``jobs`` by :func:`key`."""
     found: dict[str, Any] = json.loads(STORED.read_text("utf-8"))
     return found
+
+
+def still_true() -> dict[str, Any]:
+    """Jobs that were measured on this gateware, by :func:`key`."""
+    found = stored() if STORED.is_file() else {"gateware": "", "jobs": {}}
+    return dict(found["jobs"]) if found["gateware"] == gateware_digest() else {}
+
+
+def spec_digest(job: GridJob) -> str:
+    """Hash of all that a job is."""
+    return hashlib.sha256(repr(job.spec).encode()).hexdigest()[:16]
 
 
 def key(job: GridJob) -> str:
