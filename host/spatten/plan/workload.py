@@ -28,7 +28,7 @@ class Text:
     ----------
     shape : of the model.
     schedule : of the text.
-    refetch_share : share of the rows that refetch, where the schedule is progressive.
+    refetch_share : share of the rows that refetch, where the schedule is progressive; a row of one key never does.
     """
 
     shape: ModelShape
@@ -98,7 +98,7 @@ class Text:
             keep_values=self.plan.values(layer, keys) if pruned_values else keys,
             keep_tokens=keep,
             keep_heads=min(heads, self._heads(layer + 1)) if prunes else heads,
-            refetched=self.refetch_share * heads * queries if progressive else 0.0,
+            refetched=self.refetch_share * heads * int((visible > 1).sum()) if progressive else 0.0,
             quantization=rules,
             causal=causal,
             adds=self.step > 0 or layer > 0,
