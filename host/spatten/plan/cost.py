@@ -121,7 +121,8 @@ class _Job:
     @property
     def answer(self) -> float:
         """Beats of the answer's header, and its way."""
-        return ANSWER + self.memory.beat_cycles * HEADER_WORDS * 4 / self.config.beat_bytes
+        beats = HEADER_WORDS * 4 / self.config.beat_bytes
+        return ANSWER + self.memory.queue + self.memory.beat_cycles * beats
 
     def token_finish(self, blocked: float) -> float:
         """From the last gain on: the walk over all slots, the search, the list. ``blocked``: outputs first."""
@@ -236,13 +237,14 @@ class _Stream(_Job):
     @property
     def walk(self) -> float:
         """Cycles that memory gives to running importance while the last values are fetched."""
-        return self.memory.cycles(self.beats["read_importance"], self.beats["written_importance"])
+        read, written = self.beats["read_importance"], self.beats["written_importance"]
+        return self.memory.cycles(read, written, write_extra=self.memory.write_extra_walk)
 
     def cost(self) -> Cost:
         """Memory, or the units, to the last value; behind that the chain of the last row."""
         job, memory = self.job, self.memory
         rows = max(self.memory_cycles, float(self.paces.sum()) * job.heads)
-        chain = memory.latency + self.select
+        chain = memory.latency + memory.queue + self.select
         others = (self.values_behind - 1) * self.value_row
         waits = max(0.0, chain + TO_VALUES - others) + self._lsb_waits()
         gains = chain + max(self.units.softmax(self.last), int(job.kept[-1]))
@@ -257,7 +259,7 @@ class _Stream(_Job):
         job = self.job
         if not self.passes > 1.0:
             return 0.0
-        decided = self.memory.latency + TO_WEIGHTS + self.units.softmax(self.last)
+        decided = self.memory.latency + self.memory.queue + TO_WEIGHTS + self.units.softmax(self.last)
         keys = self.memory.cycles(self.last * self.plane_beats["k_msb"])
         groups = [SLOTS] * ((job.rows - 1) // SLOTS) + [(job.rows - 1) % SLOTS + 1]
         likely = min(1.0, job.second_share * SLOTS)
@@ -324,7 +326,9 @@ class _Reuse(_Job):
         queries = ahead * max(QUERY_COMMAND, memory.cycles(self.query_beats))
         first_load = self._load_cycles(self._load("k"))
         fill = queries + first_load + memory.latency + TO_WEIGHTS
-        waits = self._waits() if computed >= self.memory_cycles else 0.0
+        waits = job.heads * self._lsb_wait()
+        if computed >= self.memory_cycles:
+            waits += self._waits()
         end = max(self._tokens_end, self._outputs_end)
         return Cost(self.start, fill, rows, waits, end, self.answer, self.by_unit)
 
@@ -362,15 +366,14 @@ class _Reuse(_Job):
         return drained - GAINS_AHEAD + self.token_finish(blocked=self.job.head_dim - 8.0)
 
     def _waits(self) -> float:
-        """Loads that rows do not hide, for each head that has them."""
+        """Loads ahead that rows do not hide, for each head that has them."""
         heads, arrives = self.job.heads, self.memory.latency + TO_WEIGHTS
         four = float(self.paces[:SLOTS].sum())
         for_values = max(0.0, self._load_cycles(self._load("v")) - four)
-        for_lsbs = heads * self._lsb_wait()
         if 2 * self.units.words(self.job.keys) <= self.units.buffer_words:  # the next head loads meanwhile
-            return for_lsbs + for_values + (heads - 1) * self._query_wait()
+            return for_values + (heads - 1) * self._query_wait()
         again = self._load_cycles(self._load("k")) + arrives + self.select + self.units.words(self.last)
-        return for_lsbs + heads * for_values + (heads - 1) * again
+        return heads * for_values + (heads - 1) * again
 
     def _lsb_wait(self) -> float:
         """The first unsure row of a head waits for the LSB planes; three rows behind it go on."""

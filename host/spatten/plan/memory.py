@@ -19,6 +19,13 @@ WRITE_EXTRA = 2.3
 #: The same while K and V are streamed: reads pause now and then, and each time the few beats that wait go.
 #: ``decode 16`` of `make plan-grid`: 8 beats of outputs cost a row three or four pauses of 30 cycles.
 WRITE_EXTRA_STREAM = 6.0
+#: More cycles of a written beat of importance while values are fetched beside it: a beat is read, written, and
+#: values go on in between, each in its own rows of the chips.
+#: ``random 0`` and ``decode 512, 1 head`` of `make plan-grid`; where the regions lie makes it 1 to 6.
+WRITE_EXTRA_WALK = 4.0
+#: Cycles that a command waits behind others in the controller when it is busy.
+#: ``decode 16``, ``decode 256`` and ``decode 512, 1 head``: from the last key to the first importance.
+QUEUE = 20
 #: Cycles a slot when running importance is read and written in turn: a beat of words goes out and comes back.
 #: ``decode 512, 10 %`` and ``decode 512, 1 head`` of `make plan-grid`.
 SLOT_CYCLES = 2.0
@@ -54,20 +61,24 @@ class Memory:
     ----------
     beat_cycles : cycles of the data lines for a beat.
     latency : cycles from a command to its data.
+    queue : cycles that it waits before when the controller is busy.
     refresh_share : share of the time in which it refreshes.
     page_bytes, page_change : bytes of an open row, cycles to go on to another.
-    write_extra, write_extra_stream : more cycles of a written beat, by mode of the job.
+    write_extra, write_extra_stream, write_extra_walk : more cycles of a written beat of outputs, by mode of the
+        job, and of importance.
     slot_cycles : cycles a slot of the walk over running importance.
     shared : reads and writes take turns; else each has lines of its own.
     """
 
     beat_cycles: float = 1.0
     latency: int = 20
+    queue: int = 0
     refresh_share: float = 0.0
     page_bytes: int = 0
     page_change: float = 0.0
     write_extra: float = 0.0
     write_extra_stream: float = 0.0
+    write_extra_walk: float = 0.0
     slot_cycles: float = 1.0
     shared: bool = False
 
@@ -100,11 +111,13 @@ def litedram(dram: Dram, clock: float, beat_bytes: int) -> Memory:
     refresh = math.ceil(dram.refresh_ns * 1e-9 * clock) + REFRESH_EXTRA
     return Memory(
         beat_cycles=dram.word_cycles * max(1.0, beat_bytes / dram.word_bytes),
+        queue=QUEUE,
         refresh_share=refresh / every,
         page_bytes=dram.page_bytes,
         page_change=PAGE_CHANGE,
         write_extra=WRITE_EXTRA,
         write_extra_stream=WRITE_EXTRA_STREAM,
+        write_extra_walk=WRITE_EXTRA_WALK,
         slot_cycles=SLOT_CYCLES,
         shared=True,
     )
