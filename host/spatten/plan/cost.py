@@ -33,8 +33,10 @@ QUERY_COMMAND = 4
 #: From the last command of a row's keys to the first of its weights, without memory's latency: conversion,
 #: array, maximum, 2^-x, sum.
 TO_WEIGHTS = 25
-#: From the k-th greatest weight to the first command of a kept value.
-TO_VALUES = 16
+#: From the k-th greatest weight to the first command of a kept value: marks, places, the choice, the fetch.
+TO_VALUES = 30
+#: From a row's sum to the first command of its LSBs: the decision, the order, the choice, the fetch.
+TO_LSBS = 14
 #: From the last word of values to the last output element but the drain, and memory's latency to it.
 TO_OUTPUT = 24
 #: Gains are added up before the values of their last words are through the array.
@@ -122,7 +124,7 @@ class _Job:
     def answer(self) -> float:
         """Beats of the answer's header, and its way."""
         beats = HEADER_WORDS * 4 / self.config.beat_bytes
-        return ANSWER + self.memory.queue + self.memory.beat_cycles * beats
+        return ANSWER + self.memory.queue / 2 + self.memory.beat_cycles * beats
 
     def token_finish(self, blocked: float) -> float:
         """From the last gain on: the walk over all slots, the search, the list. ``blocked``: outputs first."""
@@ -236,7 +238,7 @@ class _Stream(_Job):
 
     @property
     def walk(self) -> float:
-        """Cycles that memory gives to running importance while the last values are fetched."""
+        """Cycles that memory gives to running importance, beat by beat with the values that are fetched then."""
         read, written = self.beats["read_importance"], self.beats["written_importance"]
         return self.memory.cycles(read, written, write_extra=self.memory.write_extra_walk)
 
@@ -250,7 +252,8 @@ class _Stream(_Job):
         gains = chain + max(self.units.softmax(self.last), int(job.kept[-1]))
         finished = gains + self.token_finish(self._blocked)  # both from the last keys on
         behind = others + max(self.value_row, self.value_row + chain + TO_VALUES - others)
-        after_values = self.walk + TO_OUTPUT + memory.latency + job.head_dim + self.head_finish
+        walk = min(self.walk, 2 * max(0.0, behind - gains))
+        after_values = walk + TO_OUTPUT + memory.latency + job.head_dim + self.head_finish
         end = max(after_values, finished - behind)
         return Cost(self.start, 0.0, rows, waits, end, self.answer, self.by_unit)
 
@@ -259,7 +262,8 @@ class _Stream(_Job):
         job = self.job
         if not self.passes > 1.0:
             return 0.0
-        decided = self.memory.latency + self.memory.queue + TO_WEIGHTS + self.units.softmax(self.last)
+        arrived = self.memory.latency + self.memory.queue
+        decided = arrived + TO_WEIGHTS + self.units.softmax(self.last) + TO_LSBS
         keys = self.memory.cycles(self.last * self.plane_beats["k_msb"])
         groups = [SLOTS] * ((job.rows - 1) // SLOTS) + [(job.rows - 1) % SLOTS + 1]
         likely = min(1.0, job.second_share * SLOTS)
@@ -379,7 +383,7 @@ class _Reuse(_Job):
         """The first unsure row of a head waits for the LSB planes; three rows behind it go on."""
         if not self.late_load:
             return 0.0
-        decided = 2 * self.memory.latency + TO_WEIGHTS + self.units.softmax(self.last)
+        decided = 2 * self.memory.latency + TO_WEIGHTS + self.units.softmax(self.last) + TO_LSBS
         return max(0.0, decided + self._load_cycles(self.late_load) - float(self.paces[1:SLOTS].sum()))
 
     def _query_wait(self) -> float:
