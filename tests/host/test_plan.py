@@ -209,7 +209,11 @@ def test_what_does_not_fit_is_named(
 
 def test_counts_out_of_range_are_named() -> None:
     made, shape = machine("ecpix5"), model_shape("minilm")
-    for counts, said in (((0, 0, 0.0), "prompt is 0"), ((8, 4, 0.0), "generates nothing"), ((8, 0, 1.5), "1.5")):
+    for counts, said in (
+        ((0, 0, 0.0), "prompt is 0"),
+        ((8, 4, 0.0), "generates nothing"),
+        ((8, 0, 1.5), "1.5"),
+    ):
         with pytest.raises(InputError, match=said):
             plan_text(made, shape, DENSE, DENSE, *counts)
 

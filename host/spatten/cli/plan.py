@@ -27,9 +27,7 @@ BoardName = Annotated[
 ]
 PresetName = Annotated[
     str | None,
-    typer.Option(
-        "--preset", help="Core: ecp5-85f, ecp5-25f, zynq-7020 or paper.", rich_help_panel=MACHINE
-    ),
+    typer.Option("--preset", help="Core: ecp5-85f, ecp5-25f, zynq-7020 or paper.", rich_help_panel=MACHINE),
 ]
 Clock = Annotated[
     float | None, typer.Option("--clock", metavar="MHZ", help="System clock.", rich_help_panel=MACHINE)
@@ -119,11 +117,11 @@ def plan(
 ) -> None:
     """Plan a text on a board: does it fit, how long does it take, and what holds it up.
 
-    Cycles come from a model of the core that is checked against simulation, see `docs/plan.md`; **no figure was
-    measured on a board**. They are of attention on the device alone, without the host's layers and the way of
-    rows to the device.
+    Cycles come from a model of the core that is checked against simulation, see `docs/plan.md`; **no figure
+    was measured on a board**. They are of attention on the device alone, without the host's layers and the way
+    of rows to the device.
 
-    The machine is a `--board`, a board with something changed, or `--preset`, `--clock` and `--dram` together.
+    The machine is a `--board`, a board with something changed, or `--preset`, `--clock` and `--dram`.
     Pruning follows the schedule. What depends on the numbers, the rows that refetch, is `--refetch-share`.
 
     Examples:
@@ -282,7 +280,7 @@ def _less(ours: float, theirs: float) -> str:
 def _show_notes(made: Comparison) -> None:
     notes = ["Attention on the device alone; predicted, not measured on a board."]
     if not made.machine.checked:
-        notes.append("Cycles behind this memory were not compared with simulation; those of the ECPIX-5 were.")
+        notes.append("Cycles of this machine were not compared with simulation; those of the ECPIX-5 were.")
     if made.refetch_share is not None and any(
         job.facts.refetched for one in made.pruned.values() for job in one.jobs
     ):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a text will take on a board before there is one: fit, time, bytes and what holds it up.
 
-An analytic model of the core in cycles, checked against simulation (``docs/plan.md``). It is of attention on the
-device alone: projections, feed-forward layers and the way of rows to the device are the host's and not in it.
+An analytic model of the core in cycles, checked against simulation (``docs/plan.md``). It is of attention on
+the device alone: projections, feed-forward layers and the way of rows to the device are the host's.
 """
 
 from .boards import BOARDS, DRAMS, Board, Machine, machine

@@ -103,7 +103,9 @@ def machine(
     ConfigError : a name is not known, or a machine without a board lacks one of the three.
     """
     found = _named("board", board, BOARDS) if board else None
-    lacking = [name for name, given in (("preset", preset), ("clock", clock), ("dram", dram)) if given is None]
+    lacking = [
+        name for name, given in (("preset", preset), ("clock", clock), ("dram", dram)) if given is None
+    ]
     if found is None and lacking:
         raise ConfigError(
             f"the machine has no board and no {' and no '.join(lacking)}; expected a board "

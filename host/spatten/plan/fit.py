@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spatten_drivers.errors import ConfigError
 from spatten_drivers.job import descriptor_bytes
 from spatten_drivers.planes import padded, row_bytes
-from spatten_drivers.errors import ConfigError
 
 from ..schedule import Schedule
 from .boards import Machine

@@ -82,7 +82,9 @@ class Memory:
     slot_cycles: float = 1.0
     shared: bool = False
 
-    def cycles(self, reads: float, writes: float = 0.0, pages: float = 0.0, write_extra: float = 0.0) -> float:
+    def cycles(
+        self, reads: float, writes: float = 0.0, pages: float = 0.0, write_extra: float = 0.0
+    ) -> float:
         """Cycles for so many beats read and written in so many rows of the chips, refreshes included."""
         if not self.shared:
             return max(reads, writes) * self.beat_cycles

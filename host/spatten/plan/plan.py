@@ -133,7 +133,6 @@ def _sampled(count: int) -> dict[int, float]:
     return dict(zip(places.tolist(), weights.astype(float).tolist(), strict=True))
 
 
-
 def phases(machine: Machine, passes: Iterable[list[JobFacts]], generate: int) -> dict[str, Phase]:
     """The first pass, and the generated tokens if there are any: ``prompt`` and ``tokens``."""
     walk = iter(passes)

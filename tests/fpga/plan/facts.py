@@ -17,7 +17,9 @@ from .grid import GridJob
 def facts_of(spec: JobSpec, refetched: int) -> JobFacts:
     """What the plan needs to know of a job of which so many rows refetched."""
     keys, queries, widths = np.array(spec.keys), np.array(spec.queries), spec.widths
-    visible = np.searchsorted(keys, queries, side="right") if spec.causal else np.full(len(queries), len(keys))
+    visible = (
+        np.searchsorted(keys, queries, side="right") if spec.causal else np.full(len(queries), len(keys))
+    )
     return JobFacts(
         head_dim=spec.head_dim,
         total_heads=spec.total_heads,

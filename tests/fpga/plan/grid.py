@@ -19,6 +19,7 @@ STATIC8 = {"widths": Widths(q=8, k_msb=8, k_lsb=0, v_msb=8, v_lsb=0, k_policy=0,
 STATIC6 = {"widths": Widths(q=6, k_msb=6, k_lsb=0, v_msb=6, v_lsb=0, k_policy=0, v_policy=0)}
 BOTH = {"widths": Widths(q=12, k_msb=6, k_lsb=4, v_msb=6, v_lsb=4, k_policy=1, v_policy=1)}
 
+
 @dataclass(frozen=True)
 class GridJob:
     """A job, the preset it runs on, and the memory behind it: ``in order`` or ``ecpix5``."""

@@ -20,7 +20,10 @@ from .page import PAGE, errors, page
 LIMIT = 0.05  # of a job's cycles
 JOBS = {key(job): job for job in grid()}
 #: Both modes and a random job, on the core that elaborates fastest.
-LIVE = [f"ecp5-25f, in order: {name}" for name in ("prefill 48, D 32", "decode 480, 30 %, sure, V 30 %", "random 2")]
+LIVE = [
+    f"ecp5-25f, in order: {name}"
+    for name in ("prefill 48, D 32", "decode 480, 30 %, sure, V 30 %", "random 2")
+]
 
 
 @pytest.fixture(scope="module")
