@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`spatten plan`: who is alive where, what fits, and what it says. Its cycles are checked in tests/fpga/plan."""
+"""`spatten plan`: who is alive where, what fits, what it says. tests/fpga/plan checks its cycles."""
 
 from __future__ import annotations
 

@@ -118,8 +118,8 @@ def plan(
     """Plan a text on a board: does it fit, how long does it take, and what holds it up.
 
     Cycles come from a model of the core that is checked against simulation, see `docs/plan.md`; **no figure
-    was measured on a board**. They are of attention on the device alone, without the host's layers and the way
-    of rows to the device.
+    was measured on a board**. They are of attention on the device alone, without the host's layers and the
+    way of rows to the device.
 
     The machine is a `--board`, a board with something changed, or `--preset`, `--clock` and `--dram`.
     Pruning follows the schedule. What depends on the numbers, the rows that refetch, is `--refetch-share`.

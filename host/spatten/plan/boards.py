@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Boards, their memory, and the machine that a plan is made for.
 
-Clock, width and size of the memory are those of each board's target in litex-boards 2023.12, times of the chips
-those of their data sheets. **No figure of this page was measured on a board.** Cycles behind the memory of the
-ECPIX-5 are checked against simulation with LiteDRAM's own controller; for the other boards the same rules are
-used with their chips' numbers.
+Clock, width and size of the memory are those of each board's target in litex-boards 2023.12, times of the
+chips those of their data sheets. **No figure here was measured on a board.** Cycles behind the memory of the
+ECPIX-5 are checked against simulation with LiteDRAM's own controller; for the other boards the same rules
+are used with their chips' numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.config import PRESETS
@@ -17,6 +19,7 @@ from spatten_drivers.errors import ConfigError
 
 from .memory import Dram, Memory, litedram
 
+T = TypeVar("T")
 MIB = 1 << 20
 
 #: LiteDRAM's port of the ECP5's DDR3 PHY: a burst of eight from 16 wires in two cycles.
@@ -103,9 +106,8 @@ def machine(
     ConfigError : a name is not known, or a machine without a board lacks one of the three.
     """
     found = _named("board", board, BOARDS) if board else None
-    lacking = [
-        name for name, given in (("preset", preset), ("clock", clock), ("dram", dram)) if given is None
-    ]
+    parts = {"preset": preset, "clock": clock, "dram": dram}
+    lacking = [name for name, given in parts.items() if given is None]
     if found is None and lacking:
         raise ConfigError(
             f"the machine has no board and no {' and no '.join(lacking)}; expected a board "
@@ -133,7 +135,7 @@ def _is_checked(made: Machine) -> bool:
     )
 
 
-def _named(what, name, table):
+def _named(what: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise ConfigError(f"{what} is {name!r}; expected one of {', '.join(table)}")
     return table[name]

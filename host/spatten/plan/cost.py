@@ -127,7 +127,10 @@ class _Job:
         return ANSWER + self.memory.queue / 2 + self.memory.beat_cycles * beats
 
     def token_finish(self, blocked: float) -> float:
-        """From the last gain on: the walk over all slots, the search, the list. ``blocked``: outputs first."""
+        """From the last gain on: the walk over all slots, the search, the list.
+
+        ``blocked`` : cycles in which outputs go first.
+        """
         job, units = self.job, self.units
         walk = job.slots * self.memory.slot_cycles + WALK + blocked
         return walk + units.token_search(job.keys) + job.keys + TO_SURVIVORS
@@ -238,7 +241,7 @@ class _Stream(_Job):
 
     @property
     def walk(self) -> float:
-        """Cycles that memory gives to running importance, beat by beat with the values that are fetched then."""
+        """Cycles that memory gives to running importance, in turns with the values that are fetched then."""
         read, written = self.beats["read_importance"], self.beats["written_importance"]
         return self.memory.cycles(read, written, write_extra=self.memory.write_extra_walk)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A workload trace of the SpAtten authors as layer jobs of this accelerator.
 
-A trace says how many keys and values each head of a layer fetched for a generated token, and how wide. A layer
-job has one key list and one format for all of its heads: it gets the most keys and values, and the widest
-format, that one of them had. Widths that the trace leaves open are read as 8 bits in one plane, as the authors'
-simulator does.
+A trace says how many keys and values each head of a layer fetched for a generated token, and how wide. A
+layer job has one key list and one format for all of its heads: it gets the most keys and values, and the
+widest format, that one of them had. Widths that the trace leaves open are read as 8 bits in one plane, as the
+authors' simulator does.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 #: ``decode 992`` of `make plan-grid`, ECPIX-5: 31 cycles of every 586, of which tRFC is 20.
 REFRESH_EXTRA = 11
 #: Cycles that the data lines stand still when reads go on in another row of the chips; the next row's bank
-#: opens ahead in part. Slope over rows touched of ``decode 992`` and ``decode 992, 30 %`` of `make plan-grid`.
+#: opens ahead in part. Slope over rows touched of ``decode 992`` and ``decode 992, 30 %``.
 PAGE_CHANGE = 7.0
 #: More cycles of a written beat of outputs while K and V are on chip: writes go 16 at a time, and for each
 #: such group the bus turns round and back and other rows open.
@@ -19,8 +19,8 @@ WRITE_EXTRA = 2.3
 #: The same while K and V are streamed: reads pause now and then, and each time the few beats that wait go.
 #: ``decode 16`` of `make plan-grid`: 8 beats of outputs cost a row three or four pauses of 30 cycles.
 WRITE_EXTRA_STREAM = 6.0
-#: More cycles of a written beat of importance while values are fetched beside it: a beat is read, written, and
-#: values go on in between, each in its own rows of the chips.
+#: More cycles of a written beat of importance while values are fetched beside it: a beat is read, written,
+#: and values go on in between, each in its own rows of the chips.
 #: ``random 0`` and ``decode 512, 1 head`` of `make plan-grid`; where the regions lie makes it 1 to 6.
 WRITE_EXTRA_WALK = 4.0
 #: Cycles that a command waits behind others in the controller when it is busy.
@@ -64,8 +64,8 @@ class Memory:
     queue : cycles that it waits before when the controller is busy.
     refresh_share : share of the time in which it refreshes.
     page_bytes, page_change : bytes of an open row, cycles to go on to another.
-    write_extra, write_extra_stream, write_extra_walk : more cycles of a written beat of outputs, by mode of the
-        job, and of importance.
+    write_extra, write_extra_stream, write_extra_walk : more cycles of a written beat of outputs, by mode of
+        the job, and of importance.
     slot_cycles : cycles a slot of the walk over running importance.
     shared : reads and writes take turns; else each has lines of its own.
     """

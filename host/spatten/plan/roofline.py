@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where workloads lie under the roofs of a machine: what the arrays could compute, what the DRAM could bring."""
+"""Where workloads lie under a machine's roofs: what the arrays could compute, what the DRAM could bring."""
 
 from __future__ import annotations
 

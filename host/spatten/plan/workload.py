@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The layer jobs of a text: who is alive in which layer, as :mod:`spatten.hf.cascade` would have it.
 
-How many tokens, heads and values survive stands in the schedule. How many rows refetch depends on the numbers,
-so it is asked for. Where a pruned prompt left tokens without a row in later layers, the most important ones of
-a later step are taken to have theirs.
+How many tokens, heads and values survive stands in the schedule. How many rows refetch depends on the
+numbers, so it is asked for. Where a pruned prompt left tokens without a row in later layers, the most
+important ones of a later step are taken to have theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Text:
     ----------
     shape : of the model.
     schedule : of the text.
-    refetch_share : share of the rows that refetch, where the schedule is progressive; a row of one key never does.
+    refetch_share : share of the rows that refetch where the schedule is progressive; a row of one key never
+        does.
     """
 
     shape: ModelShape

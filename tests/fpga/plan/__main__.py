@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``make plan-grid``: measure every job of the grid and write docs/plan.md with its picture, build/plan.json."""
+"""``make plan-grid``: measure the grid's jobs and write docs/plan.md with its picture, build/plan.json."""
 
 from __future__ import annotations
 
