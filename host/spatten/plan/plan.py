@@ -126,11 +126,10 @@ def phase(machine: Machine, passes: Iterable[list[JobFacts]], count: int) -> Pha
 
 
 def _sampled(count: int) -> dict[int, float]:
-    """Places of the passes to work out, and how many passes each stands for."""
+    """Places of the passes to work out, and how many passes each stands for: those between two lie on a line."""
     places = np.unique(np.linspace(0, count - 1, min(count, MOST_PASSES)).round().astype(int))
-    nearest = np.abs(np.arange(count)[:, None] - places[None]).argmin(axis=1)
-    weights = np.bincount(nearest, minlength=len(places))
-    return dict(zip(places.tolist(), weights.astype(float).tolist(), strict=True))
+    shares = [np.interp(np.arange(count), places, one).sum() for one in np.eye(len(places))]
+    return dict(zip(places.tolist(), map(float, shares), strict=True))
 
 
 def phases(machine: Machine, passes: Iterable[list[JobFacts]], generate: int) -> dict[str, Phase]:
