@@ -126,7 +126,7 @@ def phase(machine: Machine, passes: Iterable[list[JobFacts]], count: int) -> Pha
 
 
 def _sampled(count: int) -> dict[int, float]:
-    """Places of the passes to work out, and how many passes each stands for: those between two lie on a line."""
+    """Places of the passes to work out, and how many each stands for: those between two lie on a line."""
     places = np.unique(np.linspace(0, count - 1, min(count, MOST_PASSES)).round().astype(int))
     shares = [np.interp(np.arange(count), places, one).sum() for one in np.eye(len(places))]
     return dict(zip(places.tolist(), map(float, shares), strict=True))
