@@ -32,7 +32,7 @@ export HF_HUB_OFFLINE       := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench \
-        core-coverage core-formal core-fuzz core-mutate core-pnr core-report quality clean
+        core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes d
 core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md and *.svg, build/core.json
 	$(BIN)/python -m tests.fpga.core.report
 	$(BIN)/python -m tests.fpga.pictures
+
+plan-grid: $(DEV) ## jobs of `spatten plan` against simulated cycles; writes docs/plan.md and *.svg, build/plan.json
+	$(BIN)/python -m tests.fpga.plan
 
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality

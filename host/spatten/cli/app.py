@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import bench, devices, doctor, evaluate, replay, run, trace
+from . import bench, devices, doctor, evaluate, plan, replay, run, trace
 from .console import errors_to_exit_codes, versions
 
 
@@ -57,6 +57,7 @@ app.command("eval")(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
 app.command("replay")(replay.replay)
 app.command("trace")(trace.trace)
+app.command("plan")(plan.plan)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a layer job is, as far as its bytes and cycles depend on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
+
+
+@dataclass(frozen=True, eq=False)
+class JobFacts:
+    """A layer job without its numbers.
+
+    Attributes
+    ----------
+    head_dim : elements of a row, D.
+    total_heads, heads : of the layer before pruning, and the live ones.
+    slots, keys : tokens of the sequence, and the live ones.
+    visible : ``int [queries]``, keys that each query sees.
+    keep_values, keep_tokens, keep_heads : what survives; more than there is means all.
+    refetched : rows (head, query) that refetch, spread evenly over heads and queries; a plan may say 3.5.
+    quantization : number formats.
+    causal : queries see keys of their own or a lower slot.
+    adds : running importance goes on from the job before.
+    """
+
+    head_dim: int
+    total_heads: int
+    heads: int
+    slots: int
+    keys: int
+    visible: NDArray[np.int64]
+    keep_values: int
+    keep_tokens: int
+    keep_heads: int
+    refetched: float
+    quantization: Quantization
+    causal: bool = False
+    adds: bool = True
+
+    @property
+    def queries(self) -> int:
+        """Queries of a head."""
+        return len(self.visible)
+
+    @property
+    def rows(self) -> int:
+        """Rows (head, query) of the job."""
+        return self.heads * self.queries
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Values that each query keeps."""
+        return np.minimum(self.keep_values, self.visible)
+
+    @property
+    def refetch_share(self) -> float:
+        """Share of the rows that decide to refetch."""
+        return self.refetched / self.rows
+
+    @property
+    def second_share(self) -> float:
+        """Share of the rows that use the LSB plane of K: by decision, or always."""
+        policy = self.quantization.k_policy
+        if policy == KeyPolicy.ALWAYS:
+            return 1.0
+        return self.refetch_share if policy == KeyPolicy.PROGRESSIVE else 0.0
+
+    @property
+    def value_share(self) -> float:
+        """Share of the rows that use the LSB plane of V."""
+        policy = self.quantization.v_policy
+        if policy == ValuePolicy.ALWAYS:
+            return 1.0
+        return self.refetch_share if policy == ValuePolicy.ON_REFETCH else 0.0
+
+    @property
+    def refetching_heads(self) -> float:
+        """Heads of which at least one row refetches."""
+        return min(self.heads, self.refetched)
+
+    def reuses(self, kv_buffer_rows: int) -> bool:
+        """Whether K and V stay on chip over the queries (contract, section 8)."""
+        return self.queries > 1 and self.keys <= kv_buffer_rows
