@@ -30,7 +30,7 @@ class Channel(ABC):
 
     @abstractmethod
     def receive(self, size: int, timeout: float) -> bytes:
-        """What came, at most ``size`` bytes or one datagram; nothing if nothing came in ``timeout`` seconds."""
+        """What came within ``timeout`` seconds: at most ``size`` bytes, or one datagram, or nothing."""
 
     def now(self) -> float:
         """Seconds of a clock that never goes back."""
@@ -96,8 +96,8 @@ def udp_channel(host: str, port: int, name: str) -> SocketChannel:
     except OSError as error:
         udp.close()
         raise DeviceError(
-            f"{name}: cannot open UDP port {port} towards {host} ({error}). LiteEth answers to this port only: "
-            "check the address, the route, and that no other program (litex_server?) holds the port"
+            f"{name}: cannot open UDP port {port} towards {host} ({error}). LiteEth answers to this port "
+            "only: check the address, the route, and that no other program (litex_server?) holds the port"
         ) from error
     return SocketChannel(udp, name)
 

@@ -30,9 +30,9 @@ class _Written(NamedTuple):
 class CheckedBus(Bus):
     """32-bit words over a link that is not to be trusted.
 
-    A read asks for every word at least twice in one request and believes copies that are equal. A write to memory
-    is read back in the same request. A write to a register is confirmed by an answer and never sent twice: see
-    :class:`UnconfirmedWriteError`.
+    A read asks for every word at least twice in one request and believes copies that are equal. A write to
+    memory is read back in the same request. A write to a register is confirmed by an answer and never sent
+    twice: see :class:`UnconfirmedWriteError`.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ class CheckedBus(Bus):
     def _read_part(self, address: int, count: int) -> Words:
         copies = min(self.link.max_copies, max(2, self.link.max_words // count))
         for answer in self._answers(Exchange(reads=np.tile(_addresses(address, count), copies))):
-            words = answer.reshape(copies, count)
-            if (words == words[0]).all():
-                return words[0]
+            first = answer[:count]
+            if (answer.reshape(copies, count) == first).all():
+                return first
             self.link.counts["disagreed"] += 1
         raise LinkError(
             f"{self.name}: {count} words at {address:#x} read differently every time, {ATTEMPTS} times. "
@@ -104,9 +104,9 @@ class CheckedBus(Bus):
                 return  # only the answer was damaged
             break
         raise LinkDamageError(
-            f"{self.name}: memory at {address:#x} does not hold the {len(words)} words just written: the request was "
-            "damaged on its way, or the memory is bad. Other memory may be damaged too: check the link and the "
-            "memory (spatten doctor --device), open the device again and start anew"
+            f"{self.name}: memory at {address:#x} does not hold the {len(words)} words just written: the "
+            "request was damaged on its way, or the memory is bad. Other memory may be damaged too: check "
+            "the link and the memory (spatten doctor --device), open the device again and start anew"
         )
 
     def _write_register(self, address: int, word: np.uint32) -> None:
@@ -119,7 +119,8 @@ class CheckedBus(Bus):
             self.link.settle()
             self._give_up_if_unsafe(address, error)
             raise UnconfirmedWriteError(
-                f"{self.name}: nothing confirms that the register at {address:#x} took {int(word):#x} ({error})"
+                f"{self.name}: nothing confirms that the register at {address:#x} took {int(word):#x} "
+                f"({error})"
             ) from error
         self._check_frames(answer[1:])
 
@@ -139,15 +140,16 @@ class CheckedBus(Bus):
             yield answer
         if not answered:
             raise LinkTimeoutError(
-                f"{self.name}: no valid answer to {ATTEMPTS} requests ({last}). Is the board on, its bitstream loaded, "
-                "the address right, and no record longer than the core buffers (option depth)?"
+                f"{self.name}: no valid answer to {ATTEMPTS} requests ({last}). Is the board on, its "
+                "bitstream loaded, the address right, and no record longer than the core buffers (option "
+                "depth)?"
             ) from last
 
     def _give_up_if_unsafe(self, address: int, error: NoAnswer) -> None:
         if not self.link.resends_writes:
             raise LinkDamageError(
-                f"{self.name}: a write to {address:#x} has no answer ({error}), and on this kind of link a lost byte "
-                "may have sent it anywhere. Open the device again and start anew"
+                f"{self.name}: a write to {address:#x} has no answer ({error}), and on this kind of link a "
+                "lost byte may have sent it anywhere. Open the device again and start anew"
             ) from error
 
     def _let_repeats_pass(self, first: int, end: int) -> None:
@@ -167,17 +169,18 @@ class CheckedBus(Bus):
         before, self._damaged_frames = self._damaged_frames, int(watched[0])
         self.link.counts["damaged frames"] += 1
         raise LinkDamageError(
-            f"{self.name}: the board counts {self._damaged_frames} damaged frames, {before} before this write. LiteEth "
-            "acts on such frames, so memory may be damaged anywhere. Check the cable, open the device again, start anew"
+            f"{self.name}: the board counts {self._damaged_frames} damaged frames, {before} before this "
+            "write. LiteEth acts on such frames, so memory may be damaged anywhere. Check the cable, open "
+            "the device again, start anew"
         )
 
     def _check_owner(self) -> None:
         if os.getpid() != self._owner:
             raise DeviceError(
-                f"{self.name}: opened by process {self._owner}, used by its child {os.getpid()}. A board has one "
-                "user: open it in the process that uses it"
+                f"{self.name}: opened by process {self._owner}, used by its child {os.getpid()}. A board "
+                "has one user: open it in the process that uses it"
             )
 
 
 def _addresses(first: int, count: int) -> Words:
-    return np.arange(first, first + 4 * count, 4, np.uint32)
+    return (first + 4 * np.arange(count)).astype(np.uint32)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Etherbone as LiteEth speaks it: 32-bit addresses and data, one record a packet, all big-endian.
 
-A packet is 8 bytes of header (magic 0x4e6f, version and flags, sizes, padding) and one record: 4 bytes of header
-(flags, byte enables, words written, words read), then ``base, word...`` if it writes and
-``return address, address...`` if it reads. The answer to reads is a packet whose record writes what was read to
-the return address. LiteEth hands that address back unchanged, so it is where we put a tag.
+A packet is 8 bytes of header (magic 0x4e6f, version and flags, sizes, padding) and one record: 4 bytes of
+header (flags, byte enables, words written, words read), then ``base, word...`` if it writes and
+``return address, address...`` if it reads. The answer to reads is a packet whose record writes what was read
+to the return address. LiteEth hands that address back unchanged, so it is where we put a tag.
 
 Source: ``liteeth/frontend/etherbone.py`` and ``liteeth/common.py`` of LiteEth 2024.12.
 """
@@ -32,8 +32,8 @@ class Answer(NamedTuple):
 
 
 def encode_request(base: int, words: NDArray[np.uint32], tag: int, addresses: NDArray[np.uint32]) -> bytes:
-    """A packet that writes ``words`` from byte address ``base`` on, then reads ``addresses`` in their order."""
-    if not 0 < len(words) + len(addresses) or max(len(words), len(addresses)) > MAX_COUNT:
+    """A packet that writes ``words`` from byte address ``base`` on, then reads ``addresses`` in turn."""
+    if not len(words) + len(addresses) > 0 or max(len(words), len(addresses)) > MAX_COUNT:
         raise ValueError(
             f"a record of {len(words)} writes and {len(addresses)} reads; at most {MAX_COUNT} each"
         )

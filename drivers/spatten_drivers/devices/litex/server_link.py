@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A board behind ``litex_server``: Etherbone packets over TCP.
 
-The server answers a read when it has the words and never invents any; LiteX's own client turns its silence into
-zeros, this one does not. Answers carry no tag, but TCP keeps their order and only one request is under way. After
-a silence nobody can know what the server still does, so the connection is given up with an error. (In LiteX
-2024.12 a server whose own link times out keeps its lock and serves nobody any more until it is started anew.)
+The server answers a read when it has the words and never invents any; LiteX's own client turns its silence
+into zeros, this one does not. Answers carry no tag, but TCP keeps their order and only one request is under
+way. After a silence nobody can know what the server still does, so the connection is given up with an error.
+(In LiteX 2024.12 a server whose own link times out keeps its lock and serves nobody any more until it is
+started anew.)
 
 Source: ``litex/tools/litex_server.py`` of LiteX 2024.12.
 """
@@ -70,9 +71,9 @@ class ServerLink(Link):
             self.counts["lost"] += 1
             self._channel.close()
             raise LinkTimeoutError(
-                f"{self.name}: {len(data)} of {size} bytes within {timeout:g} s: the server's own link to the board "
-                "is dead, or it keeps the lock of another client. Start litex_server anew, or connect directly "
-                "(litex:udp://board, litex:serial:///dev/ttyUSB0)"
+                f"{self.name}: {len(data)} of {size} bytes within {timeout:g} s: the server's own link to "
+                "the board is dead, or it keeps the lock of another client. Start litex_server anew, or "
+                "connect directly (litex:udp://board, litex:serial:///dev/ttyUSB0)"
             )
         return data
 

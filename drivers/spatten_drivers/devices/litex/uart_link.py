@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """LiteX's UART bridge (UARTBone): commands and words as bare bytes, with nothing that protects them.
 
-A command is ``kind, words, word address (4 bytes)`` and the words if it writes; a read is answered by its words
-alone, a write by nothing. All is big-endian. A command that is not whole within 100 ms is forgotten by the bridge.
+A command is ``kind, words, word address (4 bytes)`` and the words if it writes; a read is answered by its
+words alone, a write by nothing. All is big-endian. A command that is not whole within 100 ms is forgotten by
+the bridge.
 
 Source: ``Stream2Wishbone`` in ``litex/soc/cores/uart.py`` of LiteX 2024.12.
 """
@@ -27,9 +28,9 @@ _HEAD_BYTES = 6
 class UartLink(Link):
     """A serial port, or a TCP stream of the same bytes.
 
-    A lost byte shifts those behind it: a read is repeated after a silence, a write cannot be taken back. Before,
-    between and behind the runs of words that are read, the bridge is asked for a word that is known, the marker,
-    so that a byte too many or too few shows wherever it happens.
+    A lost byte shifts those behind it: a read is repeated after a silence, a write cannot be taken back.
+    Before, between and behind the runs of words that are read, the bridge is asked for a word that is known,
+    the marker, so that a byte too many or too few shows wherever it happens.
 
     Parameters
     ----------
@@ -69,9 +70,9 @@ class UartLink(Link):
             if answer[at : at + 4] != self._marker_bytes:
                 self.counts["shifted"] += 1
                 raise NoAnswer(
-                    f"{self.name}: {answer[at : at + 4].hex(' ')} came where the register at {self._marker:#x} reads "
-                    f"{self._marker_bytes.hex(' ')}: bytes were lost or doubled, the baud rate is wrong, or no "
-                    "SpAtten of this csr.json is there"
+                    f"{self.name}: {answer[at : at + 4].hex(' ')} came where the register at "
+                    f"{self._marker:#x} reads {self._marker_bytes.hex(' ')}: bytes were lost or doubled, "
+                    "the baud rate is wrong, or no SpAtten of this csr.json is there"
                 )
             parts.append(answer[at + 4 : at + 4 + 4 * count])
             at += 4 + 4 * count

@@ -11,20 +11,21 @@ from .channel import DATAGRAM_BYTES, Channel
 from .etherbone import ADDRESS_WORDS, MAX_COUNT, Answer, decode_answer, encode_request
 from .link import Exchange, Link, NoAnswer, Words
 
-#: Words of a record that LiteX's ``add_etherbone`` buffers unless it is told otherwise. A longer one is lost and
-#: blocks the core until reset.
+#: Words of a record that LiteX's ``add_etherbone`` buffers unless it is told otherwise. A longer one is lost
+#: and blocks the core until reset.
 DEFAULT_DEPTH = 16
 #: Seconds after which a packet that was sent is surely delivered or gone.
 LIFETIME = 0.05
-#: Tags lie where no system of ours has anything: if a damaged header turns reads into writes, they go nowhere.
+#: Tags lie where no system of ours has anything: if a damaged header turns reads into writes, they go
+#: nowhere.
 _TAG_BASE, _TAGS = 0xE0000000, 1 << 26
 
 
 class UdpLink(Link):
     """LiteEth's Etherbone core, directly.
 
-    Each copy that is sent has a new tag, which the core hands back: so a late, repeated or reordered answer is
-    never taken for the one that is waited for. A record is one frame, so what is lost is lost as a whole.
+    Each copy that is sent has a new tag, which the core hands back: so a late, repeated or reordered answer
+    is never taken for the one that is waited for. A record is one frame, so what is lost is lost as a whole.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class UdpLink(Link):
         return None
 
     def _sort_out(self, answer: Answer, waited_for: int | None, writes: bool) -> None:
-        """Count an answer that is not the right one. Some say that the request was damaged before it was done."""
+        """Count an answer that is not the right one; some say that the request came damaged."""
         if answer.tag != waited_for and self._under_way.pop(answer.tag, None) is not None:
             self.counts["late"] += 1
         elif answer.tag != waited_for and self._was_issued(answer.tag):
