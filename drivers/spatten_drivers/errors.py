@@ -56,3 +56,7 @@ class LinkDamageError(LinkError):
 
 class DeviceBusyError(DeviceError):
     """Another process drives this board."""
+
+
+class DramError(DeviceError):
+    """Device memory cannot be made ready; the message carries what was found."""
