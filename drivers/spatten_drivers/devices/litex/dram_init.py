@@ -15,9 +15,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
-from ...errors import DeviceMismatchError
+from ...errors import DeviceMismatchError, UnconfirmedWriteError
 from .leveling import LaneScan, Leveling
 
 CKE, ODT, RESET_N = 2, 4, 8
@@ -29,6 +29,8 @@ WRITE, READ = CAS | WE | CS | WRITE_DATA, CAS | CS | READ_DATA
 SEEDS = (42, 84, 36)
 _TAPS = 0x80200003
 _BEATS = 8  # of a burst
+_ATTEMPTS = 8
+P, R = ParamSpec("P"), TypeVar("R")
 
 
 class Registers(Protocol):
@@ -104,10 +106,20 @@ class DramInit:
         """
         self._registers.set_csr("sdram_dfii_control", SOFTWARE)
         for step in self._dram.sequence:
-            self._step(step)
+            self._again(self._step, step)
         leveling = self._level() if self._dram.delays else None
         self._registers.set_csr("sdram_dfii_control", HARDWARE)
         return leveling
+
+    @staticmethod
+    def _again(action: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Do what begins from a known state once more if nothing confirms one of its writes."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return action(*arguments, **named)
+            except UnconfirmedWriteError:
+                continue
+        return action(*arguments, **named)
 
     def _step(self, step: dict[str, Any]) -> None:
         self._registers.set_csr("sdram_dfii_pi0_address", step["address"])
@@ -144,8 +156,8 @@ class DramInit:
 
     def _set(self, lanes: int, bitslip: int, delay: int) -> None:
         """Both settings count up from a reset; then all lanes' clocks are brought into step by a pause."""
-        self._select(lanes, "bitslip", bitslip)
-        self._select(lanes, "", delay)
+        self._again(self._select, lanes, "bitslip", bitslip)
+        self._again(self._select, lanes, "", delay)
 
     def _select(self, lanes: int, what: str, steps: int) -> None:
         reset = f"ddrphy_rdly_dq_{what}_rst" if what else "ddrphy_rdly_dq_rst"
@@ -162,7 +174,7 @@ class DramInit:
         totals = [0] * self._dram.lanes
         for seed in seeds:
             wanted = pattern(seed, self._dram.phases, self._dram.data_bits * _BEATS // self._dram.phases)
-            read, seen = self._write_and_read(wanted)
+            read, seen = self._again(self._write_and_read, wanted)
             for lane in range(self._dram.lanes):
                 wrong = (self._lane_bits(a ^ b, lane) for a, b in zip(wanted, read, strict=True))
                 totals[lane] += sum(bits.bit_count() for bits in wrong) + (not seen >> lane & 1)
@@ -176,6 +188,7 @@ class DramInit:
 
     def _write_and_read(self, wanted: list[int]) -> tuple[list[int], int]:
         registers, dram = self._registers, self._dram
+        self._command(0, PRECHARGE)  # the row is open if an attempt before broke off
         self._command(0, ACTIVATE)
         for phase, data in enumerate(wanted):
             registers.set_csr(f"sdram_dfii_pi{phase}_wrdata", data)

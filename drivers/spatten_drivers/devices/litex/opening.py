@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``litex:`` uris: which link, which board, which map."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from ...errors import DeviceError
+from ...registers import IDENTITY_MAGIC
+from ..csr_map import CsrMap
+from ..uri import Refusal, options_of
+from .channel import SerialChannel, tcp_channel, udp_channel
+from .checked_bus import CheckedBus
+from .device import LitexDevice, dram_beside
+from .link import Link
+from .server_link import ServerLink
+from .uart_link import UartLink
+from .udp_link import DEFAULT_DEPTH, UdpLink
+
+ENVIRONMENT = "SPATTEN_BOARD"
+EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
+DEFAULTS = {"csr": "", "baud": "115200", "depth": ""}
+#: Words an Etherbone core buffers, as a build may export it.
+_DEPTH_CONSTANT = "etherbone_buffer_depth"
+
+
+class Place(NamedTuple):
+    """Where a board is and how it is reached."""
+
+    board: str  # without options: what is locked, and named in messages
+    host: str
+    port: int
+    path: str
+    csr_map: CsrMap
+    baud: int
+    depth: int
+
+
+def probe() -> Refusal | str:
+    """The board that the environment names; networks and ports are not searched."""
+    board = os.environ.get(ENVIRONMENT, "")
+    if not board:
+        return Refusal("litex", f"{ENVIRONMENT} is not set; set it to your board, such as {EXAMPLE}")
+    return board if board.startswith("litex:") else f"litex:{board}"
+
+
+def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
+    """Open the board that a uri names.
+
+    ``litex:udp://host[:1234]`` is Etherbone, ``litex:serial:///dev/ttyUSB0`` a UART bridge,
+    ``litex:socket://host:port`` the same bytes over TCP, ``litex:server://host[:1234]`` is ``litex_server``.
+    Options: ``csr`` is the path of the system's ``csr.json``, ``baud`` that of the serial line, ``depth``
+    the words that the Etherbone core buffers.
+
+    Raises
+    ------
+    DeviceError : with what is wrong and what to do.
+    """
+    from .lock import BoardLock  # of systems with fcntl only
+
+    place = _place(parts)
+    scheme = place.board.split(":")[0]
+    with ExitStack() as opening:
+        lock = BoardLock(place.board)
+        opening.callback(lock.release)
+        link = LINKS[scheme](place)
+        opening.callback(link.close)
+        ram = place.csr_map.memory("main_ram")
+        bus = CheckedBus(link, range(ram.base, ram.base + ram.size), _frame_counter(place.csr_map))
+        return LitexDevice(
+            bus,
+            place.csr_map,
+            name=f"litex {place.board}",
+            resources=opening.pop_all(),
+            dram=dram_beside(Path(place.csr_map.source)),
+            window=1 << 14 if scheme == "udp" else 1 << 10,
+        )
+
+
+def _udp(place: Place) -> Link:
+    return UdpLink(udp_channel(place.host, place.port, f"etherbone {place.board}"), place.depth)
+
+
+def _serial(place: Place) -> Link:
+    channel = SerialChannel(place.path, place.baud, f"uart {place.board}")
+    return UartLink(channel, _marker(place.csr_map), place.baud)
+
+
+def _socket(place: Place) -> Link:
+    return UartLink(
+        tcp_channel(place.host, place.port, f"uart {place.board}"), _marker(place.csr_map), place.baud
+    )
+
+
+def _server(place: Place) -> Link:
+    return ServerLink(tcp_channel(place.host, place.port, f"litex_server {place.board}"), place.depth)
+
+
+#: How each kind of link is opened; one line for a new one.
+LINKS: dict[str, Callable[[Place], Link]] = {
+    "udp": _udp,
+    "serial": _serial,
+    "socket": _socket,
+    "server": _server,
+}
+_PORTS = {"udp": 1234, "server": 1234}
+
+
+def _place(parts: SplitResult) -> Place:
+    options = options_of("litex device", parts, DEFAULTS)
+    where = urlsplit(parts.path)
+    if where.scheme not in LINKS:
+        raise DeviceError(
+            f"litex:{parts.path}: expected litex: and one of {', '.join(f'{kind}://' for kind in LINKS)}, "
+            f"such as {EXAMPLE}"
+        )
+    if not options["csr"]:
+        raise DeviceError(
+            f"litex:{parts.path}: names no register map; add ?csr=path/of/csr.json, which is beside the "
+            "bitstream"
+        )
+    try:
+        port = where.port or _PORTS.get(where.scheme, 0)
+        baud, depth = int(options["baud"]), int(options["depth"] or 0)
+    except ValueError as error:
+        raise DeviceError(f"litex:{parts.path}: port, baud and depth are whole numbers ({error})") from None
+    if where.scheme != "serial" and not (where.hostname and port):
+        raise DeviceError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
+    csr_map = CsrMap.load(options["csr"])
+    depth = depth or int(csr_map.constants.get(_DEPTH_CONSTANT) or DEFAULT_DEPTH)
+    board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
+    if port:
+        board += f":{port}"
+    return Place(board, where.hostname or "", port, where.path, csr_map, baud, depth)
+
+
+def _one_name(scheme: str, host: str, path: str) -> str:
+    """Of a board that goes by several, so that its lock is one: the port's own path, the host's address."""
+    if scheme == "serial":
+        return os.path.realpath(path)
+    try:
+        return socket.gethostbyname(host)
+    except OSError as error:
+        raise DeviceError(f"litex:{scheme}://{host}: no such host ({error})") from error
+
+
+def _marker(csr_map: CsrMap) -> tuple[int, int]:
+    return csr_map.address("spatten_identity"), IDENTITY_MAGIC
+
+
+def _frame_counter(csr_map: CsrMap) -> int | None:
+    """The register in which LiteEth counts frames with a wrong check sum."""
+    return next((at for name, at in csr_map.addresses.items() if name.endswith("crc_errors")), None)
