@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from ...errors import DeviceMismatchError, UnconfirmedWriteError
 from .leveling import LaneScan, Leveling
@@ -30,7 +30,7 @@ SEEDS = (42, 84, 36)
 _TAPS = 0x80200003
 _BEATS = 8  # of a burst
 _ATTEMPTS = 8
-P, R = ParamSpec("P"), TypeVar("R")
+_Result = TypeVar("_Result")
 
 
 class Registers(Protocol):
@@ -112,14 +112,14 @@ class DramInit:
         return leveling
 
     @staticmethod
-    def _again(action: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    def _again(action: Callable[..., _Result], *arguments: Any) -> _Result:
         """Do what begins from a known state once more if nothing confirms one of its writes."""
         for _ in range(_ATTEMPTS - 1):
             try:
-                return action(*arguments, **named)
+                return action(*arguments)
             except UnconfirmedWriteError:
                 continue
-        return action(*arguments, **named)
+        return action(*arguments)
 
     def _step(self, step: dict[str, Any]) -> None:
         self._registers.set_csr("sdram_dfii_pi0_address", step["address"])
