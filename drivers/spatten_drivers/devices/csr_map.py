@@ -28,6 +28,7 @@ class CsrMap:
     source : of the map, for messages: the path of its file.
     addresses, sizes : of every register by LiteX's name: byte address, and words. A register of several words
         has its most significant one first.
+    bases : byte address of every block of registers, and of memories among them such as ``identifier_mem``.
     constants : as LiteX exports them, names in lower case.
     memories : regions by name; device memory is ``main_ram``.
     """
@@ -35,6 +36,7 @@ class CsrMap:
     source: str
     addresses: Mapping[str, int]
     sizes: Mapping[str, int]
+    bases: Mapping[str, int]
     constants: Mapping[str, Any]
     memories: Mapping[str, Region]
 
@@ -58,7 +60,7 @@ class CsrMap:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DeviceMismatchError(
                 f"{path}: no register map of LiteX: {type(error).__name__} {error}; expected csr_registers, "
-                f"constants and memories. {advice}"
+                f"csr_bases, constants and memories. {advice}"
             ) from error
 
     @classmethod
@@ -69,6 +71,7 @@ class CsrMap:
             source=source,
             addresses={name: int(entry["addr"]) for name, entry in registers.items()},
             sizes={name: int(entry["size"]) for name, entry in registers.items()},
+            bases={name: int(base) for name, base in record["csr_bases"].items()},
             constants=dict(record["constants"]),
             memories={
                 name: Region(int(entry["base"]), int(entry["size"]))

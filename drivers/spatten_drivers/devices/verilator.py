@@ -30,7 +30,7 @@ from .csr_map import CsrMap
 from .soc import SocDevice
 from .uri import Refusal, memory_option, options_of, require_choice
 
-PRESETS = ("ecp5-85f", "ecp5-25f")  # those with a board's memory around them
+PRESETS = ("ecp5-85f", "ecp5-25f", "small")  # "small" is quick: for tests, with at most 64 tokens
 DOORS = ("front", "back")
 POLL_CYCLES = 64  # between two looks at a register while the simulator waits
 SLICE_CYCLES = 20_000  # simulated at a time, so that a deadline or Ctrl-C is seen within a second
@@ -145,16 +145,17 @@ class Verilator(SocDevice):
     ----------
     folder : with the library, ``csr.json`` and ``manifest.json``.
     door : how device memory is reached. ``front`` goes over the system's bus and DRAM controller, and takes
-        the cycles that takes; ``back`` copies from and to the cells at once.
+        the cycles that takes; ``back`` copies from and to the cells at once. May be changed at any time.
     """
 
     bus: SimulatedBus
 
     def __init__(self, folder: Path, door: str = "front") -> None:
         self._manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
-        self._door = door
+        self.door = door
+        self.preset = str(self._manifest["preset"])
         self.clock_hz = int(self._manifest["clock_hz"])
-        bus = SimulatedBus(folder / self._manifest["library"], self._manifest["memory_bytes"])
+        bus = SimulatedBus(folder / self._manifest["library"], self._manifest["chip_bytes"])
         super().__init__(bus, CsrMap.load(folder / "csr.json"), name="verilator", is_board=False)
 
     @property
@@ -170,13 +171,13 @@ class Verilator(SocDevice):
         self.write_csr("ddrctrl_init_done", 1)
 
     def read_memory(self, address: int, size: int) -> NDArray[np.uint8]:
-        if self._door == "front":
+        if self.door == "front":
             return super().read_memory(address, size)
         self._check_range(address, size)
         return self.bus.memory[address : address + size].copy()
 
     def write_memory(self, address: int, data: NDArray[np.uint8]) -> None:
-        if self._door == "front":
+        if self.door == "front":
             super().write_memory(address, data)
             return
         self._check_range(address, data.size)

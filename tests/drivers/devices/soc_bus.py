@@ -21,6 +21,7 @@ def csr_record(memory_bytes: int) -> dict:
         "csr_registers": {
             name: {"addr": address, "size": 1, "type": "rw"} for name, address in (SYSTEM | core).items()
         },
+        "csr_bases": {"ctrl": 0, "spatten": CORE},
         "constants": {"config_clock_frequency": 75000000},
         "memories": {"main_ram": {"base": MAIN_RAM, "size": memory_bytes, "type": "cached"}},
     }

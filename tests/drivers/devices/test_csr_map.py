@@ -20,6 +20,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     assert found.address("ctrl_bus_errors") == 8
     assert found.sizes["ctrl_bus_errors"] == 1
     assert found.memory("main_ram") == (0x4000_0000, 1 << 20)
+    assert found.bases == {"ctrl": 0, "spatten": 0x1800}
     assert found.constants == {"config_clock_frequency": 75000000}
 
 

@@ -145,7 +145,7 @@ def test_the_emulator_as_it_is() -> None:
             "",
             f"no device is known by ''; {HINT}",
         ),
-        ("verilator?preset=paper", "preset is 'paper'; expected one of ['ecp5-85f', 'ecp5-25f']"),
+        ("verilator?preset=paper", "preset is 'paper'; expected one of ['ecp5-85f', 'ecp5-25f', 'small']"),
         ("verilator?door=side", "door is 'side'; expected one of ['front', 'back']"),
         ("verilator?fast=1", "the verilator has no option ['fast']; it has ['preset', 'door', 'memory']"),
         (
