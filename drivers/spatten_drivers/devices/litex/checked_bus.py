@@ -38,18 +38,14 @@ class CheckedBus(Bus):
     ----------
     link : the bridge.
     memory : addresses that hold what was written to them, so that it can be read back and written again.
-    watch : a register that counts frames which came damaged, if the system has one: where it grows while
-        something is written, the write is not trusted.
     """
 
-    def __init__(self, link: Link, memory: range = range(0), watch: int | None = None) -> None:
-        self.name, self.link, self._memory, self._watch = link.name, link, memory, watch
+    def __init__(self, link: Link, memory: range = range(0)) -> None:
+        self.name, self.link, self._memory = link.name, link, memory
         self._owner = os.getpid()
         self._written: deque[_Written] = deque()
-        self._damaged_frames: int | None = None
-        extra = watch is not None
         self._read_words = max(1, min(link.max_words // 2, 255 // 2))
-        self._write_words = max(1, min((link.max_words - extra) // 2, link.max_writes, 255 - extra))
+        self._write_words = max(1, min(link.max_words // 2, link.max_writes))
 
     def read(self, address: int, count: int) -> Words:
         self._check_owner()
@@ -61,8 +57,6 @@ class CheckedBus(Bus):
 
     def write(self, address: int, words: Words) -> None:
         self._check_owner()
-        if self._watch is not None and self._damaged_frames is None:
-            self._damaged_frames = int(self._read_part(self._watch, 1)[0])
         if address in self._memory and address + 4 * len(words) - 4 in self._memory:
             self._write_memory(address, words)
         else:
@@ -94,10 +88,9 @@ class CheckedBus(Bus):
         self._written.append(_Written(address, address + 4 * len(words), now + REPEAT_SECONDS))
 
     def _write_part(self, address: int, words: Words) -> None:
-        request = Exchange(address, words, np.append(_addresses(address, len(words)), self._watched()))
+        request = Exchange(address, words, _addresses(address, len(words)))
         for answer in self._answers(request):
-            self._check_frames(answer[len(words) :])
-            if (answer[: len(words)] == words).all():
+            if (answer == words).all():
                 return
             self.link.counts["disagreed"] += 1
             if (self._read_part(address, len(words)) == words).all():
@@ -110,11 +103,9 @@ class CheckedBus(Bus):
         )
 
     def _write_register(self, address: int, word: np.uint32) -> None:
-        reads = np.append(np.array([address], np.uint32), self._watched())
+        request = Exchange(address, np.array([word], np.uint32), _addresses(address, 1))
         try:
-            answer = self.link.exchange(
-                Exchange(address, np.array([word], np.uint32), reads), self.link.first_timeout
-            )
+            self.link.exchange(request, self.link.first_timeout)
         except NoAnswer as error:
             self.link.settle()
             self._give_up_if_unsafe(address, error)
@@ -122,7 +113,6 @@ class CheckedBus(Bus):
                 f"{self.name}: nothing confirms that the register at {address:#x} took {int(word):#x} "
                 f"({error})"
             ) from error
-        self._check_frames(answer[1:])
 
     def _answers(self, request: Exchange) -> Iterator[Words]:
         """Answers to as many copies of a request as are wanted, until there is no patience left."""
@@ -159,20 +149,6 @@ class CheckedBus(Bus):
             self._written.popleft()
         if until := max((w.until for w in self._written if w.first < end and first < w.end), default=0.0):
             self.link.sleep(until - now)
-
-    def _watched(self) -> Words:
-        return np.array([] if self._watch is None else [self._watch], np.uint32)
-
-    def _check_frames(self, watched: Words) -> None:
-        if not len(watched) or int(watched[0]) == self._damaged_frames:
-            return
-        before, self._damaged_frames = self._damaged_frames, int(watched[0])
-        self.link.counts["damaged frames"] += 1
-        raise LinkDamageError(
-            f"{self.name}: the board counts {self._damaged_frames} damaged frames, {before} before this "
-            "write. LiteEth acts on such frames, so memory may be damaged anywhere. Check the cable, open "
-            "the device again, start anew"
-        )
 
     def _check_owner(self) -> None:
         if os.getpid() != self._owner:

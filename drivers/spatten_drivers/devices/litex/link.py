@@ -41,7 +41,7 @@ class Link(ABC):
         Where it cannot, a lost byte turns the ones behind it into something else.
     first_timeout : seconds that an answer may take at first; later attempts wait longer.
     counts : what was detected so far, by kind: ``lost``, ``late``, ``duplicate``, ``foreign``, ``malformed``,
-        and by the checked bus ``disagreed`` and ``damaged frames``.
+        and by the checked bus ``disagreed``.
     """
 
     name: str

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from ...errors import DeviceError
+from ...errors import DeviceError, DeviceMismatchError
 from ...registers import IDENTITY_MAGIC
 from ..csr_map import CsrMap
 from ..uri import Refusal, options_of
@@ -19,15 +19,15 @@ from .channel import SerialChannel, tcp_channel, udp_channel
 from .checked_bus import CheckedBus
 from .device import LitexDevice, dram_beside
 from .link import Link
-from .server_link import ServerLink
+from .server_link import DEFAULT_DEPTH, ServerLink
 from .uart_link import UartLink
-from .udp_link import DEFAULT_DEPTH, UdpLink
+from .udp_link import UdpLink
 
 ENVIRONMENT = "SPATTEN_BOARD"
 EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
-DEFAULTS = {"csr": "", "baud": "115200", "depth": ""}
-#: Words an Etherbone core buffers, as a build may export it.
-_DEPTH_CONSTANT = "etherbone_buffer_depth"
+DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH)}
+#: Words of a record that our Etherbone core buffers; a system that has LiteEth's own does not export it.
+DEPTH_CONSTANT = "spatten_etherbone_depth"
 
 
 class Place(NamedTuple):
@@ -72,7 +72,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
         link = LINKS[scheme](place)
         opening.callback(link.close)
         ram = place.csr_map.memory("main_ram")
-        bus = CheckedBus(link, range(ram.base, ram.base + ram.size), _frame_counter(place.csr_map))
+        bus = CheckedBus(link, range(ram.base, ram.base + ram.size))
         return LitexDevice(
             bus,
             place.csr_map,
@@ -84,7 +84,15 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
 
 
 def _udp(place: Place) -> Link:
-    return UdpLink(udp_channel(place.host, place.port, f"etherbone {place.board}"), place.depth)
+    depth = place.csr_map.constants.get(DEPTH_CONSTANT)
+    if not isinstance(depth, int):
+        raise DeviceMismatchError(
+            f"{place.csr_map.source}: has no constant {DEPTH_CONSTANT}, so its Etherbone core is LiteEth's "
+            "own. That one acts on damaged frames and loses its place in a record that writes and reads. "
+            "Build the system with spatten_fpga.soc.etherbone, or reach it through litex_server "
+            "(litex:server://host)"
+        )
+    return UdpLink(udp_channel(place.host, place.port, f"etherbone {place.board}"), depth)
 
 
 def _serial(place: Place) -> Link:
@@ -127,13 +135,12 @@ def _place(parts: SplitResult) -> Place:
         )
     try:
         port = where.port or _PORTS.get(where.scheme, 0)
-        baud, depth = int(options["baud"]), int(options["depth"] or 0)
+        baud, depth = int(options["baud"]), int(options["depth"])
     except ValueError as error:
         raise DeviceError(f"litex:{parts.path}: port, baud and depth are whole numbers ({error})") from None
     if where.scheme != "serial" and not (where.hostname and port):
         raise DeviceError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
     csr_map = CsrMap.load(options["csr"])
-    depth = depth or int(csr_map.constants.get(_DEPTH_CONSTANT) or DEFAULT_DEPTH)
     board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
     if port:
         board += f":{port}"
@@ -152,8 +159,3 @@ def _one_name(scheme: str, host: str, path: str) -> str:
 
 def _marker(csr_map: CsrMap) -> tuple[int, int]:
     return csr_map.address("spatten_identity"), IDENTITY_MAGIC
-
-
-def _frame_counter(csr_map: CsrMap) -> int | None:
-    """The register in which LiteEth counts frames with a wrong check sum."""
-    return next((at for name, at in csr_map.addresses.items() if name.endswith("crc_errors")), None)

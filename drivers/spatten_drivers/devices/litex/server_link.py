@@ -18,8 +18,9 @@ from ...errors import LinkDamageError, LinkTimeoutError
 from .channel import Channel
 from .etherbone import ADDRESS_WORDS, decode_answer, encode_request
 from .link import Exchange, Link, Words
-from .udp_link import DEFAULT_DEPTH
 
+#: Words of a record that LiteX's ``add_etherbone`` buffers unless it is told otherwise.
+DEFAULT_DEPTH = 16
 _ANSWER_HEAD = 16
 _GREETING_BYTES = 128
 #: Seconds; the server itself tries ten times for one second each.

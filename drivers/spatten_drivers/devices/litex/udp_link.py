@@ -11,9 +11,6 @@ from .channel import DATAGRAM_BYTES, Channel
 from .etherbone import ADDRESS_WORDS, MAX_COUNT, Answer, decode_answer, encode_request
 from .link import Exchange, Link, NoAnswer, Words
 
-#: Words of a record that LiteX's ``add_etherbone`` buffers unless it is told otherwise. A longer one is lost
-#: and blocks the core until reset.
-DEFAULT_DEPTH = 16
 #: Seconds after which a packet that was sent is surely delivered or gone.
 LIFETIME = 0.05
 #: Tags lie where no system of ours has anything: if a damaged header turns reads into writes, they go
@@ -22,10 +19,11 @@ _TAG_BASE, _TAGS = 0xE0000000, 1 << 26
 
 
 class UdpLink(Link):
-    """LiteEth's Etherbone core, directly.
+    """The Etherbone core of our gateware (``spatten_fpga.soc.etherbone``), directly.
 
     Each copy that is sent has a new tag, which the core hands back: so a late, repeated or reordered answer
-    is never taken for the one that is waited for. A record is one frame, so what is lost is lost as a whole.
+    is never taken for the one that is waited for. A record is one frame, so what is lost is lost as a whole;
+    a damaged frame is dropped by the network card here and by a filter there.
 
     Parameters
     ----------
@@ -38,7 +36,7 @@ class UdpLink(Link):
     first_timeout = 0.02
     max_copies = 4
 
-    def __init__(self, channel: Channel, depth: int = DEFAULT_DEPTH, lifetime: float = LIFETIME) -> None:
+    def __init__(self, channel: Channel, depth: int, lifetime: float = LIFETIME) -> None:
         self.name, self.counts = channel.name, Counter()
         self.max_words = min(depth - ADDRESS_WORDS, 2 * MAX_COUNT)
         self.max_writes = min(self.max_words, MAX_COUNT)

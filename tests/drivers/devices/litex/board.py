@@ -147,8 +147,13 @@ class Board(System):
         for i, name in enumerate(self.names):
             registers[name] = {"addr": CORE + 0x800 + 16 * i, "size": 2 if name.endswith(self.WIDE) else 1}
         ram = {"base": RAM, "size": self.emulator.memory_bytes, "type": "cached"}
-        constants = {"config_cpu_type_none": None}
-        return {"csr_registers": registers, "constants": constants, "memories": {"main_ram": ram}}
+        constants = {"config_cpu_type_none": None, "spatten_etherbone_depth": 64}
+        return {
+            "csr_bases": {"spatten": CORE},
+            "csr_registers": registers,
+            "constants": constants,
+            "memories": {"main_ram": ram},
+        }
 
     def read(self, address: int) -> int:
         if RAM <= address < RAM + self.emulator.memory_bytes:

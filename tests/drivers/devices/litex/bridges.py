@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 RAM, RAM_BYTES = 0x4000_0000, 1 << 14
 MARKER = (0x1000, 0x54415053)  # a register that reads SPAT
-CRC_ERRORS = 0x1004
 SCRATCH = 0x1008
 COUNTER = 0x100C  # counts the writes to it, as pushes of jobs do
 
@@ -19,7 +18,7 @@ class System:
 
     def __init__(self) -> None:
         self.ram = np.zeros(RAM_BYTES // 4, np.uint32)
-        self.registers = {MARKER[0]: MARKER[1], CRC_ERRORS: 0, SCRATCH: 0, COUNTER: 0}
+        self.registers = {MARKER[0]: MARKER[1], SCRATCH: 0, COUNTER: 0}
         self.bus_errors = 0
 
     def read(self, address: int) -> int:
@@ -44,52 +43,32 @@ class System:
 
 
 class EtherboneSlave:
-    """LiteEth's core: record buffer, receiver and Wishbone master. Checks the magic number and nothing "
-    "else."""
+    """Our gateware's core (``spatten_fpga.soc.etherbone``): whole records are done, all else is dropped."""
 
     def __init__(self, system: System, depth: int) -> None:
-        self.system, self.depth = system, depth
-        self.reset()
-
-    def reset(self) -> None:
-        """As the board's reset does; nothing else helps a core that is stuck in half a record."""
-        self.wedged, self._state = False, "idle"
-        self._base = self._count = 0
-        self._answer: list[int] = []
+        self.system, self.depth, self.dropped, self.mute = system, depth, 0, False
 
     def handle(self, packet: bytes) -> list[bytes]:
         """Answers to a datagram."""
-        words = [int.from_bytes(packet[i : i + 4], "big") for i in range(0, len(packet) - 3, 4)]
-        if len(words) < 4 or packet[:2] != b"\x4e\x6f" or packet[2] & 1 or self.wedged:
-            return []
-        if len(words) - 3 > self.depth:
-            self.wedged = True  # the buffer hands on whole records only, and this one never becomes whole
-            return []
-        enable, writes, reads = packet[9], packet[10], packet[11]
-        return [answer for word in words[3:] for answer in self._take(word, enable, writes, reads)]
+        words = [int.from_bytes(packet[at : at + 4], "big") for at in range(0, len(packet) - 3, 4)]
+        writes, reads = packet[10:11] or b"\0", packet[11:12] or b"\0"
+        return [] if self.mute else self._record(packet, words, writes[0], reads[0])
 
-    def _take(self, word: int, enable: int, writes: int, reads: int) -> Iterator[bytes]:
-        if self._state == "idle":
-            self._base, self._count = word, 0
-            self._state = "writes" if writes else "reads" if reads else "idle"
-        elif self._state == "writes":
-            self.system.write((self._base & ~3) + 4 * self._count, word, enable)
-            self._count += 1
-            if self._count == writes:
-                self._state = "return address" if reads else "idle"
-        elif self._state == "return address":
-            self._base, self._count, self._state = word, 0, "reads"
-        else:
-            self._answer.append(self.system.read(word & ~3))
-            self._count += 1
-            if self._count == reads:
-                yield self._packet()
-                self._state = "idle"
-
-    def _packet(self) -> bytes:
-        words, self._answer = self._answer, []
-        head = bytes.fromhex("4e6f104400000000") + bytes([0, 0x0F, len(words) & 0xFF, 0])
-        return head + b"".join(word.to_bytes(4, "big") for word in (self._base, *words))
+    def _record(self, packet: bytes, words: list[int], writes: int, reads: int) -> list[bytes]:
+        behind = (writes + 1 if writes else 0) + (reads + 1 if reads else 0)
+        if len(packet) != 4 * (3 + behind) or behind > self.depth or (behind and packet[9] != 0xF):
+            self.dropped += 1
+            return []
+        if packet[:2] != b"\x4e\x6f" or packet[2] & 1:
+            return []
+        for i, word in enumerate(words[4 : 4 + writes]):
+            self.system.write((words[3] & ~3) + 4 * i & 0xFFFFFFFF, word)
+        if not reads:
+            return []
+        tag, *addresses = words[-reads - 1 :]
+        answer = [tag, *(self.system.read(address & ~3) for address in addresses)]
+        head = bytes.fromhex("4e6f104400000000") + bytes([0, 0x0F, reads, 0])
+        return [head + b"".join(word.to_bytes(4, "big") for word in answer)]
 
 
 class UartBridge:

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from spatten_drivers.devices.litex.channel import Channel
-from tests.drivers.devices.litex.bridges import CRC_ERRORS, EtherboneSlave, System, UartBridge
+from tests.drivers.devices.litex.bridges import EtherboneSlave, System, UartBridge
 
 TRANSIT = 50e-6  # seconds a packet takes without faults
 
@@ -19,8 +19,9 @@ class Faults:
     """Chances of each fault for each packet, or byte, in each direction.
 
     ``max_delay`` is the most seconds that a delayed or repeated packet comes late, so packets overtake each
-    other. ``damage`` flips a burst of 1 to 32 bits. ``checked`` says that damage is on the wire, where the
-    host's network card drops such a frame and LiteEth counts it, but acts on it; otherwise nobody sees it.
+    other. ``damage`` flips a burst of 1 to 32 bits. ``checked`` says that this is on the wire, where the
+    check sum tells: the host's network card and our filter drop the frame. Otherwise nobody sees it, as in a
+    switch's memory.
     """
 
     loss: float = 0.0
@@ -74,9 +75,7 @@ class FaultyNetwork(Channel):
         if self._happens("damage"):
             packet = damaged(packet, self._random)
             if self.faults.checked:
-                if not to_board:
-                    return
-                self.slave.system.registers[CRC_ERRORS] += 1
+                return
         if self._happens("loss"):
             return
         late = self._random.uniform(0, self.faults.max_delay) if self._happens("delay") else 0.0

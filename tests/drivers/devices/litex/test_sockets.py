@@ -216,6 +216,15 @@ def test_a_stale_map_is_refused(udp_server: Server, tmp_path: Path) -> None:
     open_device(uri(udp_server, tmp_path)).close()  # the refused one left no lock
 
 
+def test_a_system_with_an_etherbone_core_of_liteeth_is_refused(udp_server: Server, tmp_path: Path) -> None:
+    board = uri(udp_server, tmp_path)
+    record = udp_server.board.record
+    del record["constants"]["spatten_etherbone_depth"]
+    (tmp_path / "csr.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(DeviceMismatchError, match=r"csr.json: has no constant spatten_etherbone_depth"):
+        open_device(board)
+
+
 def test_a_silent_port_in_place_of_litex_server(tmp_path: Path) -> None:
     server = Server("socket")
     try:
