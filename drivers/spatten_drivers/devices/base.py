@@ -69,6 +69,10 @@ class Device(ABC):
     def adopt(self, buffer: Buffer) -> None:
         """Told of every new buffer; a device that watches buffers overrides this."""
 
+    def report(self) -> str:
+        """Lines for whoever examines the device: what it has seen since it was opened. None here."""
+        return ""
+
     def close(self) -> None:
         """Release what the device holds; closing twice is harmless."""
 

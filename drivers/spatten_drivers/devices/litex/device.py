@@ -37,6 +37,7 @@ class LitexDevice(SocDevice):
     resources : what is released when the device is closed, such as the lock of the board.
     dram : how to make memory ready, if the system has no processor that does.
     window : bytes of memory that are tested cell by cell when it has been made ready.
+    renew : make memory ready anew, though it is; what it holds is lost.
 
     Attributes
     ----------
@@ -53,8 +54,10 @@ class LitexDevice(SocDevice):
         resources: ExitStack | None = None,
         dram: Dram | None = None,
         window: int = 1 << 14,
+        renew: bool = False,
     ) -> None:
-        self._resources, self._dram, self._window = resources or ExitStack(), dram, window
+        self._resources, self._dram = resources or ExitStack(), dram
+        self._window, self._renew = window, renew
         self.checked, self.leveling = bus, None
         super().__init__(bus, csr_map, name=name, is_board=is_board)
 
@@ -65,6 +68,11 @@ class LitexDevice(SocDevice):
     def link_counts(self) -> Mapping[str, int]:
         """Faults of the link that were detected so far, by kind."""
         return dict(self.checked.link.counts)
+
+    def report(self) -> str:
+        faults = ", ".join(f"{count} {kind}" for kind, count in self.link_counts.items()) or "none"
+        lines = [f"link faults detected since opening: {faults}"]
+        return "\n".join([*lines, self.leveling.text()] if self.leveling else lines)
 
     def write_word(self, address: int, value: int) -> None:
         word = np.array([value], np.uint32)
@@ -126,6 +134,11 @@ class LitexDevice(SocDevice):
         )
 
     # Memory ---------------------------------------------------------------------------------------
+
+    def _check_memory(self) -> None:
+        if self._renew:
+            self.set_csr("ddrctrl_init_done", 0)
+        super()._check_memory()
 
     def initialise_memory(self) -> None:
         """By the processor's software if the system has one, else from here."""

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from ...errors import DeviceError, DeviceMismatchError
 from ...registers import IDENTITY_MAGIC
 from ..csr_map import CsrMap
-from ..uri import Refusal, options_of
+from ..uri import Refusal, options_of, require_choice
 from .channel import SerialChannel, tcp_channel, udp_channel
 from .checked_bus import CheckedBus
 from .device import LitexDevice, dram_beside
@@ -25,7 +25,7 @@ from .udp_link import UdpLink
 
 ENVIRONMENT = "SPATTEN_BOARD"
 EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
-DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH)}
+DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH), "level": "0"}
 #: Words of a record that our Etherbone core buffers; a system that has LiteEth's own does not export it.
 DEPTH_CONSTANT = "spatten_etherbone_depth"
 
@@ -40,6 +40,7 @@ class Place(NamedTuple):
     csr_map: CsrMap
     baud: int
     depth: int
+    level: bool
 
 
 def probe() -> Refusal | str:
@@ -79,6 +80,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
             name=f"litex {place.board}",
             resources=opening.pop_all(),
             dram=dram_beside(Path(place.csr_map.source)),
+            renew=place.level,
             window=1 << 14 if scheme == "udp" else 1 << 10,
         )
 
@@ -122,6 +124,7 @@ _PORTS = {"udp": 1234, "server": 1234}
 
 def _place(parts: SplitResult) -> Place:
     options = options_of("litex device", parts, DEFAULTS)
+    require_choice("level", options["level"], ("0", "1"))
     where = urlsplit(parts.path)
     if where.scheme not in LINKS:
         raise DeviceError(
@@ -144,7 +147,7 @@ def _place(parts: SplitResult) -> Place:
     board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
     if port:
         board += f":{port}"
-    return Place(board, where.hostname or "", port, where.path, csr_map, baud, depth)
+    return Place(board, where.hostname or "", port, where.path, csr_map, baud, depth, options["level"] == "1")
 
 
 def _one_name(scheme: str, host: str, path: str) -> str:

@@ -113,6 +113,7 @@ def test_memory_is_made_ready_from_the_host() -> None:
     assert device.leveling is not None
     assert [lane.best and lane.best.delay for lane in device.leveling.lanes] == [3, 5]
     assert device.read_fields("STATUS")["DRAM_READY"] == 1
+    assert device.report().startswith("link faults detected since opening: none\nread levelling, delays")
     assert same(jobs(device), jobs(emulator()))
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from spatten_drivers.errors import (
     LinkError,
     LinkTimeoutError,
 )
-from tests.drivers.devices.litex.board import Board
+from tests.drivers.devices.litex.board import DRAM, Board, MockPhy
 from tests.drivers.devices.litex.bridges import EtherboneSlave, UartBridge
 from tests.drivers.devices.litex.test_device import jobs, same
 
@@ -223,6 +224,21 @@ def test_a_system_with_an_etherbone_core_of_liteeth_is_refused(udp_server: Serve
     (tmp_path / "csr.json").write_text(json.dumps(record), "utf-8")
     with pytest.raises(DeviceMismatchError, match=r"csr.json: has no constant spatten_etherbone_depth"):
         open_device(board)
+
+
+def test_memory_that_is_ready_can_be_levelled_anew(udp_server: Server, tmp_path: Path) -> None:
+    board = udp_server.board
+    board.phy = MockPhy([{(1, 2), (1, 3)}, {(0, 5), (0, 6), (0, 7)}])
+    (tmp_path / "dram.json").write_text(json.dumps(asdict(DRAM)), "utf-8")
+    board.values["ddrctrl_init_done"] = 1
+    with open_device(uri(udp_server, tmp_path)) as device:
+        assert "read levelling" not in device.report()
+    with open_device(uri(udp_server, tmp_path) + "&level=1") as device:
+        report = device.report()
+    assert report.splitlines()[:2] == [
+        "link faults detected since opening: none",
+        "read levelling, delays from left to right:",
+    ]
 
 
 def test_a_silent_port_in_place_of_litex_server(tmp_path: Path) -> None:
