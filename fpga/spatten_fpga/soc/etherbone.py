@@ -14,6 +14,7 @@ The filter keeps back what is not a whole and good record; the third is one miss
 from __future__ import annotations
 
 from liteeth.common import eth_udp_user_description
+from liteeth.core import LiteEthUDPIPCore
 from liteeth.core.udp import LiteEthUDPUserPort
 from liteeth.frontend.etherbone import LiteEthEtherbone
 from litex.gen import LiteXModule
@@ -128,3 +129,32 @@ class _OnePort:
 
     def get_port(self, udp_port: int, dw: int, cd: str) -> LiteEthUDPUserPort:
         return self._port
+
+
+def add_ethernet(
+    soc,
+    phy,
+    *,
+    ip_address: str = "192.168.1.50",
+    mac_address: int = 0x10E2D5000000,
+    udp_port: int = UDP_PORT,
+    depth: int = DEPTH,
+) -> None:
+    """Give a system a host link over Ethernet, and tell its ``csr.json`` so.
+
+    The stack is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without
+    ICMP, whose chain of ready signals is the longest of LiteEth's.
+
+    Parameters
+    ----------
+    soc : :class:`.SpattenSoc`, not finalised yet.
+    phy : of LiteEth; a submodule of the system already.
+    """
+    core = LiteEthUDPIPCore(
+        phy, mac_address, ip_address, int(soc.sys_clk_freq), dw=32, with_sys_datapath=True, with_icmp=False
+    )
+    soc.add_module("ethcore", core)
+    etherbone = Etherbone(core.udp, udp_port, depth)
+    soc.add_module("etherbone", etherbone)
+    soc.add_host("etherbone", etherbone.bus)
+    soc.add_constant("SPATTEN_ETHERBONE_DEPTH", depth)
