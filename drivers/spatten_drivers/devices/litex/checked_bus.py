@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,6 @@ from ..bus import Bus
 from .link import Exchange, Link, NoAnswer, Words
 
 ATTEMPTS = 8
-#: Seconds within which the network may repeat a packet that had its answer.
-REPEAT_SECONDS = 0.05
 
 
 class _Written(NamedTuple):
@@ -63,6 +61,11 @@ class CheckedBus(Bus):
             for i, word in enumerate(words):
                 self._write_register(address + 4 * i, word)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Faults that were detected so far, by kind."""
+        return self.link.counts
+
     def close(self) -> None:
         if os.getpid() == self._owner:
             self.link.close()
@@ -85,7 +88,7 @@ class CheckedBus(Bus):
             self._write_part(address + 4 * first, words[first : first + self._write_words])
         self.link.settle()
         now = self.link.now()
-        self._written.append(_Written(address, address + 4 * len(words), now + REPEAT_SECONDS))
+        self._written.append(_Written(address, address + 4 * len(words), now + self.link.lifetime))
 
     def _write_part(self, address: int, words: Words) -> None:
         request = Exchange(address, words, _addresses(address, len(words)))

@@ -12,9 +12,9 @@ import numpy as np
 
 from ...errors import DeviceError, DramError, UnconfirmedWriteError
 from ...registers import REGISTER_BY_NAME
+from ..bus import Bus
 from ..csr_map import CsrMap
 from ..soc import SocDevice
-from .checked_bus import CheckedBus
 from .dram_init import Dram, DramInit
 from .leveling import Leveling
 from .memory_test import MemoryTest
@@ -33,7 +33,9 @@ class LitexDevice(SocDevice):
 
     Parameters
     ----------
-    bus, csr_map, name, is_board : as for :class:`SocDevice`.
+    bus, csr_map, name, is_board : as for :class:`SocDevice`. The bus raises :class:`UnconfirmedWriteError`
+        where nothing says whether a register took a write; one that has ``counts`` tells of faults that it
+        detected.
     resources : what is released when the device is closed, such as the lock of the board.
     dram : how to make memory ready, if the system has no processor that does.
     window : bytes of memory that are tested cell by cell when it has been made ready.
@@ -46,7 +48,7 @@ class LitexDevice(SocDevice):
 
     def __init__(
         self,
-        bus: CheckedBus,
+        bus: Bus,
         csr_map: CsrMap,
         *,
         name: str,
@@ -58,16 +60,15 @@ class LitexDevice(SocDevice):
     ) -> None:
         self._resources, self._dram = resources or ExitStack(), dram
         self._window, self._renew = window, renew
-        self.checked, self.leveling = bus, None
+        self.leveling = None
         super().__init__(bus, csr_map, name=name, is_board=is_board)
 
-    checked: CheckedBus
     leveling: Leveling | None
 
     @property
     def link_counts(self) -> Mapping[str, int]:
         """Faults of the link that were detected so far, by kind."""
-        return dict(self.checked.link.counts)
+        return dict(getattr(self.bus, "counts", {}))
 
     def report(self) -> str:
         faults = ", ".join(f"{count} {kind}" for kind, count in self.link_counts.items()) or "none"

@@ -39,6 +39,7 @@ class Link(ABC):
     max_copies : times that a short read asks for every word; a long one asks twice.
     resends_writes : whether a request that is lost leaves nothing behind, so that a write can be sent again.
         Where it cannot, a lost byte turns the ones behind it into something else.
+    lifetime : seconds that a packet may be under way, or be repeated by the network after it had its answer.
     first_timeout : seconds that an answer may take at first; later attempts wait longer.
     counts : what was detected so far, by kind: ``lost``, ``late``, ``duplicate``, ``foreign``, ``malformed``,
         and by the checked bus ``disagreed``.
@@ -50,6 +51,7 @@ class Link(ABC):
     max_copies: int
     resends_writes: bool
     first_timeout: float
+    lifetime: float
     counts: Counter[str]
 
     @abstractmethod

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ...errors import DeviceError, DeviceMismatchError
 from ...registers import IDENTITY_MAGIC
+from ..bus import Bus
 from ..csr_map import CsrMap
 from ..uri import Refusal, options_of, require_choice
 from .channel import SerialChannel, tcp_channel, udp_channel
@@ -25,7 +26,7 @@ from .udp_link import UdpLink
 
 ENVIRONMENT = "SPATTEN_BOARD"
 EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
-DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH), "level": "0"}
+DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH), "level": "0", "lifetime": "50"}
 #: Words of a record that our Etherbone core buffers; a system that has LiteEth's own does not export it.
 DEPTH_CONSTANT = "spatten_etherbone_depth"
 
@@ -41,6 +42,7 @@ class Place(NamedTuple):
     baud: int
     depth: int
     level: bool
+    lifetime: float  # seconds
 
 
 def probe() -> Refusal | str:
@@ -70,10 +72,8 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
     with ExitStack() as opening:
         lock = BoardLock(place.board)
         opening.callback(lock.release)
-        link = LINKS[scheme](place)
-        opening.callback(link.close)
-        ram = place.csr_map.memory("main_ram")
-        bus = CheckedBus(link, range(ram.base, ram.base + ram.size))
+        bus = BUSES[scheme](place)
+        opening.callback(bus.close)
         return LitexDevice(
             bus,
             place.csr_map,
@@ -85,7 +85,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
         )
 
 
-def _udp(place: Place) -> Link:
+def _udp(place: Place) -> Bus:
     depth = place.csr_map.constants.get(DEPTH_CONSTANT)
     if not isinstance(depth, int):
         raise DeviceMismatchError(
@@ -94,26 +94,32 @@ def _udp(place: Place) -> Link:
             "Build the system with spatten_fpga.soc.etherbone, or reach it through litex_server "
             "(litex:server://host)"
         )
-    return UdpLink(udp_channel(place.host, place.port, f"etherbone {place.board}"), depth)
+    channel = udp_channel(place.host, place.port, f"etherbone {place.board}")
+    return _checked(UdpLink(channel, depth, place.lifetime), place)
 
 
-def _serial(place: Place) -> Link:
+def _serial(place: Place) -> Bus:
     channel = SerialChannel(place.path, place.baud, f"uart {place.board}")
-    return UartLink(channel, _marker(place.csr_map), place.baud)
+    return _checked(UartLink(channel, _marker(place.csr_map), place.baud), place)
 
 
-def _socket(place: Place) -> Link:
-    return UartLink(
-        tcp_channel(place.host, place.port, f"uart {place.board}"), _marker(place.csr_map), place.baud
-    )
+def _socket(place: Place) -> Bus:
+    channel = tcp_channel(place.host, place.port, f"uart {place.board}")
+    return _checked(UartLink(channel, _marker(place.csr_map), place.baud), place)
 
 
-def _server(place: Place) -> Link:
-    return ServerLink(tcp_channel(place.host, place.port, f"litex_server {place.board}"), place.depth)
+def _server(place: Place) -> Bus:
+    channel = tcp_channel(place.host, place.port, f"litex_server {place.board}")
+    return _checked(ServerLink(channel, place.depth), place)
 
 
-#: How each kind of link is opened; one line for a new one.
-LINKS: dict[str, Callable[[Place], Link]] = {
+def _checked(link: Link, place: Place) -> Bus:
+    ram = place.csr_map.memory("main_ram")
+    return CheckedBus(link, range(ram.base, ram.base + ram.size))
+
+
+#: How each kind of bus is opened; one line for a new one.
+BUSES: dict[str, Callable[[Place], Bus]] = {
     "udp": _udp,
     "serial": _serial,
     "socket": _socket,
@@ -126,9 +132,9 @@ def _place(parts: SplitResult) -> Place:
     options = options_of("litex device", parts, DEFAULTS)
     require_choice("level", options["level"], ("0", "1"))
     where = urlsplit(parts.path)
-    if where.scheme not in LINKS:
+    if where.scheme not in BUSES:
         raise DeviceError(
-            f"litex:{parts.path}: expected litex: and one of {', '.join(f'{kind}://' for kind in LINKS)}, "
+            f"litex:{parts.path}: expected litex: and one of {', '.join(f'{kind}://' for kind in BUSES)}, "
             f"such as {EXAMPLE}"
         )
     if not options["csr"]:
@@ -139,15 +145,20 @@ def _place(parts: SplitResult) -> Place:
     try:
         port = where.port or _PORTS.get(where.scheme, 0)
         baud, depth = int(options["baud"]), int(options["depth"])
+        lifetime = int(options["lifetime"]) / 1000
     except ValueError as error:
-        raise DeviceError(f"litex:{parts.path}: port, baud and depth are whole numbers ({error})") from None
+        raise DeviceError(
+            f"litex:{parts.path}: port, baud, depth and lifetime are whole numbers ({error})"
+        ) from None
     if where.scheme != "serial" and not (where.hostname and port):
         raise DeviceError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
     csr_map = CsrMap.load(options["csr"])
     board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
     if port:
         board += f":{port}"
-    return Place(board, where.hostname or "", port, where.path, csr_map, baud, depth, options["level"] == "1")
+    return Place(
+        board, where.hostname or "", port, where.path, csr_map, baud, depth, options["level"] == "1", lifetime
+    )
 
 
 def _one_name(scheme: str, host: str, path: str) -> str:

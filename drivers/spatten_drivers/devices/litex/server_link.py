@@ -33,6 +33,7 @@ class ServerLink(Link):
     resends_writes = False
     first_timeout = PATIENCE
     max_copies = 2
+    lifetime = 0.0
 
     def __init__(self, channel: Channel, depth: int = DEFAULT_DEPTH) -> None:
         self.name, self.counts = channel.name, Counter()

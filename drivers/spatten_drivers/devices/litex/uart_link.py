@@ -42,6 +42,7 @@ class UartLink(Link):
     resends_writes = False
     max_words = 128
     max_copies = 2
+    lifetime = 0.0
     max_writes = (MAX_UNCONFIRMED // 2 - 2 * _HEAD_BYTES) // 4
 
     def __init__(self, channel: Channel, marker: tuple[int, int], baud: int = 115200) -> None:

@@ -11,7 +11,7 @@ from .channel import DATAGRAM_BYTES, Channel
 from .etherbone import ADDRESS_WORDS, MAX_COUNT, Answer, decode_answer, encode_request
 from .link import Exchange, Link, NoAnswer, Words
 
-#: Seconds after which a packet that was sent is surely delivered or gone.
+#: Seconds after which a packet that was sent, and every copy of it, is surely delivered or gone.
 LIFETIME = 0.05
 #: Tags lie where no system of ours has anything: if a damaged header turns reads into writes, they go
 #: nowhere.
@@ -40,7 +40,7 @@ class UdpLink(Link):
         self.name, self.counts = channel.name, Counter()
         self.max_words = min(depth - ADDRESS_WORDS, 2 * MAX_COUNT)
         self.max_writes = min(self.max_words, MAX_COUNT)
-        self._channel, self._lifetime = channel, lifetime
+        self._channel, self.lifetime = channel, lifetime
         self._issued, self._start = 0, secrets.randbelow(_TAGS)  # not where an earlier program began
         self._under_way: dict[int, float] = {}  # tags without an answer, and when they were sent
         while channel.receive(DATAGRAM_BYTES, lifetime):
@@ -65,7 +65,7 @@ class UdpLink(Link):
     def settle(self) -> None:
         while self._under_way:
             tag, sent = next(iter(self._under_way.items()))
-            left = sent + self._lifetime - self.now()
+            left = sent + self.lifetime - self.now()
             if left <= 0:
                 del self._under_way[tag]
             elif (answer := self._receive(left)) is not None:

@@ -102,7 +102,7 @@ def test_a_push_that_nothing_confirms_is_never_done_twice() -> None:
 def test_a_push_that_the_network_repeats_is_seen() -> None:
     device = over_network(Board(emulator()), Faults(repeat=1.0, max_delay=0.001))
     device.push_job(0, timeout=10.0)
-    device.checked.link.sleep(0.01)
+    device.bus.link.sleep(0.01)
     with pytest.raises(DeviceError, match="taken 2 jobs since reset, this program knows of 1"):
         device.push_job(0, timeout=10.0)
 
@@ -167,7 +167,7 @@ def test_a_server_that_comes_back_is_found_again() -> None:
     board = Board(emulator())
     device = over_network(board)
     before = jobs(device, 1)
-    network: FaultyNetwork = device.checked.link._channel  # type: ignore[attr-defined]
+    network: FaultyNetwork = device.bus.link._channel  # type: ignore[attr-defined]
     network.slave.mute = True
     with pytest.raises(LinkTimeoutError):
         jobs(device, 1)

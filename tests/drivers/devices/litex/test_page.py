@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spatten_drivers import errors
-from spatten_drivers.devices.litex.opening import DEFAULTS, LINKS
+from spatten_drivers.devices.litex.opening import BUSES, DEFAULTS
 
 PAGE = (Path(__file__).parents[4] / "docs" / "boards-link.md").read_text("utf-8")
 
@@ -25,5 +25,5 @@ def test_the_first_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_its_errors_links_and_options_exist() -> None:
     named = set(re.findall(r"`(\w+Error)`", PAGE))
     assert {name for name in named if not issubclass(getattr(errors, name), errors.DeviceError)} == set()
-    assert set(re.findall(r"`litex:(\w+)://[^`]*`", PAGE)) == set(LINKS)
+    assert set(re.findall(r"`litex:(\w+)://[^`]*`", PAGE)) == set(BUSES)
     assert {name for name in DEFAULTS if not re.search(rf"\b{name}=", PAGE)} == set()
