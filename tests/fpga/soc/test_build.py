@@ -72,6 +72,7 @@ def test_damage_is_seen(copied: Path, name: str, harm: str) -> None:
     assert not is_complete(copied)
 
 
+@pytest.mark.deep
 def test_damage_is_mended(copied: Path) -> None:
     """What is whole of it is kept: the library is not compiled again for a damaged manifest."""
     (copied / "manifest.json").write_text("{}")
@@ -81,6 +82,7 @@ def test_damage_is_mended(copied: Path) -> None:
     assert stages == ["elaborating the system (LiteX, LiteDRAM, core)"]
 
 
+@pytest.mark.deep
 def test_a_damaged_library_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for runtime in cache_folder().glob("runtime-*"):
         (tmp_path / runtime.name).symlink_to(runtime)
