@@ -47,10 +47,12 @@ class Place(NamedTuple):
 
 def probe() -> Refusal | str:
     """The board that the environment names; networks and ports are not searched."""
-    board = os.environ.get(ENVIRONMENT, "")
+    board = os.environ.get(ENVIRONMENT, "").removeprefix("litex:")
     if not board:
         return Refusal("litex", f"{ENVIRONMENT} is not set; set it to your board, such as {EXAMPLE}")
-    return board if board.startswith("litex:") else f"litex:{board}"
+    if urlsplit(board).scheme not in BUSES:
+        return Refusal("litex", f"{ENVIRONMENT} is {board!r}; expected a uri such as {EXAMPLE}")
+    return f"litex:{board}"
 
 
 def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
