@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from spatten_drivers.devices.litex.checked_bus import CheckedBus
-from spatten_drivers.devices.litex.link import Link
 from spatten_drivers.devices.litex.uart_link import UartLink
 from spatten_drivers.devices.litex.udp_link import UdpLink
 from spatten_drivers.errors import LinkError
@@ -39,9 +38,10 @@ class Bench:
 
     def open(self) -> None:
         if isinstance(self.channel, FaultyLine):
-            self.link: Link = UartLink(self.channel, MARKER)
+            self.link: UartLink | UdpLink = UartLink(self.channel, MARKER)
         else:
             self.link = UdpLink(self.channel, DEPTH)
+            self.link._start = 0  # not at random, so that every run is the same
         self.link.counts = self.counts
         self.bus = CheckedBus(self.link, range(RAM, RAM + RAM_BYTES))
 
