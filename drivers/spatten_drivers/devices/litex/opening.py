@@ -61,7 +61,9 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
     ``litex:udp://host[:1234]`` is Etherbone, ``litex:serial:///dev/ttyUSB0`` a UART bridge,
     ``litex:socket://host:port`` the same bytes over TCP, ``litex:server://host[:1234]`` is ``litex_server``.
     Options: ``csr`` is the path of the system's ``csr.json``, ``baud`` that of the serial line, ``depth``
-    the words that the Etherbone core buffers.
+    the words that the Etherbone core behind ``litex_server`` buffers, ``lifetime`` the milliseconds for which
+    a packet or a copy of it may be under way in the network, 0 on a cable without a switch. ``level=1`` makes
+    memory ready anew, though it is.
 
     Raises
     ------

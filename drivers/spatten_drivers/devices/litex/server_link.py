@@ -4,8 +4,8 @@
 The server answers a read when it has the words and never invents any; LiteX's own client turns its silence
 into zeros, this one does not. Answers carry no tag, but TCP keeps their order and only one request is under
 way. After a silence nobody can know what the server still does, so the connection is given up with an error.
-(In LiteX 2024.12 a server whose own link times out keeps its lock and serves nobody any more until it is
-started anew.)
+(In LiteX 2024.12 a server whose UDP link times out hangs up, keeps its lock and serves nobody any more until
+it is started anew; one with a UART waits for ever.)
 
 Source: ``litex/tools/litex_server.py`` of LiteX 2024.12.
 """
@@ -55,7 +55,7 @@ class ServerLink(Link):
             )
         self._broken = True
         self._channel.send(encode_request(request.base, request.words, 0, request.reads))
-        packet = self._receive(_ANSWER_HEAD + 4 * len(request.reads), max(timeout, PATIENCE))
+        packet = self._receive(_ANSWER_HEAD + 4 * len(request.reads), timeout)
         answer = decode_answer(packet)
         if answer is None:
             raise LinkDamageError(f"{self.name}: {packet[:16].hex(' ')}... is no answer to what was asked")

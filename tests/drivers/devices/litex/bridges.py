@@ -59,8 +59,10 @@ class EtherboneSlave:
         if len(packet) != 4 * (3 + behind) or behind > self.depth or (behind and packet[9] != 0xF):
             self.dropped += 1
             return []
-        if packet[:2] != b"\x4e\x6f" or packet[2] & 1:
+        if packet[:2] != b"\x4e\x6f":
             return []
+        if packet[2] & 1:  # a probe, which is answered by itself with another flag
+            return [packet[:2] + bytes([packet[2] & 0xF8 | 2]) + packet[3:]]
         for i, word in enumerate(words[4 : 4 + writes]):
             self.system.write((words[3] & ~3) + 4 * i & 0xFFFFFFFF, word)
         if not reads:
