@@ -20,8 +20,6 @@ from .planes import pack_rows, padded, row_bytes
 from .quantize import FixedPoint, importance_scale, quantize, score_scale, symmetric_scale
 from .sequence import Sequence
 
-DEFAULT_TIMEOUT = 60.0
-
 
 @dataclass(frozen=True)
 class LayerRequest:
@@ -111,11 +109,12 @@ class Accelerator:
     Parameters
     ----------
     device : an open device.
-    timeout : seconds after which a wait raises :class:`~spatten_drivers.errors.DeviceTimeoutError`.
+    timeout : seconds after which a wait raises :class:`~spatten_drivers.errors.DeviceTimeoutError`; the
+        device's own unless given.
     """
 
-    def __init__(self, device: Device, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.device, self.timeout = device, timeout
+    def __init__(self, device: Device, timeout: float | None = None) -> None:
+        self.device, self.timeout = device, device.timeout if timeout is None else timeout
         self._ids = itertools.count(1)
         self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
 

@@ -44,3 +44,27 @@ class RecordingError(SpattenError, ValueError):
 
 class DeviceDifferenceError(DeviceError):
     """A device answered a job with other bits than the software model."""
+
+
+class LinkError(DeviceError):
+    """The link to a board does not carry what was sent over it."""
+
+
+class LinkTimeoutError(LinkError, DeviceTimeoutError):
+    """No valid answer came over the link, however often it was asked."""
+
+
+class UnconfirmedWriteError(LinkTimeoutError):
+    """Nothing says whether a register took a write: it must not be sent again without looking."""
+
+
+class LinkDamageError(LinkError):
+    """A write may have reached the device damaged: what its memory holds is not known any more."""
+
+
+class DeviceBusyError(DeviceError):
+    """Another process drives this board."""
+
+
+class DramError(DeviceError):
+    """Device memory cannot be made ready; the message carries what was found."""

@@ -143,7 +143,9 @@ def check_device(uri: str) -> Check:
     said: list[str] = []
     try:
         with open_device(uri, announce=said.append) as device:
-            return Check("device", OK, said[0] if said else str(device))
+            return Check(
+                "device", OK, "\n".join(filter(None, [said[0] if said else str(device), device.report()]))
+            )
     except SpattenError as error:
         return Check("device", FAIL, str(error), "see: spatten devices")
 

@@ -31,6 +31,7 @@ class Device(ABC):
     name : what messages and results call the device, for example ``emulator``.
     is_board : whether this is hardware; simulators and the emulator are not.
     register_addresses : byte address of every register by name, from the map generated beside the bitstream.
+    timeout : seconds that a job is waited for unless the caller says otherwise.
     config, memory_bytes, allocator : known once :meth:`identify` has run.
 
     One process drives a device; jobs of several users of the same object are told apart by their number.
@@ -38,6 +39,7 @@ class Device(ABC):
 
     name: str
     is_board: bool
+    timeout: float = 60.0
     register_addresses: dict[str, int]
     config: AcceleratorConfig
     memory_bytes: int
@@ -68,6 +70,10 @@ class Device(ABC):
 
     def adopt(self, buffer: Buffer) -> None:
         """Told of every new buffer; a device that watches buffers overrides this."""
+
+    def report(self) -> str:
+        """Lines for whoever examines the device: what it has seen since it was opened. None here."""
+        return ""
 
     def close(self) -> None:
         """Release what the device holds; closing twice is harmless."""

@@ -41,7 +41,7 @@ class Kind(NamedTuple):
 #: In the order in which ``auto`` tries them.
 KINDS = (
     Kind("pynq", "zynq", is_board=True),
-    Kind("litex", "no_litex", is_board=True),
+    Kind("litex", "litex", is_board=True),
     Kind("verilator", "verilator", is_board=False),
     Kind("emulator", "emulator", is_board=False),
 )

@@ -112,7 +112,7 @@ class SimulatedBus(Bus):
 
     @property
     def memory(self) -> NDArray[np.uint8]:
-        """The cells of the DRAM, as the controller maps addresses to them; reading them takes no time."""
+        """The cells of the DRAM in the order of its addresses, until the bus is closed; they take no time."""
         return np.ctypeslib.as_array(self._call("soc_memory"), (self._memory_bytes,))
 
     def close(self) -> None:
@@ -149,6 +149,7 @@ class Verilator(SocDevice):
     """
 
     bus: SimulatedBus
+    timeout = 3600.0  # a long prompt takes tens of millions of cycles
 
     def __init__(self, folder: Path, door: str = "front") -> None:
         self._manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))

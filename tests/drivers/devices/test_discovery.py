@@ -12,7 +12,10 @@ HINT = (
     "expected auto or one of pynq, litex, verilator, emulator, "
     "with options behind a question mark: emulator?preset=ecp5-25f"
 )
-REASONS = "pynq: package pynq is not installed; litex: no LiteX link in this release"
+NO_BOARD = (
+    "SPATTEN_BOARD is not set; set it to your board, such as litex:udp://192.168.1.50?csr=build/csr.json"
+)
+REASONS = f"pynq: package pynq is not installed; litex: {NO_BOARD}"
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +60,7 @@ def test_a_board_is_required() -> None:
 def test_known_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert known_devices() == [
         ("pynq", "package pynq is not installed"),
-        ("litex", "no LiteX link in this release"),
+        ("litex", NO_BOARD),
         ("verilator", "package spatten_fpga is not installed: pip install 'spatten[fpga]'"),
         ("emulator", "available"),
     ]
@@ -69,7 +72,7 @@ def test_known_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numpy.__version__", "1.26.4")
     assert known_devices()[:3] == [
         ("pynq", "no Zynq bitstream ships with this release"),
-        ("litex", "SPATTEN_BOARD=ulx3s: this release has no LiteX link yet"),
+        ("litex", f"SPATTEN_BOARD is 'ulx3s'; expected a uri such as {NO_BOARD.split()[-1]}"),
         ("verilator", "available"),
     ]
 
@@ -86,19 +89,19 @@ def test_a_kind_is_what_its_module_opens() -> None:
 def test_a_board_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is opened by the uri that its probe gives; one that does not open is told of."""
     board = Emulator(memory_bytes=1 << 16)
-    monkeypatch.setattr("spatten_drivers.devices.no_litex.probe", lambda: "litex://10.0.0.2?port=1")
+    monkeypatch.setattr("spatten_drivers.devices.litex.probe", lambda: "litex://10.0.0.2?port=1")
     seen = []
     monkeypatch.setattr(
-        "spatten_drivers.devices.no_litex.open_uri", lambda parts, kernel: seen.append(parts) or board
+        "spatten_drivers.devices.litex.open_uri", lambda parts, kernel: seen.append(parts) or board
     )
     lines: list[str] = []
     assert open_device(announce=lines.append) is board
     assert lines == [f"using {board}"]
     assert [(parts.netloc, parts.query) for parts in seen] == [("10.0.0.2", "port=1")]
     monkeypatch.undo()
-    monkeypatch.setattr("spatten_drivers.devices.no_litex.probe", lambda: "litex://10.0.0.2")
+    monkeypatch.setattr("spatten_drivers.devices.litex.probe", lambda: "litex://10.0.0.2")
     assert isinstance(open_device(announce=lines.append), Emulator)
-    assert "litex: this release has no LiteX link yet; use verilator or emulator)" in lines[1]
+    assert "litex: litex:: expected litex: and one of udp://, serial://," in lines[1]
 
 
 @pytest.mark.parametrize(

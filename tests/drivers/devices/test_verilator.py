@@ -277,6 +277,7 @@ def test_the_registers_are_those_of_the_emulator(soc: Verilator, emulator: Emula
     assert {n: soc.read_register(n) for n in readable} == {n: emulator.read_register(n) for n in readable}
     assert str(soc) == f"verilator (config {soc.config.digest:016x})"
     assert not soc.is_board
+    assert Accelerator(soc).timeout == 3600 > Accelerator(emulator).timeout == 60
 
 
 def test_it_names_itself(soc: Verilator) -> None:
