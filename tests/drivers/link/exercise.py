@@ -20,7 +20,7 @@ PUSH = 0x1000  # a write adds a word to the journal
 COUNT = 0x2000  # a read gives how many reads there were before
 ERROR = 0x3000
 SILENT = 0x4000
-MEMORY_BYTES = 1 << 16
+MEMORY_BYTES = 1 << 14
 
 
 class Scratch(ModelBus):

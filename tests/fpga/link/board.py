@@ -13,13 +13,16 @@ from migen import READ_FIRST, Case, If, Memory, Signal
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.link import Transport
 from spatten_fpga.core.geometry import Geometry
+from spatten_fpga.core.port import BlockMemory
 from spatten_fpga.link import LinkEndpoint, LinkSettings
-from spatten_fpga.sim.bench import Bench, MemoryStreams
+from spatten_fpga.sim.bench import Bench
 from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, RAM_WORDS, SILENT
 
 TIMEOUT = 100  # cycles of the bus
 JOURNAL = 64  # words that may be pushed between two packets
-ANSWER_WORDS = 2048  # that may come in answer to one
+ANSWER_WORDS = 4096  # that may come in a run
+PEER = 0xC0A80105_9CBB
+WAIT, WAITS = 400, 8  # cycles at a time, and how often, until an answer is missed
 
 
 class ScratchBus(LiteXModule):
@@ -65,27 +68,33 @@ class ScratchBus(LiteXModule):
 
 
 class Board(LiteXModule):
-    """The link and that bus."""
+    """The link, that bus, and device memory."""
 
     def __init__(self, beat: int) -> None:
         geometry = Geometry(AcceleratorConfig(beat_bytes=beat))
         self.link = LinkEndpoint(geometry, LinkSettings(MEMORY_BYTES, bus_timeout=TIMEOUT))
         self.scratch = ScratchBus()
-        self.comb += self.link.bus.connect(self.scratch.bus)
+        self.memory = memory = BlockMemory(geometry, MEMORY_BYTES // beat)
+        port = self.link.port
+        self.comb += [
+            self.link.bus.connect(self.scratch.bus),
+            port.command.connect(memory.port.command),
+            memory.port.data.connect(port.data),
+            port.write.connect(memory.port.write),
+            port.writes_pending.eq(memory.port.writes_pending),
+        ]
 
 
 @cache
 def board_bench(beat: int) -> Bench:
     """Built once for each width of a beat."""
     dut = Board(beat)
-    link, port = dut.link, dut.link.port
     return Bench(
         dut,
-        {"sink": link.sink, "data": port.data},
-        {"source": link.source, "command": port.command, "write": port.write, "pushed": dut.scratch.pushed},
-        inputs={"fault": port.fault, "pending": port.writes_pending},
+        {"sink": dut.link.sink},
+        {"source": dut.link.source, "pushed": dut.scratch.pushed},
+        inputs={"fault": dut.link.port.fault},
         outputs={"reads": dut.scratch.reads},
-        memory=MemoryStreams("command", "data", "write"),
     )
 
 
@@ -99,70 +108,60 @@ def words_of(packet: bytes, peer: int = 0) -> list[dict[str, int]]:
     return tokens
 
 
-def packets_of(tokens: list[dict[str, int]]) -> list[bytes]:
-    """Whole packets of a run; the last one must have ended."""
-    found, words = [], []
-    for token in tokens:
-        words.append(token["data"])
-        if token["last"]:
-            assert token["words"] == len(words)
-            found.append(np.array(words, "<u4").tobytes())
-            words = []
-    assert not words
-    return found
-
-
 class BoardTransport(Transport):
-    """Packets to the simulated board, one run each; waiting takes no time.
+    """Packets to the simulated board; waiting takes no time.
 
     Parameters
     ----------
     beat : bytes of a beat.
     seed : of the gaps.
-    pace : chance of a word, a beat, an answer's word going on in a cycle.
-    after : cycles that the board gets after the last word of a packet.
+    pace : chance of a request's word, an answer's word going on in a cycle.
+    after : cycles that the board gets after the last word of a packet; it gets more once nothing else is sent.
 
     Attributes
     ----------
-    memory : device memory.
     journal : what was pushed.
-    cycles : that were simulated.
     """
 
-    def __init__(self, beat: int, seed: int = 0, pace: float = 1.0, after: int = 1200) -> None:
+    def __init__(self, beat: int, seed: int = 0, pace: float = 1.0, after: int = 1) -> None:
         self.name = "simulated board"
         self.bench = board_bench(beat)
         self.bench.restart(seed + 1)
-        self.memory = np.zeros(MEMORY_BYTES, np.uint8)
         self.journal: list[int] = []
-        self.cycles = 0
         self._pace = pace
         self._after = after
         self._seed = seed
+        self._words: list[int] = []
         self._answers: list[bytes] = []
         self._now = 0.0
 
     def send(self, packet: bytes) -> None:
-        tokens = words_of(packet, 0xC0A80105_9CBB)
+        self._run(words_of(packet, PEER), self._after)
+
+    def _run(self, tokens: list[dict[str, int]], after: int) -> None:
         self._seed += 1
         run = self.bench.run(
             {"sink": tokens},
             {},
             offer=self._pace,
             take=self._pace,
-            memory=self.memory,
             record={"source": ANSWER_WORDS, "pushed": JOURNAL},
             seed=self._seed,
-            after=self._after,
+            after=after,
         )
-        assert run.faults == 0
         self.journal += [token["data"] for token in run.tokens["pushed"]]
-        self._answers += packets_of(run.tokens["source"])
-        self.cycles += len(tokens) + self._after
+        for token in run.tokens["source"]:
+            self._words.append(token["data"])
+            if token["last"]:
+                assert (token["words"], token["peer"]) == (len(self._words), PEER)
+                self._answers.append(np.array(self._words, "<u4").tobytes())
+                self._words = []
 
     def receive(self, timeout: float) -> bytes | None:
-        if self._answers:
-            return self._answers.pop(0)
+        for _ in range(WAITS):
+            if self._answers:
+                return self._answers.pop(0)
+            self._run([], WAIT)
         self._now += timeout
         return None
 
