@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,12 +56,20 @@ class LinkDevice:
     bus : words.
     memory : device memory, changed in place.
     beat_bytes : of a beat of it.
+    tickets : makes them.
     """
 
-    def __init__(self, bus: ModelBus, memory: NDArray[np.uint8], beat_bytes: int) -> None:
+    def __init__(
+        self,
+        bus: ModelBus,
+        memory: NDArray[np.uint8],
+        beat_bytes: int,
+        tickets: Callable[[], int] = lambda: secrets.randbits(32),
+    ) -> None:
         self.bus = bus
         self.memory = memory
         self.beat_bytes = beat_bytes
+        self._tickets = tickets
         self.damaged = self.stale = 0
         self.reset()
 
@@ -90,7 +99,7 @@ class LinkDevice:
     def _answer(self, request: Packet, peer: tuple[int, int]) -> Packet | None:
         if request.operation == Operation.IDENTIFY:
             if self._ticket is None:
-                self._ticket = secrets.randbits(32)
+                self._ticket = self._tickets()
             return self._identified(request) if _is_proper(request) else _reply(request, Status.BAD_REQUEST)
         if self.session and request.session == self.session:
             return self._in_session(request)

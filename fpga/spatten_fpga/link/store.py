@@ -15,7 +15,7 @@ MARGIN = 3  # words: room is told a cycle late
 class PacketStore(LiteXModule):
     """Keeps packets in block RAM; a packet that turns out bad at its end has never been there.
 
-    A word a cycle at both ends. The first word of a packet comes 3 cycles after its last one was taken. While
+    A word a cycle at both ends. The first word of a packet comes 2 cycles after its last one was taken. While
     the ring is full, words wait at the sink, so the longest packet must fit with room to spare.
 
     Parameters

@@ -57,6 +57,7 @@ class UdpAdapter(LiteXModule):
             self.sink.connect(outward.sink),
             answer.connect(sent, keep={"valid", "ready", "last", "data"}),
             If(answer.last, sent.last_be.eq(WHOLE)),
+            sent.error.eq(0),
             sent.src_port.eq(port),
             sent.dst_port.eq(answer.peer[:PORT_BITS]),
             sent.ip_address.eq(answer.peer[PORT_BITS:]),

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The client and the gateware, with faults between them: no wrong answer, every write executed once."""
+"""The link in gateware: it answers every packet as the model does, and loses nothing when the line does."""
 
 from __future__ import annotations
+
+import random
 
 import numpy as np
 import pytest
 
-from spatten_drivers.link import FaultRates, FaultyTransport, LinkClient
-from tests.drivers.link.exercise import MEMORY_BYTES, Exercise
+from spatten_drivers.fields import unpack
+from spatten_drivers.link import FaultRates, FaultyTransport, LinkClient, LinkError, Packet, Status
+from spatten_drivers.link.format import IDENTITY, Operation, decode
+from spatten_drivers.link.model import LinkDevice
+from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, SILENT, Exercise, Scratch
 
-from .board import BoardTransport
+from .board import PEER, BoardTransport
+
+BEAT = 16
 
 
-def exercised(
-    beat: int, rates: FaultRates, seed: int, transfers: int, pace: float = 1.0, after: int = 1
-) -> LinkClient:
-    """Random transfers; bus and memory hold what they must after them."""
-    board = BoardTransport(beat, seed, pace, after)
+def exercised(rates: FaultRates, seed: int, transfers: int, pace: float = 1.0) -> LinkClient:
+    """Random transfers through faults; bus and memory hold what they must after them."""
+    board = BoardTransport(BEAT, seed, pace)
     client = LinkClient(FaultyTransport(board, rates, seed))
-    exercise = Exercise(client, seed, beat, largest=(40, 2))
+    exercise = Exercise(client, seed, BEAT, largest=(40, 2))
     client.write(0, exercise.ram)
     client.write_block(0, exercise.memory)
     exercise.run(transfers)
@@ -31,7 +36,137 @@ def exercised(
     return client
 
 
-def test_without_faults() -> None:
-    client = exercised(16, FaultRates(), 1, 150)
+def test_without_faults_no_packet_is_sent_twice() -> None:
+    client = exercised(FaultRates(), 1, 150)
     assert client.packets_repeated == 0
     assert not client.packets_ignored
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_faults_together(seed: int) -> None:
+    """Thousands of transfers, each fault in a twentieth of the packets of each direction."""
+    client = exercised(FaultRates.all(0.05), seed, 500, 1.0 if seed % 2 else 0.7)
+    assert client.packets_repeated > 200
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(100, 112))
+def test_twelve_thousand_transfers(seed: int) -> None:
+    exercised(FaultRates.all(0.05), seed, 1000, 1.0 if seed % 2 else 0.7)
+
+
+# Against the model --------------------------------------------------------------------------------
+
+
+class Twins:
+    """Gateware and model, which get the same packets."""
+
+    def __init__(self, seed: int) -> None:
+        self.board = BoardTransport(BEAT, seed)
+        self.scratch = Scratch()
+        self.ticket = 0
+        memory = np.zeros(MEMORY_BYTES, np.uint8)
+        self.model = LinkDevice(self.scratch, memory, BEAT, lambda: self.ticket)
+        client = LinkClient(self.board)
+        client.write(0, np.zeros(1024, np.uint32))
+        client.write_block(0, memory)
+        self.board.bench.reset()
+        self.board.journal.clear()
+
+    def both(self, raw: bytes) -> Packet | None:
+        """Their answer, which is the same."""
+        self.board.send(raw)
+        answer = self.board.receive(0)
+        if answer and decode(answer).operation == Operation.IDENTIFY and decode(answer).payload:
+            self.ticket = unpack(IDENTITY, np.frombuffer(decode(answer).payload, "<u4"))["TICKET"]
+        told = self.model.handle(raw, (PEER >> 16, PEER & 0xFFFF))
+        assert [answer] if answer else told == []
+        assert [answer] == told or not (answer or told)
+        return decode(answer) if answer else None
+
+
+def anything(rng: random.Random, last: int, session: int, ticket: int) -> Packet:
+    """A packet of any kind; often the one that comes next."""
+    operation = rng.choice([*Operation, 4, 5, 6, 7, 4, 5, 6, 7, rng.randrange(16)])
+    count = rng.choice((0, 1, 1, 2, 4, 4, 8, 20, 352, 353))
+    words = count if operation in (5, 7) else 0
+    if rng.random() < 0.05:
+        words += 1
+    if operation < 3:
+        count = rng.choice((0, 0, 0, 0, 1))
+    sequence = last + rng.choice((1, 1, 1, 1, 1, 1, 0, 0, -1, 2, 5, 1 << 31, rng.getrandbits(32)))
+    place = rng.choice((0, 16 * rng.randrange(64), 4 * rng.randrange(64), MEMORY_BYTES - 16, rng.getrandbits(32)))
+    if operation in (4, 5):
+        place = rng.choice((4 * rng.randrange(600), PUSH, PUSH, COUNT, COUNT - 8, ERROR, ERROR - 4, SILENT, 2))
+    return Packet(
+        operation,
+        session if rng.random() < 0.95 else rng.choice((0, rng.getrandbits(32))),
+        sequence % (1 << 32),
+        ticket if operation == 1 else place,
+        count,
+        rng.randbytes(4 * words),
+        chained=rng.random() < 0.3,
+        answer=rng.random() < 0.02,
+        status=rng.choice((0, 0, 7)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_packet_is_answered_as_by_the_model(seed: int) -> None:
+    """Any operation, session, number, count and address; late, early, repeated, chained."""
+    twins, rng = Twins(seed), random.Random(seed)
+    statuses: dict[int, int] = {}
+    silent = 0
+    for _ in range(400):
+        session = twins.model.session
+        if not session or rng.random() < 0.03:
+            session = rng.getrandbits(32) | 1
+            twins.both(Packet(Operation.IDENTIFY, 5, 6).encode())
+            ticket = twins.ticket if rng.random() < 0.8 else 77
+            last = rng.choice((0, 0xFFFFFFFC, rng.getrandbits(32)))
+            raw = Packet(Operation.OPEN, session, last, ticket).encode()
+        else:
+            raw = anything(rng, twins.model.last, session, twins.ticket).encode()
+            if rng.random() < 0.03:
+                raw = raw[:-4] + rng.randbytes(4)
+        answer = twins.both(raw)
+        if answer is None:
+            silent += 1
+        else:
+            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+    twins.board.send(Packet(Operation.IDENTIFY, 1, 1).encode())
+    assert twins.board.journal == twins.scratch.journal
+    assert twins.board.bench.get("reads") == twins.scratch.reads
+    assert silent > 20
+    assert set(statuses) == set(Status) - {Status.MEMORY_ERROR}
+
+
+# What the model has not ---------------------------------------------------------------------------
+
+
+def test_an_error_of_the_memory_is_told_and_nothing_is_read() -> None:
+    board = BoardTransport(BEAT)
+    client = LinkClient(board)
+    client.write_block(0, np.ones(64, np.uint8))
+    board.bench.set("fault", 1)
+    with pytest.raises(LinkError, match="READ_BLOCK at 0x0: MEMORY_ERROR"):
+        client.read_block(0, 64)
+    with pytest.raises(LinkError, match="WRITE_BLOCK at 0x0: MEMORY_ERROR"):
+        client.write_block(0, np.zeros(64, np.uint8))
+    board.bench.set("fault", 0)
+    assert not client.read_block(0, 64).any()
+
+
+def test_two_tickets_differ() -> None:
+    """So a packet that was recorded opens nothing."""
+    board = BoardTransport(BEAT)
+    first = LinkClient(board)
+    ticket = first.identify().ticket
+    assert first.identify().ticket == ticket
+    recorded = Packet(Operation.OPEN, 5, 0, ticket).encode()
+    board.send(recorded)
+    assert decode(board.receive(0) or b"").status == Status.OK
+    LinkClient(board, take_over=True).open()
+    assert first.identify().ticket != ticket
+    board.send(recorded)
+    assert decode(board.receive(0) or b"").status == Status.WRONG_TICKET
