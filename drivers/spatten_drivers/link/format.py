@@ -24,6 +24,8 @@ MAX_WORDS = 352
 HEADER_WORDS = 5
 #: Words of a packet that are not payload: the header and the CRC.
 OVERHEAD_WORDS = HEADER_WORDS + 1
+#: Bytes of the longest packet.
+LONGEST = 4 * (MAX_WORDS + OVERHEAD_WORDS)
 #: Words of the payload of an answer to ``IDENTIFY`` and ``OPEN``.
 IDENTITY_WORDS = 8
 

@@ -14,6 +14,7 @@ from ..fields import packed
 from .format import (
     IDENTITY,
     IDENTITY_WORDS,
+    LONGEST,
     MAX_WORDS,
     DamagedPacketError,
     Operation,
@@ -88,7 +89,7 @@ class LinkDevice:
             request = decode(raw)
         except DamagedPacketError:
             request = None
-        if request is None or request.answer:
+        if request is None or request.answer or len(raw) > LONGEST:
             self.damaged = min(self.damaged + 1, 0xFFFF)
             return []
         answer = self._answer(request, peer)
@@ -98,9 +99,11 @@ class LinkDevice:
 
     def _answer(self, request: Packet, peer: tuple[int, int]) -> Packet | None:
         if request.operation == Operation.IDENTIFY:
+            if not _is_proper(request):
+                return _reply(request, Status.BAD_REQUEST)
             if self._ticket is None:
                 self._ticket = self._tickets()
-            return self._identified(request) if _is_proper(request) else _reply(request, Status.BAD_REQUEST)
+            return self._identified(request)
         if self.session and request.session == self.session:
             return self._in_session(request)
         if request.operation != Operation.OPEN:
@@ -117,7 +120,8 @@ class LinkDevice:
     def _in_session(self, request: Packet) -> Packet | None:
         ahead = (request.sequence - self.last) % _SPAN
         if ahead == 0:
-            return self._ended(request)
+            fits = _is_proper(request) and (request.operation not in _BLOCKS or self._is_placed(request))
+            return self._ended(request) if fits else _reply(request, Status.BAD_REQUEST)
         if ahead >= _SPAN // 2:
             self.stale = min(self.stale + 1, 0xFFFF)
             return None

@@ -10,12 +10,11 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from .errors import LinkError
-from .format import MAX_WORDS, OVERHEAD_WORDS
+from .format import LONGEST
 from .slip import Deframer, frame
 from .transport import Transport
 
 _CHUNK = 1 << 12
-_LONGEST = 4 * (MAX_WORDS + OVERHEAD_WORDS)
 _BITS_A_BYTE = 10  # start, eight, stop
 
 
@@ -47,7 +46,7 @@ class SerialTransport(Transport):
         self.name = f"serial {place}"
         self.bytes_per_second = baud / _BITS_A_BYTE
         self._packets: deque[bytes] = deque()
-        self._frames = Deframer(_LONGEST)
+        self._frames = Deframer(LONGEST)
         try:
             self._line = _TcpLine(place) if place.startswith("socket://") else _port(place, baud)
         except (OSError, ValueError) as error:

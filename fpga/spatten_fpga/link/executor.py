@@ -208,13 +208,19 @@ class Executor(LiteXModule):
                     *refuse(Status.OK, words[ADDRESS]),
                 ).Else(*refuse(Status.BAD_REQUEST, 0)),
             )
-            .Elif(session.is_repeated, NextState("ANSWER"))
+            .Elif(
+                session.is_repeated,
+                # Whatever comes under this number: no read may be begun that does not end.
+                If(self.proper & (self.placed | ~self.is_block), NextState("ANSWER")).Else(
+                    *refuse(Status.BAD_REQUEST, 0)
+                ),
+            )
             .Elif(
                 session.is_next,
                 session.advance.eq(1),
-                If(
-                    part(words[OPERATION], "CHAINED") & (outcome != Status.OK), *end(Status.SKIPPED)
-                ).Else(NextValue(fault, words[ADDRESS]), NextState("EXECUTE")),
+                If(part(words[OPERATION], "CHAINED") & (outcome != Status.OK), *end(Status.SKIPPED)).Else(
+                    NextValue(fault, words[ADDRESS]), NextState("EXECUTE")
+                ),
             )
             .Elif(session.is_late, self.late.eq(1), NextState("DRAIN"))
             .Elif(session.is_mine, *refuse(Status.EARLY, session.last))

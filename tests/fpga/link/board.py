@@ -19,7 +19,7 @@ from spatten_fpga.sim.bench import Bench
 from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, RAM_WORDS, SILENT
 
 TIMEOUT = 100  # cycles of the bus
-JOURNAL = 64  # words that may be pushed between two packets
+JOURNAL = 1024  # words that may be pushed in a run
 ANSWER_WORDS = 4096  # that may come in a run
 PEER = 0xC0A80105_9CBB
 WAIT, WAITS = 400, 8  # cycles at a time, and how often, until an answer is missed
@@ -43,7 +43,9 @@ class ScratchBus(LiteXModule):
             port.adr.eq(bus.adr),
             port.dat_w.eq(bus.dat_w),
             pushed.data.eq(bus.dat_w),
-            fails.eq((page == ERROR >> 12) | ((page == COUNT >> 12) & bus.we) | ((page == PUSH >> 12) & ~bus.we)),
+            fails.eq(
+                (page == ERROR >> 12) | ((page == COUNT >> 12) & bus.we) | ((page == PUSH >> 12) & ~bus.we)
+            ),
             If(
                 asked & fetched,
                 Case(

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spatten_drivers.fields import unpack
 from spatten_drivers.link import FaultRates, FaultyTransport, LinkClient, LinkError, Packet, Status
-from spatten_drivers.link.format import IDENTITY, Operation, decode
+from spatten_drivers.link.format import IDENTITY, LONGEST, Operation, decode
 from spatten_drivers.link.model import LinkDevice
 from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, SILENT, Exercise, Scratch
 
@@ -65,6 +66,7 @@ class Twins:
         self.board = BoardTransport(BEAT, seed)
         self.scratch = Scratch()
         self.ticket = 0
+        self.last: tuple[int, bytes] = (-1, b"")  # the number that was executed last, and its packet
         memory = np.zeros(MEMORY_BYTES, np.uint8)
         self.model = LinkDevice(self.scratch, memory, BEAT, lambda: self.ticket)
         client = LinkClient(self.board)
@@ -80,8 +82,9 @@ class Twins:
         if answer and decode(answer).operation == Operation.IDENTIFY and decode(answer).payload:
             self.ticket = unpack(IDENTITY, np.frombuffer(decode(answer).payload, "<u4"))["TICKET"]
         told = self.model.handle(raw, (PEER >> 16, PEER & 0xFFFF))
-        assert [answer] if answer else told == []
-        assert [answer] == told or not (answer or told)
+        if self.model.last != self.last[0]:
+            self.last = (self.model.last, raw)
+        assert told == ([answer] if answer else [])
         return decode(answer) if answer else None
 
 
@@ -94,10 +97,14 @@ def anything(rng: random.Random, last: int, session: int, ticket: int) -> Packet
         words += 1
     if operation < 3:
         count = rng.choice((0, 0, 0, 0, 1))
-    sequence = last + rng.choice((1, 1, 1, 1, 1, 1, 0, 0, -1, 2, 5, 1 << 31, rng.getrandbits(32)))
-    place = rng.choice((0, 16 * rng.randrange(64), 4 * rng.randrange(64), MEMORY_BYTES - 16, rng.getrandbits(32)))
+    sequence = last + rng.choice((1, 1, 1, 1, 1, 1, -1, 2, 5, 1 << 31, rng.getrandbits(32)))
+    place = rng.choice(
+        (0, 16 * rng.randrange(64), 4 * rng.randrange(64), MEMORY_BYTES - 16, rng.getrandbits(32))
+    )
     if operation in (4, 5):
-        place = rng.choice((4 * rng.randrange(600), PUSH, PUSH, COUNT, COUNT - 8, ERROR, ERROR - 4, SILENT, 2))
+        place = rng.choice(
+            (4 * rng.randrange(600), PUSH, PUSH, COUNT, COUNT - 8, ERROR, ERROR - 4, SILENT, 2)
+        )
     return Packet(
         operation,
         session if rng.random() < 0.95 else rng.choice((0, rng.getrandbits(32))),
@@ -125,6 +132,8 @@ def test_every_packet_is_answered_as_by_the_model(seed: int) -> None:
             ticket = twins.ticket if rng.random() < 0.8 else 77
             last = rng.choice((0, 0xFFFFFFFC, rng.getrandbits(32)))
             raw = Packet(Operation.OPEN, session, last, ticket).encode()
+        elif rng.random() < 0.15:
+            raw = twins.last[1]
         else:
             raw = anything(rng, twins.model.last, session, twins.ticket).encode()
             if rng.random() < 0.03:
@@ -139,6 +148,22 @@ def test_every_packet_is_answered_as_by_the_model(seed: int) -> None:
     assert twins.board.bench.get("reads") == twins.scratch.reads
     assert silent > 20
     assert set(statuses) == set(Status) - {Status.MEMORY_ERROR}
+
+
+def test_another_request_under_the_last_number_executes_nothing() -> None:
+    """No client may do that; the device must neither hang nor write."""
+    twins, rng = Twins(9), random.Random(9)
+    twins.both(Packet(Operation.IDENTIFY, 5, 6).encode())
+    twins.both(Packet(Operation.OPEN, 3, 9, twins.ticket).encode())
+    twins.both(Packet(Operation.READ, 3, 10, 0, 4).encode())
+    for _ in range(200):
+        request = replace(anything(rng, 0, 3, 0), sequence=10, session=3, answer=False)
+        twins.board.send(request.encode())
+        answer = twins.board.receive(0)
+        assert (answer is None) == (len(request.encode()) > LONGEST)
+    assert not twins.board.journal
+    memory = LinkClient(twins.board, take_over=True).read_block(0, MEMORY_BYTES)
+    assert not memory.any()
 
 
 # What the model has not ---------------------------------------------------------------------------

@@ -184,7 +184,9 @@ def test_slip_to_words(seed: int) -> None:
     rng = random.Random(seed)
     line = b"\xc0"
     for _ in range(12):
-        raw = rng.choice((packet(rng, 3), bytes(rng.choices((0xC0, 0xDB, 0xDC, 0xDD, 0), k=rng.randint(1, 12)))))
+        raw = rng.choice(
+            (packet(rng, 3), bytes(rng.choices((0xC0, 0xDB, 0xDC, 0xDD, 0), k=rng.randint(1, 12))))
+        )
         line += frame(raw)
     packets = Deframer(2000).push(line)
     expected = [token for raw in packets for token in words_of(raw)]
@@ -235,13 +237,23 @@ def test_a_datagram_in_and_its_answer_out() -> None:
     run = units().run(
         {
             "received": good + odd + bad,
-            "reply": [{"data": 7, "words": 2, "peer": peer}, {"data": 8, "words": 2, "peer": peer, "last": 1}],
+            "reply": [
+                {"data": 7, "words": 2, "peer": peer},
+                {"data": 8, "words": 2, "peer": peer, "last": 1},
+            ],
         },
         {"request": 5, "sent": 2},
     )
     found = [(t["data"], t["last"], t["damaged"], t["peer"]) for t in run.tokens["request"]]
     assert [each for each in found if each[1]] == [(2, 1, 0, peer), (4, 1, 1, peer), (5, 1, 1, peer)]
-    sent = {"src_port": 1234, "dst_port": 40123, "ip_address": 0xC0A80105, "length": 8, "error": 0, "first": 0}
+    sent = {
+        "src_port": 1234,
+        "dst_port": 40123,
+        "ip_address": 0xC0A80105,
+        "length": 8,
+        "error": 0,
+        "first": 0,
+    }
     assert run.tokens["sent"] == [
         {"data": 7, "last": 0, "last_be": 0, **sent},
         {"data": 8, "last": 1, "last_be": 0b1000, **sent},
