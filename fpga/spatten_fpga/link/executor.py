@@ -98,7 +98,7 @@ class Executor(LiteXModule):
         self.placed = Signal()
         count, code = part(operation, "COUNT"), part(operation, "OPERATION")
         payload = Signal(WORDS_BITS)
-        behind = Signal(33)
+        size, behind = Signal(COUNT_BITS + 2), Signal(33)
         shift = beat_shift(geometry)
         inside = Signal()
         self.comb += [
@@ -107,8 +107,9 @@ class Executor(LiteXModule):
             self.is_write.eq((code == Operation.WRITE) | (code == Operation.WRITE_BLOCK)),
             self.is_block.eq((code == Operation.READ_BLOCK) | (code == Operation.WRITE_BLOCK)),
             payload.eq(self.length - STORED_OVERHEAD),
-            behind.eq(address + Cat(C(0, 2), self.count)),
-            inside.eq((behind <= memory_bytes) & (Cat(address[:shift], self.count[: shift - 2]) == 0)),
+            size.eq(Cat(C(0, 2), self.count)),
+            behind.eq(address + size),
+            inside.eq((behind <= memory_bytes) & ((address[:shift] | size[:shift]) == 0)),
         ]
         self.sync += [
             self.proper.eq(

@@ -72,6 +72,7 @@ def answered(bench: Bench, packets: list[Packet], words: int, settings: dict[str
 
 def measure(bench: Bench, settings: dict[str, Any]) -> dict[str, float]:
     """Upload and download of a block, and cycles of a single small request."""
+    bench.reset()
     identity = answered(bench, [Packet(Operation.IDENTIFY, 0, 0)], 8 + OVERHEAD_WORDS, settings)
     payload = np.array([t["data"] for t in identity.tokens["source"][HEADER_WORDS:-1]], "<u4")
     ticket = unpack(IDENTITY, payload)["TICKET"]

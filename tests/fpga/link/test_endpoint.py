@@ -15,16 +15,19 @@ from spatten_drivers.link.format import IDENTITY, LONGEST, Operation, decode
 from spatten_drivers.link.model import LinkDevice
 from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, SILENT, Exercise, Scratch
 
-from .board import PEER, BoardTransport
+from .board import PEER, BoardTransport, board_bench
+from .figures import measure
 
 BEAT = 16
 
 
-def exercised(rates: FaultRates, seed: int, transfers: int, pace: float = 1.0) -> LinkClient:
+def exercised(
+    rates: FaultRates, seed: int, transfers: int, pace: float = 1.0, beat: int = BEAT
+) -> LinkClient:
     """Random transfers through faults; bus and memory hold what they must after them."""
-    board = BoardTransport(BEAT, seed, pace)
+    board = BoardTransport(beat, seed, pace)
     client = LinkClient(FaultyTransport(board, rates, seed))
-    exercise = Exercise(client, seed, BEAT, largest=(40, 2))
+    exercise = Exercise(client, seed, beat, largest=(40, 2))
     client.write(0, exercise.ram)
     client.write_block(0, exercise.memory)
     exercise.run(transfers)
@@ -46,14 +49,27 @@ def test_without_faults_no_packet_is_sent_twice() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_all_faults_together(seed: int) -> None:
     """Thousands of transfers, each fault in a twentieth of the packets of each direction."""
-    client = exercised(FaultRates.all(0.05), seed, 500, 1.0 if seed % 2 else 0.7)
-    assert client.packets_repeated > 200
+    client = exercised(FaultRates.all(0.05), seed, 400, 1.0 if seed % 2 else 0.7)
+    assert client.packets_repeated > 150
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_twelve_thousand_transfers(seed: int) -> None:
     exercised(FaultRates.all(0.05), seed, 1000, 1.0 if seed % 2 else 0.7)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("beat", [4, 64])
+def test_beats_of_other_widths(beat: int) -> None:
+    exercised(FaultRates.all(0.02), 6, 300, 0.8, beat)
+
+
+def test_the_gateware_carries_more_than_two_bytes_a_cycle() -> None:
+    """On-chip memory; ``python -m tests.fpga.link.figures`` measures the board's too."""
+    found = measure(board_bench(BEAT), {})
+    assert found["upload_bytes_per_cycle"] > 3.5
+    assert found["download_bytes_per_cycle"] > 3.5
 
 
 # Against the model --------------------------------------------------------------------------------
