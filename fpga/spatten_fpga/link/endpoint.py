@@ -22,10 +22,10 @@ class LinkSettings:
 
     Attributes
     ----------
-    memory_bytes : of device memory that blocks may reach, at most 2^32.
+    memory_bytes : of device memory that blocks may reach, less than 2^32.
     bus_timeout : cycles until an access of the bus has failed; less than the bus's own.
-    store_words : of the ring of requests and of that of answers, a power of two: two of the longest packets at
-        least, so that one comes while another is executed.
+    store_words : of the ring of requests and of that of answers, a power of two: two of the longest packets
+        at least, so that one comes while another is executed.
     store_packets : most packets in each.
     """
 
@@ -46,7 +46,7 @@ class LinkEndpoint(LiteXModule):
     Attributes
     ----------
     sink : Endpoint, in, of :func:`.packet_layout`: from the line.
-    source : Endpoint, out, of :func:`.whole_layout`: whole answers to the line, which may take them as it likes.
+    source : Endpoint, out, of :func:`.whole_layout`: whole answers to the line, at the line's pace.
     bus : wishbone.Interface, master, word addresses.
     port : MemoryPort, out: whole beats of device memory from address 0 on.
     """

@@ -35,8 +35,8 @@ STORED_OVERHEAD = 5  # words of a stored request that are not payload: the heade
 class Executor(LiteXModule):
     """Takes whole requests and gives their answers.
 
-    What ended the last request in order is kept as two registers, and what it read from the bus as words; that
-    is all that is needed to answer it again, as blocks of memory can be read again.
+    How the last request in order ended is kept in two registers, and what it read from the bus as words; that
+    is all it takes to answer it again, as blocks of memory can be read again.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class IdentityWords(LiteXModule):
 
 
 def _joined(word: Word, values: Mapping[str, Signal | int]) -> Signal | int:
-    """The value of a word. Numbers are added up here: a process without an input would never run in Verilog."""
+    """The value of a word. Numbers are added up here: without an input a process of Verilog never runs."""
     if all(isinstance(values[field.name], int) for field in word.fields):
         return sum(values[field.name] << field.lsb for field in word.fields)
     return Cat(*(values[field.name] for field in word.fields))

@@ -20,12 +20,12 @@ SESSION, SEQUENCE, OPERATION, ADDRESS = range(4)
 
 
 def packet_layout() -> EndpointDescription:
-    """Words of a packet as they come from a line. ``damaged``, with the last word: the line knows it is no packet."""
+    """Words of a packet as they come from a line; ``damaged``, with the last, says that it is none."""
     return EndpointDescription([("data", 32), ("damaged", 1)], [("peer", PEER_BITS)])
 
 
 def draft_layout() -> EndpointDescription:
-    """Words of a packet that may turn out not to be one: ``drop``, with the last word, takes all of it back."""
+    """Words of a packet that may turn out to be none: ``drop``, with the last, takes all of it back."""
     return EndpointDescription([("data", 32), ("drop", 1)], [("peer", PEER_BITS)])
 
 

@@ -58,7 +58,7 @@ class PacketStore(LiteXModule):
             known.sink.words.eq(words),
         ]
         self.sync += [
-            # A packet has at least two words, so the list of packets is looked at after the last one was added.
+            # A packet has at least two words, so the list's level counts the last one in time.
             room.eq((free > MARGIN) & (known.level < packets - 1)),
             If(moved, end.eq(end + 1), words.eq(words + 1)),
             If(moved & sink.last, words.eq(1), begin.eq(Mux(sink.drop, begin, end + 1))),

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from spatten_drivers.link import LinkClient, LinkError, Status
 from spatten_drivers.link.model import BusFault, ModelBus
@@ -154,9 +155,6 @@ class Exercise:
 
     @staticmethod
     def _refused(call: Callable[[], object], status: Status, address: int) -> None:
-        try:
+        with pytest.raises(LinkError) as caught:
             call()
-        except LinkError as error:
-            assert (error.status, error.address) == (status, address), error
-        else:
-            raise AssertionError(f"no error at {address:#x}")
+        assert (caught.value.status, caught.value.address) == (status, address)

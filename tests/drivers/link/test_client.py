@@ -110,18 +110,18 @@ def test_a_device_that_is_not_there() -> None:
 def test_a_line_that_gives_back_what_is_sent() -> None:
     """An answer is known from a request."""
     client = LinkClient(LoopTransport(lambda raw: [raw]))
-    with pytest.raises(LinkError, match="came: .* that are no answers"):
+    with pytest.raises(LinkError, match=r"came: .* that are no answers"):
         client.read(0, 1)
 
 
 def test_a_device_that_answers_with_zeros() -> None:
     client = LinkClient(LoopTransport(lambda raw: [bytes(64)]))
-    with pytest.raises(LinkError, match="came: .* damaged"):
+    with pytest.raises(LinkError, match=r"came: .* damaged"):
         client.read(0, 1)
 
 
 def test_the_line_breaks_after_the_write(bench: Bench) -> None:
-    """It was executed once, and nobody knows; nothing that was sent before is executed once it works again."""
+    """It was executed once, and nobody knows; nothing of it is executed when the line works again."""
     broken = False
     kept: list[bytes] = []
 
@@ -135,7 +135,7 @@ def test_the_line_breaks_after_the_write(bench: Bench) -> None:
     client.write(PUSH, np.array([1], np.uint32))
     broken = True
     with pytest.raises(
-        LinkError, match="no answer to WRITE at 0x1000.* Whether it was executed is not known"
+        LinkError, match=r"no answer to WRITE at 0x1000.* Whether it was executed is not known"
     ):
         client.write(PUSH, np.array([2], np.uint32))
     broken = False
@@ -239,7 +239,7 @@ def test_a_failure_in_a_window_ends_it(bench: Bench) -> None:
     client = bench.client()
     client.identity  # noqa: B018
     bench.device.memory = bench.device.memory[: MEMORY_BYTES // 2]  # less than it says
-    with pytest.raises(LinkError, match="BAD_ADDRESS|SKIPPED") as caught:
+    with pytest.raises(LinkError, match=r"BAD_ADDRESS|SKIPPED") as caught:
         client.write_block(MEMORY_BYTES // 2 - 1408, np.ones(1408 * 5, np.uint8))
     assert caught.value.address == MEMORY_BYTES // 2
     assert bench.device.memory[-1408:].all()
@@ -254,7 +254,7 @@ def test_unknown_statuses_are_errors(bench: Bench) -> None:
             answers = [Packet(4, a.session, a.sequence, 0, 0, b"", answer=True, status=77) for a in answers]
         return [answer.encode() for answer in answers]
 
-    with pytest.raises(LinkError, match="status 77 at 0x0. The device speaks another version"):
+    with pytest.raises(LinkError, match=r"status 77 at 0x0. The device speaks another version"):
         LinkClient(LoopTransport(handle)).read(0, 1)
 
 

@@ -118,7 +118,7 @@ class BoardTransport(Transport):
     beat : bytes of a beat.
     seed : of the gaps.
     pace : chance of a request's word, an answer's word going on in a cycle.
-    after : cycles that the board gets after the last word of a packet; it gets more once nothing else is sent.
+    after : cycles that the board gets after the last word of a packet; more once nothing else is sent.
 
     Attributes
     ----------

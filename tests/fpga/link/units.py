@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The parts of the link side by side in one simulated module, as each of its own would be compiled for itself."""
+"""The parts of the link side by side in one simulated module, which is compiled once."""
 
 from __future__ import annotations
 
