@@ -156,7 +156,8 @@ IDENTITY = Table(
 )
 
 _PREFIX = struct.Struct("<5I")
-_OPERATION = {f.name: (f.lsb, f.mask) for f in HEADER[3].fields}
+# Every packet passes here: the places of the fields are looked up once.
+_OPERATION, _CHAINED, _ANSWER, _STATUS, _COUNT = HEADER[3].fields
 _FIRST = MAGIC | VERSION << 24
 
 
@@ -180,8 +181,8 @@ class Packet:
 
     def encode(self) -> bytes:
         """As it goes over the line, CRC included."""
-        values = (self.operation, self.chained, self.answer, self.status, self.count)
-        word = sum(int(v) << lsb for v, (lsb, _) in zip(values, _OPERATION.values(), strict=True))
+        word = self.operation << _OPERATION.lsb | self.chained << _CHAINED.lsb | self.answer << _ANSWER.lsb
+        word |= self.status << _STATUS.lsb | self.count << _COUNT.lsb
         body = _PREFIX.pack(_FIRST, self.session, self.sequence, word, self.address) + self.payload
         return body + zlib.crc32(body).to_bytes(4, "little")
 
@@ -202,15 +203,14 @@ def decode(raw: bytes) -> Packet:
     first, session, sequence, word, address = _PREFIX.unpack_from(raw)
     if first != _FIRST:
         raise DamagedPacketError(f"begins with {raw[:4]!r}; expected {_FIRST.to_bytes(4, 'little')!r}")
-    field = {name: word >> lsb & mask for name, (lsb, mask) in _OPERATION.items()}
     return Packet(
-        field["OPERATION"],
+        word >> _OPERATION.lsb & _OPERATION.mask,
         session,
         sequence,
         address,
-        field["COUNT"],
+        word >> _COUNT.lsb & _COUNT.mask,
         raw[_PREFIX.size : -4],
-        bool(field["CHAINED"]),
-        bool(field["ANSWER"]),
-        field["STATUS"],
+        bool(word >> _CHAINED.lsb & 1),
+        bool(word >> _ANSWER.lsb & 1),
+        word >> _STATUS.lsb & _STATUS.mask,
     )
