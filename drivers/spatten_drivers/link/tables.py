@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The tables of ``docs/link.md``, written from the tables of the code.
 
-``python -m spatten_drivers.link.tables docs/link.md`` renews the page between its markers; a test holds page and
-code together.
+``python -m spatten_drivers.link.tables docs/link.md`` renews the page between its markers; a test holds page
+and code together.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class BusMaster(LiteXModule):
 
     Parameters
     ----------
-    timeout : cycles an access may take. It must be shorter than that of the bus itself: LiteX's gives ones for
-        a read that nobody answers, and calls it a success.
+    timeout : cycles an access may take. It must be shorter than that of the bus itself: LiteX's gives ones
+        for a read that nobody answers, and calls it a success.
 
     Attributes
     ----------

@@ -17,8 +17,8 @@ class PacketChecker(LiteXModule):
     """Passes a packet on without its first word, and says at the last one whether to take it back.
 
     A packet is taken back if its CRC or first word is wrong, if it is shorter than a header and a CRC or
-    longer than the longest payload allows, if it is an answer, or if the line says that it is damaged. Nothing
-    is held up: a word passes in the cycle in which it comes. Words beyond the greatest length are swallowed.
+    longer than the longest payload allows, if it is an answer, or if the line says that it is damaged. None is
+    held up: a word passes in the cycle in which it comes. Words beyond the greatest length are swallowed.
 
     Attributes
     ----------

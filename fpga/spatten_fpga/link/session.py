@@ -27,8 +27,8 @@ class Session(LiteXModule):
     is_open : Signal, out: opens a session if ``has_ticket``; it is of no session that is known.
     has_ticket : Signal, out: the ticket is the one that was given last, and was not used.
     is_mine : Signal, out: of the session.
-    is_next, is_repeated, is_late : Signal, out: of the session, and its number is the next, the last, an older
-        one.
+    is_next, is_repeated, is_late : Signal, out: of the session, and its number is the next, the last, or an
+        older one.
     ask : Signal, in: a ticket is asked for; a pulse.
     open, advance, close : Signal, in: begin this session, take this number, end it; pulses.
     holder, last, ticket : Signal(32), out: the session, the number executed last, the ticket or 0.

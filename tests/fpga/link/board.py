@@ -16,7 +16,7 @@ from spatten_fpga.core.geometry import Geometry
 from spatten_fpga.core.port import BlockMemory
 from spatten_fpga.link import LinkEndpoint, LinkSettings
 from spatten_fpga.sim.bench import Bench
-from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, RAM_WORDS, SILENT
+from tests.drivers.link.exercise import COUNT, ERROR, MEMORY_BYTES, PUSH, RAM_WORDS
 
 TIMEOUT = 100  # cycles of the bus
 JOURNAL = 1024  # words that may be pushed in a run
