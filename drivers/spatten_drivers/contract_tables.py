@@ -23,7 +23,7 @@ def _row(*cells: object) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+def table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     names = list(titles)
     return "\n".join([_row(*names), "|" + "---|" * len(names), *(_row(*row) for row in rows)])
 
@@ -39,7 +39,7 @@ def word_table(words: Iterable[Word]) -> str:
         for w in words
         for f in w.fields
     )
-    return _table(("word", "bits", "field", "meaning"), rows)
+    return table(("word", "bits", "field", "meaning"), rows)
 
 
 def _values(values: Mapping[int, str]) -> str:
@@ -52,7 +52,7 @@ def register_table() -> str:
         for w in REGISTERS
         for f in w.fields
     )
-    return _table(("register", "access", "bits", "field", "reset", "description"), rows)
+    return table(("register", "access", "bits", "field", "reset", "description"), rows)
 
 
 def segment_table() -> str:
@@ -67,7 +67,7 @@ def answer_table() -> str:
 
 
 def status_table() -> str:
-    return _table(
+    return table(
         ("status", "name", "meaning"), ((int(s), f"`{s.name}`", text) for s, text in STATUS_HELP.items())
     )
 
@@ -81,9 +81,9 @@ SECTIONS: dict[str, Callable[[], str]] = {
 }
 
 
-def renewed(page: str) -> str:
+def renewed(page: str, sections: Mapping[str, Callable[[], str]] = SECTIONS) -> str:
     """The page with every generated table written anew."""
-    for name, make in SECTIONS.items():
+    for name, make in sections.items():
         block = f"<!-- {name} -->\n{make()}\n<!-- end {name} -->"
         page = re.sub(rf"<!-- {name} -->.*?<!-- end {name} -->", block.replace("\\", r"\\"), page, flags=re.S)
     return page
