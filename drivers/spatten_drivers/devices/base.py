@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..allocator import Allocator
 from ..buffer import Buffer
-from ..config import ABI_MAJOR, ABI_MINOR, AcceleratorConfig, config_from_digest
+from ..config import ABI_MAJOR, ABI_MINOR, PRESETS, AcceleratorConfig, config_from_digest
 from ..errors import ConfigError, DeviceMismatchError, DeviceTimeoutError
 from ..fields import unpack
 from ..registers import IDENTITY_MAGIC, REGISTER_BY_NAME, REGISTERS, config_from_capabilities
@@ -151,10 +151,12 @@ class Device(ABC):
             raise DeviceMismatchError(f"{self.name}: capability registers make no sense: {error}") from error
         if described.digest == digest:
             return described
+        name, known = min(PRESETS.items(), key=lambda item: len(described.differences(item[1])))
         raise DeviceMismatchError(
             f"{self.name}: configuration digest {digest:016x} does not belong to the capabilities it reports "
-            f"({described.to_dict()}, digest {described.digest:016x}). Bitstream and driver are of different "
-            "releases"
+            f"({described.to_dict()}, digest {described.digest:016x}). Nearest to it this driver knows "
+            f"{name}, digest {known.digest:016x}; they differ in {_pairs(described, known)}. Bitstream and "
+            "driver are of different releases"
         )
 
     def expected_config(self) -> AcceleratorConfig | None:
@@ -208,6 +210,12 @@ class Device(ABC):
             f"STATUS {self.read_fields('STATUS')}, JOB_ERROR {self.read_register('JOB_ERROR')}. "
             "Give a longer timeout, or abort() and check the device"
         )
+
+
+def _pairs(device: AcceleratorConfig, driver: AcceleratorConfig) -> str:
+    """Fields in which both sides differ, for a message."""
+    pairs = device.differences(driver).items()
+    return ", ".join(f"{name} (device {ours}, driver {its})" for name, (ours, its) in pairs) or "no field"
 
 
 def _growing_pauses() -> Iterator[float]:

@@ -4,7 +4,8 @@
 LiteEth 2024.12 does three things that a host cannot see or mend:
 
 * It acts on a frame whose check sum is wrong: the error is flagged to the end, and the core does not look.
-* A record longer than its buffer, or shorter than its counts say, blocks it until reset.
+* A record longer than its buffer, or shorter than its counts say, blocks it until reset; so does a probe with
+  a record.
 * In a record that writes and reads, the return address is not taken off the stream: it is read as the first
   address, and the last address becomes the base of the next record's writes.
 
@@ -33,7 +34,8 @@ class RecordFilter(LiteXModule):
     """Lets datagrams through that are whole Etherbone records without an error.
 
     A datagram is kept until its end has been seen. It goes on if no part of it was flagged, all bytes are
-    enabled, its length is that of its counts, and it fits ``depth`` words; else it is dropped.
+    enabled, its length is that of its counts, it fits ``depth`` words, and it is no probe with a record;
+    else it is dropped.
 
     Attributes
     ----------
@@ -49,7 +51,7 @@ class RecordFilter(LiteXModule):
         self.fifo = fifo = PacketFIFO(kept, payload_depth=_FRAME_WORDS, param_depth=1, buffered=True)
 
         sink, count, flagged = self.sink, Signal(max=_FRAME_WORDS), Signal()
-        header, held = Signal(32), Signal(32)
+        header, held, probe = Signal(32), Signal(32), Signal()
         writes, reads, words, expected = Signal(8), Signal(8), Signal(10), Signal(10)
         too_long, bad = Signal(), Signal()
         self.comb += [
@@ -65,6 +67,7 @@ class RecordFilter(LiteXModule):
                 | (count + 1 != expected)
                 | (sink.length != expected << 2)
                 | (words > depth)
+                | (probe & (words != 0))
                 | ((words != 0) & (header[8:16] != 0xF))
             ),
             sink.connect(fifo.sink, omit={"valid", "ready"}),
@@ -80,6 +83,7 @@ class RecordFilter(LiteXModule):
         self.sync += [
             If(
                 sink.valid & sink.ready,
+                If(count == 0, probe.eq(sink.data[16])),
                 If(count == HEADER_WORDS - 1, held.eq(sink.data)),
                 If(~too_long, count.eq(count + 1)),
                 flagged.eq(flagged | (sink.error != 0)),

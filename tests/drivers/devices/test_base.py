@@ -66,8 +66,17 @@ def test_a_digest_that_belongs_to_no_configuration() -> None:
         Liar(CONFIG_DIGEST_LO=1, CONFIG_DIGEST_HI=2)
     assert str(error.value) == (
         "emulator: configuration digest 0000000200000001 does not belong to the capabilities it reports "
-        f"({default.to_dict()}, digest {default.digest:016x}). Bitstream and driver are of different releases"
+        f"({default.to_dict()}, digest {default.digest:016x}). Nearest to it this driver knows "
+        f"ecp5-85f, digest {default.digest:016x}; they differ in no field. Bitstream and driver are of "
+        "different releases"
     )
+
+
+def test_fields_that_differ_are_named_with_both_sides() -> None:
+    with pytest.raises(
+        DeviceMismatchError, match=r"they differ in query_buffer_rows \(device 128, driver 64\)\."
+    ):
+        Liar(CONFIG_DIGEST_LO=1, CAPABILITY_3=128)
 
 
 def test_capabilities_that_make_no_sense() -> None:

@@ -144,11 +144,11 @@ def test_records_are_encoded_as_litex_does() -> None:
 
 @pytest.mark.deep
 def test_the_core_answers_as_the_model_of_the_tests(etherbone: Bench) -> None:
-    """Good records, and ones that are flagged, damaged, too short, or too long for the buffer or a frame."""
+    """Good records, and ones that are flagged, damaged, short, long, or probes."""
     source, both = random.Random(2), BothSlaves(etherbone, Memory())
     for number in range(400):
         packet = some_request(source, 0xE0000000 + 4 * number)
-        kind = source.randrange(8)
+        kind = source.randrange(10)
         if kind == 0:
             both.handle(packet, flagged=source.randrange(len(packet) // 4))
         elif kind == 1:
@@ -161,6 +161,10 @@ def test_the_core_answers_as_the_model_of_the_tests(etherbone: Bench) -> None:
             both.handle(
                 encode_request(0, np.arange(DEPTH, dtype=np.uint32), 0, np.arange(2, dtype=np.uint32))
             )
+        elif kind == 5:
+            both.handle(bytes.fromhex("4e6f114400000000 00000000"))
+        elif kind == 6:
+            both.handle(packet[:2] + bytes([packet[2] | 1]) + packet[3:])
         else:
             both.handle(packet)
     assert both.dropped > 50

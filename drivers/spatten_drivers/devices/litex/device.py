@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DeviceError, DramError, UnconfirmedWriteError
+from ...errors import DeviceError, DeviceMismatchError, DramError, UnconfirmedWriteError
 from ...registers import REGISTER_BY_NAME
 from ..bus import Bus
 from ..csr_map import CsrMap
@@ -94,6 +94,20 @@ class LitexDevice(SocDevice):
     def close(self) -> None:
         super().close()
         self._resources.close()
+
+    def identify(self) -> None:
+        super().identify()
+        wanted = str(self.csr_map.constants.get("config_identifier", ""))  # which LiteX puts in lower case
+        if "identifier_mem" not in self.csr_map.bases or not wanted:
+            return
+        words = self.bus.read(self.csr_map.bases["identifier_mem"], len(wanted) + 1)
+        found = bytes(words.astype(np.uint8)).split(b"\0")[0].decode("latin-1")
+        if found.lower() != wanted:
+            raise DeviceMismatchError(
+                f"{self.name}: calls itself {found!r} (configuration {self.config.digest:016x}), but "
+                f"{self.csr_map.source} is of {wanted!r}. Give the csr.json that was written with the "
+                "loaded bitstream"
+            )
 
     # Jobs -----------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from .link import Exchange, Link, NoAnswer, Words
 _WRITE, _READ = 1, 2
 #: Seconds of silence after which the bridge surely waits for a new command.
 QUIET = 0.15
+#: Seconds that a command, its words included, may take on the line: the bridge forgets it after 0.1.
+_COMMAND_SECONDS = 0.08
 #: Bytes sent that no answer has confirmed yet; LiteX's simulated port has 2,048 and no check.
 MAX_UNCONFIRMED = 512
 _HEAD_BYTES = 6
@@ -28,9 +30,9 @@ _HEAD_BYTES = 6
 class UartLink(Link):
     """A serial port, or a TCP stream of the same bytes.
 
-    A lost byte shifts those behind it: a read is repeated after a silence, a write cannot be taken back.
-    Before, between and behind the runs of words that are read, the bridge is asked for a word that is known,
-    the marker, so that a byte too many or too few shows wherever it happens.
+    The bridge is deaf while it answers, so each command waits for the answer before. A lost byte shifts those
+    behind it: a read is repeated after a silence, a write cannot be taken back. Behind all that was asked
+    for the bridge is asked for a word that is known, the marker: a byte too many shows there.
 
     Parameters
     ----------
@@ -40,60 +42,53 @@ class UartLink(Link):
     """
 
     resends_writes = False
-    max_words = 128
     max_copies = 2
     lifetime = 0.0
-    max_writes = (MAX_UNCONFIRMED // 2 - 2 * _HEAD_BYTES) // 4
 
     def __init__(self, channel: Channel, marker: tuple[int, int], baud: int = 115200) -> None:
         self.name, self.counts = channel.name, Counter()
         self._channel, self._clean = channel, False
-        self._marker, self._marker_bytes = marker[0], marker[1].to_bytes(4, "big")
+        burst = (min(MAX_UNCONFIRMED // 2, int(baud / 10 * _COMMAND_SECONDS)) - 2 * _HEAD_BYTES) // 4
+        self.max_writes = max(1, burst)
+        self.max_words = 2 * self.max_writes
         self.first_timeout = 0.25 + 2 * 10 * (MAX_UNCONFIRMED + 4 * self.max_words) / baud
+        self._marker, self._marker_bytes = marker[0], marker[1].to_bytes(4, "big")
 
     def exchange(self, request: Exchange, timeout: float) -> Words:
         if not self._clean:
             self._fall_silent()
         self._clean = False
-        runs = _runs(request.reads)
         if request.words.size:
             self._channel.send(_command(_WRITE, request.base, len(request.words)) + _bytes(request.words))
-        mark = _command(_READ, self._marker, 1)
-        self._channel.send(mark + b"".join(_command(_READ, *run) + mark for run in runs))
-        answer = self._receive(4 * (len(request.reads) + len(runs) + 1), timeout)
-        words = self._without_markers(answer, runs)
+        deadline = self.now() + timeout
+        data = b"".join(self._read(*run, deadline) for run in _runs(request.reads))
+        if (found := self._read(self._marker, 1, deadline)) != self._marker_bytes:
+            self.counts["shifted"] += 1
+            raise NoAnswer(
+                f"{self.name}: {found.hex(' ')} came where the register at {self._marker:#x} reads "
+                f"{self._marker_bytes.hex(' ')}: bytes were lost or doubled, the baud rate is wrong, or no "
+                "SpAtten of this csr.json is there"
+            )
         self._clean = True
-        return words
+        return np.frombuffer(data, ">u4").astype(np.uint32)
 
-    def _without_markers(self, answer: bytes, runs: list[tuple[int, int]]) -> Words:
-        parts, at = [], 0
-        for _, count in [*runs, (0, 0)]:
-            if answer[at : at + 4] != self._marker_bytes:
-                self.counts["shifted"] += 1
-                raise NoAnswer(
-                    f"{self.name}: {answer[at : at + 4].hex(' ')} came where the register at "
-                    f"{self._marker:#x} reads {self._marker_bytes.hex(' ')}: bytes were lost or doubled, "
-                    "the baud rate is wrong, or no SpAtten of this csr.json is there"
-                )
-            parts.append(answer[at + 4 : at + 4 + 4 * count])
-            at += 4 + 4 * count
-        return np.frombuffer(b"".join(parts), ">u4").astype(np.uint32)
+    def _read(self, address: int, count: int, deadline: float) -> bytes:
+        """The bytes of a run of words."""
+        self._channel.send(_command(_READ, address, count))
+        data = b""
+        while len(data) < 4 * count and (left := deadline - self.now()) > 0:
+            data += self._channel.receive(4 * count - len(data), left)
+        if len(data) < 4 * count:
+            self.counts["lost"] += 1
+            raise NoAnswer(f"{self.name}: {len(data)} of {4 * count} bytes came in time")
+        if self._channel.receive(1, 0.0):  # more than was asked for: a byte too many may lie anywhere
+            self.counts["shifted"] += 1
+            raise NoAnswer(f"{self.name}: more than the {4 * count} bytes that were asked for")
+        return data
 
     def settle(self) -> None:
         if not self._clean:
             self._fall_silent()
-
-    def _receive(self, size: int, timeout: float) -> bytes:
-        data, deadline = b"", self.now() + timeout
-        while len(data) < size and (left := deadline - self.now()) > 0:
-            data += self._channel.receive(size - len(data), left)
-        if len(data) < size:
-            self.counts["lost"] += 1
-            raise NoAnswer(f"{self.name}: {len(data)} of {size} bytes within {timeout:g} s")
-        if self._channel.receive(1, 0.0):  # more than was asked for: a byte too many may lie anywhere
-            self.counts["foreign"] += 1
-            raise NoAnswer(f"{self.name}: more than the {size} bytes that were asked for")
-        return data
 
     def _fall_silent(self) -> None:
         """Wait until the bridge has forgotten half a command, and forget what it still sends."""

@@ -16,6 +16,7 @@ from spatten_drivers.registers import REGISTERS
 from tests.drivers.devices.litex.bridges import RAM, System
 
 CORE = 0x2000
+IDENTIFIER = 0x1800
 DRAM = Dram(
     phy="ECP5DDRPHY",
     data_bits=16,
@@ -123,6 +124,7 @@ class Board(System):
     """
 
     WIDE = ("wrdata", "rddata")
+    NAME = "SpAtten, a mock board"
 
     def __init__(self, emulator: Emulator, phy: MockPhy | None = None) -> None:
         super().__init__()
@@ -147,9 +149,10 @@ class Board(System):
         for i, name in enumerate(self.names):
             registers[name] = {"addr": CORE + 0x800 + 16 * i, "size": 2 if name.endswith(self.WIDE) else 1}
         ram = {"base": RAM, "size": self.emulator.memory_bytes, "type": "cached"}
-        constants = {"config_cpu_type_none": None, "spatten_etherbone_depth": 64}
+        constants: dict[str, Any] = {"config_cpu_type_none": None, "spatten_etherbone_depth": 64}
+        constants["config_identifier"] = self.NAME.lower()
         return {
-            "csr_bases": {"spatten": CORE},
+            "csr_bases": {"spatten": CORE, "identifier_mem": IDENTIFIER},
             "csr_registers": registers,
             "constants": constants,
             "memories": {"main_ram": ram},
@@ -161,6 +164,8 @@ class Board(System):
             return word | self.stuck_bits
         if CORE <= address < CORE + 4 * len(REGISTERS):
             return self._read_core(address - CORE)
+        if 0 <= address - IDENTIFIER < 4 * 64:
+            return (self.NAME.encode() + bytes(64))[(address - IDENTIFIER) // 4]
         if (found := self._named(address)) is None:
             return super().read(address)
         name, word_of = found

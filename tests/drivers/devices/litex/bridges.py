@@ -56,13 +56,15 @@ class EtherboneSlave:
 
     def _record(self, packet: bytes, words: list[int], writes: int, reads: int) -> list[bytes]:
         behind = (writes + 1 if writes else 0) + (reads + 1 if reads else 0)
-        if len(packet) != 4 * (3 + behind) or behind > self.depth or (behind and packet[9] != 0xF):
+        probe = len(packet) > 2 and packet[2] & 1
+        odd = behind > self.depth or (behind and (packet[9] != 0xF or probe))
+        if len(packet) != 4 * (3 + behind) or odd:
             self.dropped += 1
             return []
         if packet[:2] != b"\x4e\x6f":
             return []
-        if packet[2] & 1:  # a probe, which is answered by itself with another flag
-            return [packet[:2] + bytes([packet[2] & 0xF8 | 2]) + packet[3:]]
+        if probe:  # is answered by itself with another flag
+            return [packet[:2] + bytes([0x10 | packet[2] & 4 | 2, 0x44]) + bytes(4) + packet[8:]]
         for i, word in enumerate(words[4 : 4 + writes]):
             self.system.write((words[3] & ~3) + 4 * i & 0xFFFFFFFF, word)
         if not reads:

@@ -95,7 +95,7 @@ class FaultyNetwork(Channel):
 
 
 class FaultyLine(Channel):
-    """A serial line to a UART bridge, byte by byte."""
+    """A serial line to a UART bridge, byte by byte. The bridge is deaf while it answers."""
 
     BYTE = 10 / 115200
 
@@ -112,6 +112,9 @@ class FaultyLine(Channel):
         for byte in data:
             for arrived in self._through(byte):
                 self._sent += self.BYTE
+                if self._sent < self._free:
+                    self.injected["deaf"] += 1
+                    continue
                 for answer in self.bridge.handle(arrived):
                     for back in self._through(answer):
                         self._free = max(self._free, self._sent) + self.BYTE

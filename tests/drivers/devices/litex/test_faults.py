@@ -109,6 +109,20 @@ def test_a_serial_line_repeats_reads_and_reports_writes(faults: Faults) -> None:
     assert sum(bench.counts[kind] for kind in ("lost", "shifted", "disagreed")) > 10
 
 
+def test_no_command_is_sent_while_the_bridge_answers() -> None:
+    bench = Bench(Faults(), seed=9, line=True)
+    assert bench.play(200, seed=10) == {"right": 200}
+    assert (bench.channel.injected, bench.counts) == ({}, {})
+
+
+def test_a_slow_line_takes_commands_that_are_done_before_they_are_forgotten() -> None:
+    """The bridge forgets what is not whole, answer included, after 100 ms: 96 bytes at 9,600 baud."""
+    for baud, words in ((9600, 16), (115200, 61), (3_000_000, 61)):
+        link = UartLink(FaultyLine(System(), Faults()), MARKER, baud)
+        assert (link.max_writes, link.max_words) == (words, 2 * words)
+        assert (6 + 4 * words) * 10 / baud < 0.08
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("seed", range(4))
 def test_twenty_thousand_transfers(seed: int) -> None:

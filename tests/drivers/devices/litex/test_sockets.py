@@ -217,6 +217,17 @@ def test_a_stale_map_is_refused(udp_server: Server, tmp_path: Path) -> None:
     open_device(uri(udp_server, tmp_path)).close()  # the refused one left no lock
 
 
+def test_a_map_of_another_bitstream_is_refused(udp_server: Server, tmp_path: Path) -> None:
+    """All registers are where they were; only the name tells."""
+    board = uri(udp_server, tmp_path)
+    record = udp_server.board.record
+    record["constants"]["config_identifier"] = "spatten, abi 1.0, configuration 0123456789abcdef"
+    (tmp_path / "csr.json").write_text(json.dumps(record), "utf-8")
+    told = r"calls itself 'SpAtten, a mock board' \(configuration .*csr.json is of 'spatten, abi 1.0, .*cdef'"
+    with pytest.raises(DeviceMismatchError, match=told):
+        open_device(board)
+
+
 def test_a_system_with_an_etherbone_core_of_liteeth_is_refused(udp_server: Server, tmp_path: Path) -> None:
     board = uri(udp_server, tmp_path)
     record = udp_server.board.record
