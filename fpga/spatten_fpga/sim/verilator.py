@@ -43,6 +43,9 @@ CXX_FLAGS = (
 
 CHECKSUM = "sha256"  # of a library, beside it: a damaged one is built anew
 COMPILERS = 2  # at a time
+UNIT_BYTES = 1_000_000  # of generated C++ that are compiled together
+HARNESS = "harness.cpp"
+SLOW = "slow_"  # what runs at construction only, and is not worth a compiler's time
 
 #: Told what is going on, for a display.
 Progress = Callable[[str], None]
@@ -84,7 +87,7 @@ def library(
     try:
         work.mkdir(parents=True, exist_ok=True)
         (work / f"{top}.v").write_text(verilog)
-        (work / "harness.cpp").write_text(harness)
+        (work / HARNESS).write_text(harness)
         _compile(work, top, flags, progress)
         folder.mkdir(exist_ok=True)
         # Two processes may build the same: the last one wins; both do the same.
@@ -151,24 +154,41 @@ def _compile(work: Path, top: str, flags: Sequence[str], progress: Progress) -> 
     progress("Verilator makes C++ of the Verilog")
     _call(command, environment)
     includes = ["-I", str(work), "-I", f"{root}/include", "-I", f"{root}/include/vltstd"]
-    generated = sorted(work.glob("*.cpp"))
+    units = _units(work)
     runtime = _runtime(root, *(["verilated_cov"] if any("coverage" in flag for flag in flags) else []))
-    objects = [str(source.with_suffix(".o")) for source in generated]
+    objects = [str(unit.with_suffix(".o")) for unit in units]
 
-    def compile_one(source: Path) -> None:
-        once = ["-O0"] if "__Slow" in source.name else []  # runs at construction only
-        target = ["-c", str(source), "-o", str(source.with_suffix(".o"))]
+    def compile_one(unit: Path) -> None:
+        once = ["-O0"] if unit.name.startswith(SLOW) else []
+        target = ["-c", str(unit), "-o", str(unit.with_suffix(".o"))]
         _call([*compiler(), *CXX_FLAGS, *once, *includes, *target], environment)
 
     with ThreadPoolExecutor(COMPILERS) as pool:
-        for n, _ in enumerate(pool.map(compile_one, sorted(generated, key=_size, reverse=True)), 1):
-            progress(f"C++ compiled: {n} of {len(generated)} files")
+        for n, _ in enumerate(pool.map(compile_one, units), 1):
+            progress(f"C++ compiled: {n} of {len(units)} parts")
     link = [*compiler(), "-shared", "-o", f"{work}/sim.so", *objects, *runtime, "-lpthread"]
     _call(link, environment)
 
 
-def _size(source: Path) -> int:
-    return source.stat().st_size
+def _units(work: Path) -> list[Path]:
+    """What is compiled at a time: several generated files, which all read the same headers.
+
+    The headers alone take seconds, and most files of a small design are shorter than they.
+    """
+    sources = [path for path in sorted(work.glob("*.cpp")) if path.name != HARNESS]
+    units = [work / HARNESS]
+    for kind, slow in (("fast_", False), (SLOW, True)):
+        part: list[str] = []
+        size = 0
+        members = [path for path in sources if ("__Slow" in path.name) == slow]
+        for path in members:
+            part.append(f'#include "{path.name}"\n')
+            size += path.stat().st_size
+            if size >= UNIT_BYTES or path is members[-1]:
+                units.insert(0, work / f"{kind}{len(units)}.cc")
+                units[0].write_text("".join(part))
+                part, size = [], 0
+    return sorted(units, key=lambda unit: unit.name.startswith(SLOW))
 
 
 def verilator_root() -> Path:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What ``open_device`` opens, what it says, and what it refuses."""
 
+from pathlib import Path
+
 import pytest
 
 from spatten_drivers import PRESETS, Emulator, known_devices, open_device
@@ -130,6 +132,24 @@ def test_options_of_the_emulator() -> None:
     assert isinstance(device, Emulator)
     assert (device._kernel, device._guard is not None) == ("numpy", True)
     assert not device.is_board
+
+
+def test_options_of_the_simulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is built for them, and from which door memory is reached."""
+    asked = []
+
+    def opened(folder: Path, door: str) -> Emulator:
+        asked.append((folder, door))
+        return Emulator(memory_bytes=1 << 16)
+
+    monkeypatch.setattr(verilator, "built_folder", lambda *what: tmp_path.joinpath(*map(str, what)))
+    monkeypatch.setattr(verilator, "Verilator", opened)
+    open_device("verilator")
+    open_device("verilator?preset=ecp5-25f&door=back&memory=4MiB")
+    assert asked == [
+        (tmp_path / "ecp5-85f" / "None", "front"),
+        (tmp_path / "ecp5-25f" / str(4 << 20), "back"),
+    ]
 
 
 def test_the_emulator_as_it_is() -> None:
