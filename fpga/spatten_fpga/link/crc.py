@@ -34,9 +34,12 @@ class Crc32(LiteXModule):
         kind = LiteEthMACCRC32
         self.engine = engine = LiteEthMACCRCEngine(32, kind.width, kind.polynom)
         state = Signal(32, reset_less=True)
+        # A word as long as the sum: the next sum is one of their difference only, which halves the trees.
+        before = Signal(32)
         self.comb += [
-            engine.data.eq(self.data),
-            engine.crc_prev.eq(Mux(self.first, kind.init, state)),
+            before.eq(Mux(self.first, kind.init, state)),
+            engine.data.eq(self.data ^ before[::-1]),
+            engine.crc_prev.eq(0),
             self.value.eq(~state[::-1]),
             self.intact.eq(state == kind.check),
         ]
