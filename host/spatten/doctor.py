@@ -14,7 +14,16 @@ from importlib import metadata
 
 import numpy as np
 
-from spatten_drivers import Accelerator, Emulator, LayerRequest, Quantization, Sequence, Shape, open_device
+from spatten_drivers import (
+    Accelerator,
+    Emulator,
+    LayerRequest,
+    Quantization,
+    Sequence,
+    Shape,
+    known_devices,
+    open_device,
+)
 from spatten_drivers.answer import JobAnswer
 from spatten_drivers.errors import SpattenError
 from spatten_drivers.model.kernels import available_kernels
@@ -42,6 +51,7 @@ def examine(device: str = "auto") -> list[Check]:
         check_threads(),
         check_kernels(),
         check_device(device),
+        check_simulator(),
         check_cache(),
     ]
     return [*checks, *check_models()]
@@ -136,6 +146,15 @@ def check_device(uri: str) -> Check:
             return Check("device", OK, said[0] if said else str(device))
     except SpattenError as error:
         return Check("device", FAIL, str(error), "see: spatten devices")
+
+
+def check_simulator() -> Check:
+    """Whether the device ``verilator`` can be built, which it is on first use; nothing else needs it."""
+    state = dict(known_devices())["verilator"]
+    if state == "available":
+        return Check("simulator", OK, "verilator can be opened")
+    finding, _, advice = state.partition(": ")
+    return Check("simulator", WARN, f"no device verilator: {finding}", advice)
 
 
 def check_cache() -> Check:

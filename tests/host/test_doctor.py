@@ -23,7 +23,7 @@ PACKAGES = ["numpy", "torch", "transformers", "tokenizers", "safetensors", "jinj
 
 def test_checks_come_in_the_order_in_which_things_are_needed(device_uri: str) -> None:
     names = [check.name for check in doctor.examine(device_uri)]
-    rest = ["threads", "kernels", "device", "cache", "minilm", "gpt2-prose"]
+    rest = ["threads", "kernels", "device", "simulator", "cache", "minilm", "gpt2-prose"]
     assert names == ["python", *PACKAGES, *rest]
 
 
@@ -144,7 +144,26 @@ def test_device_that_would_be_taken_is_named_with_the_reason(monkeypatch: pytest
 def test_device_that_does_not_open_fails_with_its_own_words() -> None:
     found = doctor.check_device("abacus")
     assert (found.state, found.advice) == (FAIL, "see: spatten devices")
-    assert found.finding.startswith("no device is known by 'abacus'; expected auto or emulator")
+    assert found.finding.startswith(
+        "no device is known by 'abacus'; expected auto or one of pynq, litex, verilator, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("available", Check("simulator", OK, "verilator can be opened")),
+        (
+            "no C++ compiler: apt-get install g++",
+            Check("simulator", WARN, "no device verilator: no C++ compiler", "apt-get install g++"),
+        ),
+    ],
+)
+def test_the_simulator_is_asked_whether_it_can_be_built(
+    monkeypatch: pytest.MonkeyPatch, state: str, expected: Check
+) -> None:
+    monkeypatch.setattr(doctor, "known_devices", lambda: [("verilator", state), ("emulator", "available")])
+    assert doctor.check_simulator() == expected
 
 
 def test_cache_is_made_and_left_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,11 @@
 """Devices: one abstract transport and its implementations."""
 
 from .base import Device
-from .discovery import Refusal, known_devices, open_device
+from .bus import Bus
+from .csr_map import CsrMap
+from .discovery import known_devices, open_device
 from .emulator import Emulator
+from .soc import SocDevice
+from .uri import Refusal
 
-__all__ = ["Device", "Emulator", "Refusal", "known_devices", "open_device"]
+__all__ = ["Bus", "CsrMap", "Device", "Emulator", "Refusal", "SocDevice", "known_devices", "open_device"]

@@ -3,27 +3,48 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from ..config import DEFAULT_PRESET, PRESETS
-from ..errors import ConfigError, DeviceError
-from ..sizes import bytes_of
+from ..errors import DeviceError
 from .base import Device
 from .emulator import Emulator
+from .uri import Refusal
 
 log = logging.getLogger(__name__)
 
 
-class Refusal(NamedTuple):
-    """Why a kind of device was not opened."""
+class Kind(NamedTuple):
+    """A kind of device.
+
+    Attributes
+    ----------
+    name : what its uri begins with.
+    module : beside this one, loaded when it is needed. Its ``probe() -> Refusal | str`` says why it cannot be
+        opened here, or by which uri it can; its ``open_uri(parts, kernel) -> Device`` opens one, given the
+        split uri and the kernel that :func:`open_device` was called with.
+    is_board : whether ``auto`` takes it.
+    """
 
     name: str
-    reason: str
+    module: str
+    is_board: bool
+
+    def load(self) -> Any:
+        """The module."""
+        return import_module(f".{self.module}", __package__)
+
+
+#: In the order in which ``auto`` tries them.
+KINDS = (
+    Kind("pynq", "no_pynq", is_board=True),
+    Kind("litex", "no_litex", is_board=True),
+    Kind("verilator", "verilator", is_board=False),
+    Kind("emulator", "emulator", is_board=False),
+)
 
 
 def open_device(
@@ -37,8 +58,9 @@ def open_device(
 
     Parameters
     ----------
-    uri : ``auto`` takes the first board found, else the emulator. ``emulator`` is the software model; options
-        go behind a question mark: ``emulator?preset=ecp5-25f&memory=64MiB&debug=1&kernel=numpy``.
+    uri : ``auto`` takes the first board found, else the emulator. ``emulator`` is the software model,
+        ``verilator`` the system's own RTL in simulation; options go behind a question mark:
+        ``emulator?preset=ecp5-25f&memory=64MiB&debug=1&kernel=numpy``.
     require_board : raise instead of falling back to software.
     kernel : for the emulator, see :class:`Emulator`.
     announce : receives one line: what was chosen, and why each other was refused.
@@ -54,73 +76,51 @@ def open_device(
     if uri != "auto":
         device = _open_named(uri, kernel)
         if require_board and not device.is_board:
+            device.close()
             raise DeviceError(
                 f"a board is required, and {uri!r} is not one; name a board or leave --require-board out"
             )
         return device
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in _refusals())
-    if require_board:
-        raise DeviceError(
-            f"a board is required and none was found ({reasons}). Connect one, or leave --require-board out"
-        )
-    device = Emulator(kernel=kernel)
-    announce(f"using {device}: bit-exact software model, no board found ({reasons})")
-    return device
+    return _open_any(require_board, kernel, announce)
 
 
 def known_devices() -> list[tuple[str, str]]:
     """Every kind of device with ``available`` or the reason why it cannot be opened here."""
-    return [*_refusals(), ("emulator", "available")]
+    found = ((kind.name, kind.load().probe()) for kind in KINDS)
+    return [(name, state.reason if isinstance(state, Refusal) else "available") for name, state in found]
+
+
+def _open_any(require_board: bool, kernel: str, announce: Callable[[str], None]) -> Device:
+    refusals: list[Refusal] = []
+    for kind in (kind for kind in KINDS if kind.is_board):
+        state = kind.load().probe()
+        if isinstance(state, Refusal):
+            refusals.append(state)
+            continue
+        try:
+            device = _open_named(state, kernel)
+        except DeviceError as error:
+            refusals.append(Refusal(kind.name, str(error)))
+            continue
+        announce(f"using {device}")
+        return device
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals)
+    if require_board:
+        raise DeviceError(
+            f"a board is required and none was found ({reasons}). Connect one, or leave --require-board out"
+        )
+    emulator = Emulator(kernel=kernel)
+    announce(f"using {emulator}: bit-exact software model, no board found ({reasons})")
+    return emulator
 
 
 def _open_named(uri: str, kernel: str) -> Device:
     parts = urlsplit(uri)
-    if (parts.scheme or parts.path) != "emulator":
-        raise DeviceError(
-            f"no device is known by {uri!r}; expected auto or emulator[?preset=...]. Boards and the RTL "
-            "simulator are not supported by this release yet"
-        )
-    options = {"preset": DEFAULT_PRESET, "memory": "1GiB", "kernel": kernel, "debug": "0"}
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := sorted(set(given) - set(options)):
-        raise DeviceError(f"the emulator has no option {unknown}; it has {list(options)}")
-    options |= given
-    _require_choice("preset", options["preset"], PRESETS)
-    _require_choice("debug", options["debug"], ("0", "1"))
-    return Emulator(
-        PRESETS[options["preset"]],
-        memory_bytes=_memory_bytes(options["memory"]),
-        kernel=options["kernel"],
-        debug=options["debug"] == "1",
+    for kind in KINDS:
+        if kind.name == (parts.scheme or parts.path):
+            device: Device = kind.load().open_uri(parts, kernel)
+            return device
+    raise DeviceError(
+        f"no device is known by {uri!r}; expected auto or one of {', '.join(kind.name for kind in KINDS)}, "
+        "with options behind a question mark: emulator?preset=ecp5-25f"
     )
-
-
-def _require_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        raise DeviceError(f"{name} is {value!r}; expected one of {list(choices)}")
-
-
-def _memory_bytes(text: str) -> int:
-    try:
-        return bytes_of(text)
-    except ConfigError as error:
-        raise DeviceError(str(error)) from None
-
-
-def _refusals() -> list[Refusal]:
-    """Why no kind of board can be opened here."""
-    return [_probe_pynq(), _probe_litex()]
-
-
-def _probe_pynq() -> Refusal:
-    if importlib.util.find_spec("pynq") is None:
-        return Refusal("pynq", "package pynq is not installed")
-    return Refusal("pynq", "no Zynq bitstream ships with this release")
-
-
-def _probe_litex() -> Refusal:
-    if "SPATTEN_BOARD" in os.environ:
-        return Refusal(
-            "litex", f"SPATTEN_BOARD={os.environ['SPATTEN_BOARD']}: this release has no LiteX link yet"
-        )
-    return Refusal("litex", "no LiteX link in this release")

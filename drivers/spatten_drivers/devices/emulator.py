@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from urllib.parse import SplitResult
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from ..model import execute_job, kernel_name
 from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
 from .base import Device
 from .poison import PoisonGuard
+from .uri import Refusal, memory_option, options_of, require_choice
 
 DEFAULT_MEMORY_BYTES = 1 << 30
 _IRQ_ENABLE = 4
@@ -177,3 +179,22 @@ class Emulator(Device):
 
     def _set(self, name: str, value: int) -> None:
         self._words[REGISTER_BY_NAME[name].index] = value
+
+
+def probe() -> Refusal | str:
+    """The emulator is always there."""
+    return "emulator"
+
+
+def open_uri(parts: SplitResult, kernel: str) -> Emulator:
+    """The emulator that a uri such as ``emulator?preset=ecp5-25f&memory=64MiB&debug=1`` names."""
+    defaults = {"preset": DEFAULT_PRESET, "memory": "1GiB", "kernel": kernel, "debug": "0"}
+    options = options_of("emulator", parts, defaults)
+    require_choice("preset", options["preset"], PRESETS)
+    require_choice("debug", options["debug"], ("0", "1"))
+    return Emulator(
+        PRESETS[options["preset"]],
+        memory_bytes=memory_option(options["memory"]),
+        kernel=options["kernel"],
+        debug=options["debug"] == "1",
+    )

@@ -69,8 +69,8 @@ class Core(LiteXModule):
         )
 
         # Memory: what is offered stays, so it is held outside of what is reset ------------------------
-        self.commands = commands = stream.Buffer(command_layout(geometry))
-        self.writes = writes = stream.Buffer(write_layout(geometry))
+        self.commands = commands = stream.Buffer(command_layout(geometry), pipe_ready=True)
+        self.writes = writes = stream.Buffer(write_layout(geometry), pipe_ready=True)
         owed, stale = Signal(max=OUTSTANDING), Signal(max=OUTSTANDING)  # to the engine, to jobs before it
         asked, came, live = Signal(), Signal(), Signal()
         self.comb += [

@@ -28,7 +28,7 @@ class Counters(LiteXModule):
     query_rows : in, pulse: a query row is fetched. output_rows : in, rows written.
     running : in, a job runs: its cycles count.
     events : in, by name, what to count cycles of.
-    values : dict of expressions by the names of the answer, right 2 cycles after the last event.
+    values : dict of expressions by the names of the answer, right 3 cycles after the last event.
 
     Source: contract, section 8.
     """

@@ -19,7 +19,8 @@ from .finish_tokens import TokenFinish
 from .geometry import HEAD_SUM_BITS, Geometry
 from .passes import QUERY, VALUES
 from .plane_reader import PlaneReader
-from .port import MemoryPort, ReadArbiter, WriteArbiter, beat_shift
+from .port import MemoryPort, ReadArbiter, WriteArbiter, beat_shift, write_layout
+from .ram import SharedMemory
 from .rows import SLOTS, RowControl
 from .score_path import ScorePath
 from .softmax_path import SoftmaxPath
@@ -87,10 +88,17 @@ class Engine(LiteXModule):
             clients, (self.descriptor.port, self.tokens.port, self.heads.port), strict=False
         ):
             self.comb += [port.command.connect(client.command), client.data.connect(port.data)]
-        sinks = writes.sinks
-        for sink, write in zip(
-            sinks, (self.outputs.source, self.tokens.write, self.heads.write, self.answer.write), strict=True
-        ):
+        # Skid registers: units that finish a job decide much by what is written, the arbiter's turn does too.
+        self.tokens_skid, self.heads_skid = (
+            stream.Buffer(write_layout(geometry), pipe_valid=False, pipe_ready=True) for _ in range(2)
+        )
+        self.comb += [
+            self.tokens.write.connect(self.tokens_skid.sink),
+            self.heads.write.connect(self.heads_skid.sink),
+        ]
+        late = [self.tokens_skid.source, self.heads_skid.source]
+        sources = (self.outputs.source, *late, self.answer.write)
+        for sink, write in zip(writes.sinks, sources, strict=True):
             self.comb += write.connect(sink)
         self.comb += [
             self.fetch.command.connect(clients[3].command),
@@ -98,7 +106,7 @@ class Engine(LiteXModule):
             reads.port.command.connect(self.memory.command),
             self.memory.data.connect(reads.port.data),
             writes.source.connect(self.memory.write),
-            writes.port_pending.eq(self.memory.writes_pending),
+            writes.port_pending.eq(self.memory.writes_pending | late[0].valid | late[1].valid),
             self.descriptor.memory_bytes.eq(self.memory_bytes),
         ]
 
@@ -161,8 +169,9 @@ class Engine(LiteXModule):
         descriptor = self.descriptor
         entry = Record(head_layout())
         heads = Memory(len(entry.raw_bits()), geometry.config.max_heads)
-        keys = Memory(16, geometry.config.max_sequence)
-        write_head, write_key = heads.get_port(write_capable=True), keys.get_port(write_capable=True)
+        keys = SharedMemory(16, geometry.config.max_sequence)
+        write_head = heads.get_port(write_capable=True)
+        write_key = keys.get_port(write_capable=True, mode=READ_FIRST)
         by_bases, by_rows, by_finish = (heads.get_port(async_read=True) for _ in range(3))
         by_fetch, by_others = (keys.get_port(mode=READ_FIRST) for _ in range(2))
         self.specials += heads, keys, write_head, write_key, by_bases, by_rows, by_finish, by_fetch, by_others
@@ -391,15 +400,24 @@ class Engine(LiteXModule):
         fsm.act("END", self.ends.valid.eq(1), If(self.ends.ready, NextState("IDLE")))
 
     def _events(self):
-        """What busy and waiting cycles are counted of."""
+        """What busy and waiting cycles are counted of: a cycle in which no array works has one cause."""
         events, rows = self.counters.events, self.rows
-        array, outputs = self.scores.array, self.outputs.source
-        waiting = Array(rows.certain)[rows.oldest]
+        scores, values, outputs = self.scores, self.values, self.outputs.source
+        full = rows.flying == SLOTS
+        ranking = full & Array(rows.certain)[rows.oldest]
+        causes = {
+            "stall_write": outputs.valid & ~outputs.ready,
+            "stall_read": (scores.array.buffer.valid & ~scores.array.sink.valid) | values.starved,
+            "stall_topk": ranking,
+            "stall_softmax": full,
+        }
+        idle = Signal()
+        before = 0  # a cause of higher rank
         self.comb += [
-            events["busy_qk"].eq(self.scores.busy),
-            events["busy_pv"].eq(self.values.busy),
-            events["stall_read"].eq(array.buffer.valid & ~array.sink.valid & self.running),
-            events["stall_write"].eq(outputs.valid & ~outputs.ready),
-            events["stall_softmax"].eq((rows.flying == SLOTS) & ~waiting & ~self.scores.busy),
-            events["stall_topk"].eq((rows.flying == SLOTS) & waiting & ~self.scores.busy),
+            events["busy_qk"].eq(scores.busy),
+            events["busy_pv"].eq(values.busy),
+            idle.eq(self.running & ~scores.busy & ~values.busy),
         ]
+        for name, cause in causes.items():
+            self.sync += events[name].eq(idle & cause & ~before)
+            before = cause | before

@@ -8,6 +8,7 @@ from migen import *
 from .convert import LSB_BITS
 from .geometry import Geometry
 from .pack import word_payload
+from .ram import SharedMemory
 
 #: What a row uses of what is stored: all bits, or the MSB plane alone, or the LSB plane alone.
 BOTH, MSB, LSB = range(3)
@@ -71,8 +72,8 @@ class OperandBuffer(LiteXModule):
         # # #
 
         lanes, bits = geometry.lanes, geometry.operand_bits
-        high = Memory(lanes * (bits - LSB_BITS), depth)
-        low = Memory(lanes * LSB_BITS, depth)
+        high = SharedMemory(lanes * (bits - LSB_BITS), depth)
+        low = SharedMemory(lanes * LSB_BITS, depth)
         self.specials += high, low
         self._fill(high, low, lanes, bits)
         self._read(high, low, lanes, bits, midpoint)

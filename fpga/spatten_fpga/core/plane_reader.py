@@ -72,7 +72,7 @@ class PlaneReader(LiteXModule):
 
         tag_bits = layout_len(_row_tag(geometry))
         self.waiting = waiting = stream.SyncFIFO(pass_layout(geometry), depth)
-        self.current = stream.Buffer(pass_layout(geometry))
+        self.current = stream.Buffer(pass_layout(geometry), pipe_ready=True)
         self.beats = beats = stream.Buffer(data_layout(geometry), pipe_valid=False, pipe_ready=True)
         self.converter = converter = Converter(geometry, tag_bits)
         self.segments = stream.Buffer(segment_layout(geometry, tag_bits), pipe_valid=False, pipe_ready=True)

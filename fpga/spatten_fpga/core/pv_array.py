@@ -4,10 +4,12 @@
 from itertools import pairwise
 
 from litex.gen import *
-from litex.soc.interconnect.stream import Endpoint, EndpointDescription
+from litex.soc.interconnect.stream import Endpoint, EndpointDescription, SyncFIFO
 
 from .geometry import WEIGHT_BITS, Geometry
 from .pack import word_payload
+
+ROOM = 16  # sums behind the drain, and in it: a LUT RAM is that deep
 
 # Layouts ------------------------------------------------------------------------------------------
 
@@ -32,7 +34,8 @@ class Drain(LiteXModule):
 
     A shift register of all accumulators moves ``outputs`` places a sum. Where several keys share a word, each
     has left a part of every sum: the register is tapped at the start of each, and the taps are added by a
-    tree with a register after each adder.
+    tree with a register after each adder. ``ROOM`` sums wait behind the tree; the register moves while there
+    is a place for what it gives.
 
     Parameters
     ----------
@@ -45,9 +48,12 @@ class Drain(LiteXModule):
     accumulators : in, those of the oldest word first, a lane each; a key of fewer words uses the last ones.
     dim : in, head dimension.
     busy : out, a row is in the shift register.
+    ends : out, ``busy`` is 0 now or will be for certain in ``NOTICE`` cycles.
     source : out, sums. ``dim / outputs`` tokens a row, d ascending, ``last`` on the last.
     latency : cycles from ``load`` to the first sum.
     """
+
+    NOTICE = 4
 
     def __init__(self, geometry: Geometry, words: int) -> None:
         bits, size = geometry.accumulator_bits, words * geometry.lanes
@@ -55,64 +61,78 @@ class Drain(LiteXModule):
         self.accumulators = Signal(size * bits)
         self.dim = Signal(8)
         self.busy = busy = Signal()
-        self.source = source = Endpoint(accumulator_layout(geometry))
+        self.ends = Signal()
+        self.sums = sums = SyncFIFO(accumulator_layout(geometry), ROOM)
+        self.source = sums.source
 
         # # #
 
         # Shift Register ---------------------------------------------------------------------------
-        enable, final = Signal(), Signal()
+        move, final = Signal(), Signal()
         row = Signal(size * bits, reset_less=True)
         dim, left = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        self.comb += final.eq(left == geometry.outputs)
+        self.sync += If(
+            self.load,
+            row.eq(self.accumulators),
+            dim.eq(self.dim),
+            left.eq(self.dim),
+            busy.eq(1),
+        ).Elif(
+            move,
+            row.eq(row[geometry.outputs * bits :]),
+            left.eq(left - geometry.outputs),
+            busy.eq(~final),
+        )
+
+        # Room -------------------------------------------------------------------------------------
+        room, free = Signal(max=ROOM + 1, reset=ROOM), Signal(reset=1)
         self.comb += [
-            enable.eq(source.ready | ~source.valid),
-            final.eq(left == geometry.outputs),
+            move.eq(busy & free),
+            self.ends.eq(~busy | ((left <= self.NOTICE * geometry.outputs) & (room > self.NOTICE))),
         ]
         self.sync += [
-            If(
-                self.load,
-                row.eq(self.accumulators),
-                dim.eq(self.dim),
-                left.eq(self.dim),
-                busy.eq(1),
-            ).Elif(
-                enable & busy,
-                row.eq(row[geometry.outputs * bits :]),
-                left.eq(left - geometry.outputs),
-                busy.eq(~final),
-            )
+            room.eq(room - move + (sums.source.valid & sums.source.ready)),
+            free.eq(room > 1),  # one may have left meanwhile
         ]
 
         # Sum of the Taps --------------------------------------------------------------------------
-        sums: list[list[Signal]] = [[] for _ in range(geometry.outputs)]
+        parts = self._taps(geometry, words, row, dim)
+        valid, last, self.latency = move, final, 2
+        while True:
+            parts = [[self._sum(some[i : i + 2]) for i in range(0, len(some), 2)] for some in parts]
+            valid, last = self._flag(valid), self._flag(last)
+            self.latency += 1
+            if len(parts[0]) == 1:
+                break
+        self.comb += [
+            sums.sink.valid.eq(valid),
+            sums.sink.last.eq(last),
+            sums.sink.accumulators.eq(Cat(*[some[0] for some in parts])),
+        ]
+
+    def _taps(self, geometry: Geometry, words: int, row: Signal, dim: Signal) -> list[list[Signal]]:
+        """For each output, the parts of its sum."""
+        bits = geometry.accumulator_bits
+        found: list[list[Signal]] = [[] for _ in range(geometry.outputs)]
         for place, dims in _taps(geometry, words).items():
-            for i, parts in enumerate(sums):
+            for i, parts in enumerate(found):
                 at = (place + i) * bits
                 tap = Signal((bits, True))
                 pick = tap.eq(row[at : at + bits])
                 used = Case(dim, dict.fromkeys(sorted(dims), pick))
                 self.comb += used if dims < set(geometry.config.head_dims) else pick
                 parts.append(tap)
-        valid, last, self.latency = busy, final, 1
-        while True:
-            sums = [[self._sum(enable, parts[i : i + 2]) for i in range(0, len(parts), 2)] for parts in sums]
-            valid, last = self._flag(enable, valid), self._flag(enable, last)
-            self.latency += 1
-            if len(sums[0]) == 1:
-                break
-        self.comb += [
-            source.valid.eq(valid),
-            source.last.eq(last),
-            source.accumulators.eq(Cat(*[parts[0] for parts in sums])),
-        ]
+        return found
 
-    def _sum(self, enable: Signal, parts: list[Signal]) -> Signal:
+    def _sum(self, parts: list[Signal]) -> Signal:
         register = Signal((len(parts[0]), True), reset_less=True)
-        self.sync += If(enable, register.eq(Reduce("ADD", parts)))
+        self.sync += register.eq(Reduce("ADD", parts))
         return register
 
-    def _flag(self, enable: Signal, flag: Signal) -> Signal:
+    def _flag(self, flag: Signal) -> Signal:
         register = Signal()
-        self.sync += If(enable, register.eq(flag))
+        self.sync += register.eq(flag)
         return register
 
 
@@ -140,10 +160,10 @@ class PVArray(LiteXModule):
     Lanes without an element must be 0 in the word (as Pack makes them); weights of keys that are not there
     may be anything. Sums of any row of weights that the contract allows fit in ``accumulator_bits``.
 
-    A word a cycle, also from row to row. A row stalls only if it ends before the drain of the row before is
-    over: that takes ``dim / outputs + 1`` cycles while sums are taken. ``latency`` cycles from the last word
-    of a row to its first sums. A sum that is refused stops the drain, and the words only behind the next
-    row's end.
+    A word a cycle, also from row to row. Nothing stops what has entered: the last word of a row waits until
+    the drain is certain to be empty when the row arrives there. That takes ``dim / outputs + 1`` cycles from
+    row to row while sums are taken, so longer rows do not wait. ``latency`` cycles from the last word of a
+    row to its first sums.
 
     Paper: section IV, the attention-probability x value module. docs/contract.md, section 5, step 2.
 
@@ -171,14 +191,13 @@ class PVArray(LiteXModule):
         self.drain = Drain(geometry, words)
         self.source = self.drain.source
 
-        # Pipeline Enable --------------------------------------------------------------------------
-        done = Signal()  # the accumulators hold a whole row
+        # The End of a Row -------------------------------------------------------------------------
+        enter, certain, done = Signal(), Signal(), Signal()  # done: the accumulators hold a whole row
         done_dim = Signal(8, reset_less=True)
-        self._enable = enable = Signal()
         self.comb += [
-            enable.eq(~(done & self.drain.busy)),
-            sink.ready.eq(enable),
-            self.drain.load.eq(done & enable),
+            sink.ready.eq(certain | ~sink.last),
+            enter.eq(sink.valid & sink.ready),
+            self.drain.load.eq(done),
             self.drain.dim.eq(done_dim),
         ]
 
@@ -186,26 +205,31 @@ class PVArray(LiteXModule):
         word, start = Signal(max=max(2, words)), Signal(reset=1)
         end = word == (sink.dim - 1) >> log2_int(geometry.lanes)
         self.sync += If(
-            sink.valid & enable,
+            enter,
             word.eq(Mux(end, 0, word + 1)),
             If(end, start.eq(sink.last)),
         )
 
         # Products ---------------------------------------------------------------------------------
-        flags = self._stage(self._stage([sink.valid, sink.last, start, sink.dim]))
+        entered = self._stage([enter, sink.last, start, sink.dim])
+        valid, last, start, dim = self._stage(entered)
         products = self._multiply()
 
         # Accumulators -----------------------------------------------------------------------------
-        valid, last, start, dim = flags
-        rings = [self._accumulate(product, enable & valid, start, dim) for product in products]
+        rings = [self._accumulate(product, valid, start, dim) for product in products]
         self.comb += self.drain.accumulators.eq(Cat(*[ring[w] for w in range(words) for ring in rings]))
-        self.sync += If(enable, done.eq(valid & last), done_dim.eq(dim))
+        coming = (enter & sink.last) | (entered[0] & entered[1]) | (valid & last) | done
+        self.sync += [
+            done.eq(valid & last),
+            done_dim.eq(dim),
+            certain.eq(self.drain.ends & ~coming),
+        ]
         self.latency = 3 + self.drain.latency
 
     def _stage(self, flags: list[Signal]) -> list[Signal]:
         """What goes along with a word, a pipeline stage later."""
         later = [Signal(len(flag)) for flag in flags]
-        self.sync += If(self._enable, *[new.eq(old) for new, old in zip(later, flags, strict=True)])
+        self.sync += [new.eq(old) for new, old in zip(later, flags, strict=True)]
         return later
 
     def _multiply(self) -> list[Signal]:
@@ -217,11 +241,10 @@ class PVArray(LiteXModule):
             value = Signal((geometry.operand_bits, True), reset_less=True)
             product = Signal((WEIGHT_BITS + geometry.operand_bits, True), reset_less=True)
             at = lane * geometry.operand_bits
-            self.sync += If(
-                self._enable,
+            self.sync += [
                 value.eq(self.sink.elements[at : at + geometry.operand_bits]),
                 product.eq(weights[lane // group] * value),
-            )
+            ]
             products.append(product)
         return products
 
@@ -233,7 +256,7 @@ class PVArray(LiteXModule):
             at = lane // padded * WEIGHT_BITS
             cases[dim] = weight.eq(self.sink.weights[at : at + WEIGHT_BITS])
         cases["default"] = cases.pop(max(cases))
-        self.sync += If(self._enable, Case(self.sink.dim, cases))
+        self.sync += Case(self.sink.dim, cases)
         return weight
 
     def _accumulate(self, product: Signal, add: Signal, start: Signal, dim: Signal) -> list[Signal]:

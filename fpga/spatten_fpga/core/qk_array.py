@@ -2,10 +2,12 @@
 """Query x key: a multiplier a lane and an adder tree that is tapped where a key ends."""
 
 from litex.gen import *
-from litex.soc.interconnect.stream import Endpoint, EndpointDescription
+from litex.soc.interconnect.stream import Endpoint, EndpointDescription, SyncFIFO
 
 from .geometry import Q_BITS, Geometry
 from .pack import word_payload
+
+ROOM = 16  # scores behind the array, and in it: a LUT RAM is that deep
 
 # Layouts ------------------------------------------------------------------------------------------
 
@@ -97,7 +99,8 @@ class QKArray(LiteXModule):
     them): the query may have anything there.
 
     A word a cycle, also from one query to the next if that is loaded by then. ``latency`` cycles from a word
-    to its scores. The whole pipeline stops while a score is refused.
+    to its scores. ``ROOM`` scores wait behind the array; no word enters that would find no
+    place there.
 
     Paper: section IV, the query-key multiplication module. docs/contract.md, section 4, step 1.
 
@@ -128,12 +131,15 @@ class QKArray(LiteXModule):
         self.buffer = QueryBuffer(geometry)
         self.query = self.buffer.sink
 
-        # Pipeline Enable --------------------------------------------------------------------------
-        self._enable = Signal()
+        # Room -------------------------------------------------------------------------------------
+        # Nothing stops the pipeline: a word enters if there is a place for its scores behind it. So no
+        # enable has to reach all multipliers and adders at the far end of a chain of ready.
+        self.scores = scores = SyncFIFO(score_layout(geometry), ROOM)
+        room, free = Signal(max=ROOM + 1, reset=ROOM), Signal(reset=1)
         accept = Signal()
         self.comb += [
-            self._enable.eq(source.ready | ~source.valid),
-            sink.ready.eq(self._enable & self.buffer.valid),
+            scores.source.connect(source),
+            sink.ready.eq(free & self.buffer.valid),
             accept.eq(sink.valid & sink.ready),
             self.buffer.release.eq(accept & sink.release),
         ]
@@ -157,10 +163,16 @@ class QKArray(LiteXModule):
         if self._words > 1:
             sums, flags = self._accumulate(sums, flags)
         self.comb += [
-            source.valid.eq(flags.valid),
-            source.last.eq(flags.last),
-            source.count.eq(flags.count),
-            source.scores.eq(Cat(*[_extended(score, geometry.score_bits) for score in sums])),
+            scores.sink.valid.eq(flags.valid),
+            scores.sink.last.eq(flags.last),
+            scores.sink.count.eq(flags.count),
+            scores.sink.scores.eq(Cat(*[_extended(score, geometry.score_bits) for score in sums])),
+        ]
+        self.latency += 1
+        assert self.latency + 2 <= ROOM, "a word a cycle needs a place for each word on its way"
+        self.sync += [
+            room.eq(room - (accept & entry.end) + (source.valid & source.ready)),
+            free.eq(room > 1),  # one may have entered meanwhile
         ]
 
     @property
@@ -177,7 +189,7 @@ class QKArray(LiteXModule):
         """The flags, a pipeline stage later."""
         self.latency += 1
         later = self._flags()
-        self.sync += If(self._enable, later.raw_bits().eq(flags.raw_bits()))
+        self.sync += later.raw_bits().eq(flags.raw_bits())
         return later
 
     def _multiply(self, flags: Record) -> tuple[list[Signal], Record]:
@@ -188,12 +200,11 @@ class QKArray(LiteXModule):
             key = Signal((geometry.operand_bits, True), reset_less=True)
             product = Signal((Q_BITS + geometry.operand_bits, True), reset_less=True)
             at = lane * geometry.operand_bits
-            self.sync += If(
-                self._enable,
+            self.sync += [
                 self._select(query, lane),
                 key.eq(self.sink.elements[at : at + geometry.operand_bits]),
                 product.eq(query * key),
-            )
+            ]
             products.append(product)
         return products, self._stage(self._stage(flags))
 
@@ -229,13 +240,13 @@ class QKArray(LiteXModule):
 
     def _register(self, value, bits: int) -> Signal:
         register = Signal((bits, True), reset_less=True)
-        self.sync += If(self._enable, register.eq(value))
+        self.sync += register.eq(value)
         return register
 
     def _accumulate(self, sums: list[Signal], flags: Record) -> tuple[list[Signal], Record]:
         """The sum over the words of a key; only the first sum has one."""
         total = Signal((self._geometry.score_bits, True), reset_less=True)
-        self.sync += If(self._enable & flags.valid, total.eq(Mux(flags.start, 0, total) + sums[0]))
+        self.sync += If(flags.valid, total.eq(Mux(flags.start, 0, total) + sums[0]))
         others = [self._register(one, len(one)) for one in sums[1:]]
         whole = self._flags()
         self.comb += [whole.raw_bits().eq(flags.raw_bits()), whole.valid.eq(flags.valid & flags.end)]

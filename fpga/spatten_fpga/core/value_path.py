@@ -52,7 +52,7 @@ class ValuePath(LiteXModule):
     outputs : out, :func:`.normalise.outputs_layout`, ``last`` on a row's last.
     totals : the :class:`.token_importance.TokenSums`.
     added : out, pulse: a row's importance is on its way.
-    busy : out, the array takes a word in this cycle.
+    busy, starved : out, the array takes a word in this cycle; it has weights, and no values for them.
 
     Source: paper, sections IV-E and IV-F; contract, sections 5 and 6.
     """
@@ -69,6 +69,7 @@ class ValuePath(LiteXModule):
         self.index = stream.Endpoint([("index", geometry.index_bits)])
         self.added = Signal()
         self.busy = Signal()
+        self.starved = Signal()
         self.buffer = OperandBuffer(geometry, geometry.buffer_words, MIDPOINT)
         self.array = PVArray(geometry)
         self.scale = Normalise(geometry.outputs, geometry.accumulator_bits)
@@ -176,6 +177,13 @@ class ValuePath(LiteXModule):
             compact.source.description, pipe_valid=False, pipe_ready=True
         )
         weights = weights_skid.source
+        # The same for what makes them, which waits for two.
+        self.words_skid = words_skid = stream.Buffer(
+            compact.source.description, pipe_valid=False, pipe_ready=True
+        )
+        self.places_skid = places_skid = stream.Buffer(
+            compact.index.description, pipe_valid=False, pipe_ready=True
+        )
         values = stream.Endpoint(self.buffer.source.description)
         both = Signal()
         self.comb += [
@@ -186,8 +194,10 @@ class ValuePath(LiteXModule):
             self.orders["word_passes"].connect(words.row),
             self.orders["index_passes"].connect(places.row),
             self.orders["reads"].connect(self.buffer.read),
-            compact.source.connect(words.sink),
-            compact.index.connect(places.sink),
+            compact.source.connect(words_skid.sink),
+            compact.index.connect(places_skid.sink),
+            words_skid.source.connect(words.sink),
+            places_skid.source.connect(places.sink),
             places.source.connect(self.index, omit={"end", "last"}),
             self.index.last.eq(places.source.end),
             If(
@@ -212,6 +222,7 @@ class ValuePath(LiteXModule):
             array.sink.elements.eq(values.elements),
             array.sink.last.eq(weights.last & final),
             self.busy.eq(both & array.sink.ready),
+            self.starved.eq(weights.valid & ~values.valid),
             values.ready.eq(self.busy),
             weights.ready.eq(self.busy & final),
         ]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from spatten_drivers.errors import SpattenError
 
+from .collisions import spoil_collisions
 from .verilator import library
 
 Token = Mapping[str, int]
@@ -152,7 +153,7 @@ class Bench:
         self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
         flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
         text, harness = self._sources_of(dut, initial)
-        self.verilog = text + verilog
+        self.verilog = spoil_collisions(text) + verilog
         if coverage:
             flags += ["--coverage-line", "--coverage-toggle"]
             harness += resources.files(__package__).joinpath("coverage.cpp").read_text("utf-8")

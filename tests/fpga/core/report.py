@@ -366,11 +366,6 @@ for what is written first. *In* and *out* are the most tokens that the busiest s
 cycles, a cycle, times the bits of a token.
 
 {units}
-
-## What is not there yet
-
-`stall_*` counters are first approximations of their description in the contract: a cycle can count for more
-than one cause.
 """
 
 if __name__ == "__main__":

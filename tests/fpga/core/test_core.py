@@ -44,6 +44,9 @@ def assert_same(core: CoreBench, image: JobImage, **pace: float) -> dict[str, in
     expected_status, expected = run_model(image, "numpy")
     assert Status(status) == Status(expected_status)
     assert explain(image, memory, expected) == ""
+    if clocked:
+        stalled = sum(cycles for name, cycles in clocked.items() if name.startswith("stall_"))
+        assert stalled + max(clocked["busy_qk"], clocked["busy_pv"]) <= clocked["cycles"]
     return clocked
 
 
@@ -186,3 +189,13 @@ def test_counters_of_the_clock_make_sense() -> None:
     assert set(clocked) == set(CLOCKED)
     assert 0 < clocked["busy_qk"] < clocked["cycles"]
     assert 0 < clocked["busy_pv"] < clocked["cycles"]
+
+
+def test_a_stalled_cycle_counts_for_what_held_the_job() -> None:
+    core, image = core_of(CONFIGS["corners"]), build(CORNERS["keep_all"][1])
+    quick, slow = assert_same(core, image, latency=1), assert_same(core, image, pace=0.1, latency=60)
+    assert slow["stall_read"] > 4 * quick["stall_read"]
+    assert slow["busy_qk"] == quick["busy_qk"]
+    longer = slow["cycles"] - quick["cycles"]
+    stalled = sum(slow[name] - quick[name] for name in slow if name.startswith("stall_"))
+    assert stalled > longer / 2

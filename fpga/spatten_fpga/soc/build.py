@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python3 -m spatten_fpga.soc.build``: the simulated system as a library, with its map and manifest.
+
+It is kept in the cache folder of :mod:`spatten_fpga.sim.verilator`. Its key is of all that goes into it,
+source by source, so that finding it again takes no elaboration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import spatten_drivers
+from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
+from spatten_drivers.errors import SpattenError
+from spatten_fpga.sim.verilator import (
+    CXX_FLAGS,
+    FLAGS,
+    Progress,
+    cache_error,
+    cache_folder,
+    checksum,
+    is_whole,
+    library,
+    verilator,
+)
+
+NAMES = ("ecp5-85f", "ecp5-25f", "small")  # of simulation.BOARDS, which take a second to import
+TOOLS = ("migen", "litex", "litedram")
+PARTS = ("core", "backend", "soc", "sim")  # of the gateware's package, that may go into a system
+MANIFEST, MAP = "manifest.json", "csr.json"
+
+
+def build(preset: str, memory_bytes: int | None = None, progress: Progress = lambda stage: None) -> Path:
+    """The folder of a simulator, built if it is not there, of other sources, or damaged.
+
+    Parameters
+    ----------
+    preset : one of those in ``simulation.BOARDS``.
+    memory_bytes : that jobs may reach; that of the board's chips unless given.
+    progress : told of every stage.
+
+    Raises
+    ------
+    SpattenError : a tool is missing or refused, or the cache folder cannot be used.
+    """
+    folder = cache_folder() / f"soc-{preset}-{recipe(preset, memory_bytes)}"
+    if is_complete(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.with_suffix(".lock"), progress):
+            if not is_complete(folder):  # by now
+                _make(folder, preset, memory_bytes, progress)
+    except OSError as error:
+        raise cache_error(error) from error
+    return folder
+
+
+def recipe(preset: str, memory_bytes: int | None) -> str:
+    """A hash of all that goes into a simulator."""
+    text = [preset, str(memory_bytes), sys.version, str(verilator()), *FLAGS, *CXX_FLAGS]
+    text += [f"{name} {metadata.version(name)}" for name in TOOLS]
+    text += [f"{path.name} {checksum(path)}" for path in _sources()]
+    return hashlib.sha256("\0".join(text).encode()).hexdigest()[:24]
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether everything is there, and as it was built."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        built = folder / manifest["library"]
+        return is_whole(built) and all(checksum(folder / n) == s for n, s in manifest["sha256"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _sources() -> list[Path]:
+    gateware, driver = Path(__file__).parents[1], Path(spatten_drivers.__file__).parent
+    parts = [
+        path for part in PARTS for path in (gateware / part).rglob("*") if path.suffix in (".py", ".cpp")
+    ]
+    return sorted([*parts, *driver.glob("*.py")])
+
+
+@contextmanager
+def _alone(lock: Path, progress: Progress) -> Iterator[None]:
+    """One process at a time; the others wait and find it built."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("another process builds it; waiting for that one")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progress) -> None:
+    progress("elaborating the system (LiteX, LiteDRAM, core)")
+    logging.disable(logging.INFO)
+    from litex.soc.integration.export import get_csr_json  # takes a second that a find in the cache saves
+
+    from .simulation import BOARDS, TOP, SimulatedSoc, harness, system_verilog
+
+    board = BOARDS[preset]
+    soc = SimulatedSoc(board, memory_bytes)
+    soc.finalize()
+    verilog = system_verilog(soc)
+    built = library(verilog, harness(board), TOP, progress=progress)
+    work = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
+        work.mkdir(exist_ok=True)
+        (work / MAP).write_text(get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions), "utf-8")
+        manifest = {
+            "preset": preset,
+            "config": board.config.to_dict(),
+            "config_digest": f"{board.config.digest:016x}",
+            "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
+            "clock_hz": int(board.clock),
+            "memory": board.chips.__name__,
+            "memory_bytes": soc.memory_bytes,
+            "chip_bytes": soc.chip_bytes,
+            "word_bytes": board.word_bytes,
+            "library": os.path.relpath(built, folder),
+            "sha256": {MAP: checksum(work / MAP)},
+            "tools": {name: metadata.version(name) for name in TOOLS},
+        }
+        (work / MANIFEST).write_text(json.dumps(manifest, indent=4) + "\n", "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        work.replace(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+# Command line -------------------------------------------------------------------------------------
+
+
+class Display:
+    """Stages on stderr with the seconds so far: one line that changes on a terminal, else a line a stage."""
+
+    def __init__(self, preset: str) -> None:
+        self.preset, self.start, self.shown = preset, time.monotonic(), False
+
+    def __call__(self, stage: str) -> None:
+        live = sys.stderr.isatty()
+        text = f"simulator {self.preset}: {time.monotonic() - self.start:4.0f} s  {stage}"
+        sys.stderr.write(f"\r\033[K{text}" if live else f"{text}\n")
+        sys.stderr.flush()
+        self.shown = True
+
+    def close(self) -> None:
+        """The last line."""
+        if self.shown:
+            self("built")
+            sys.stderr.write("\n" if sys.stderr.isatty() else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build what the command line asks for; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m spatten_fpga.soc.build",
+        description="Build the simulated system on chip, or find it in the cache; prints its folder.",
+        epilog="exit codes: 0 done, 2 it cannot be built",
+    )
+    parser.add_argument("--preset", default="ecp5-85f", choices=NAMES, help="what to simulate (%(default)s)")
+    parser.add_argument("--memory-bytes", type=int, metavar="N", help="that jobs may reach (the chips')")
+    parser.add_argument("--json", action="store_true", help="print folder or error as JSON")
+    given = parser.parse_args(arguments)
+    display = Display(given.preset)
+    try:
+        answer: dict[str, Any] = {"folder": str(build(given.preset, given.memory_bytes, display))}
+        display.close()
+    except SpattenError as error:
+        answer = {"error": str(error)}
+    if given.json:
+        sys.stdout.write(json.dumps(answer) + "\n")
+    elif "error" in answer:
+        sys.stderr.write(f"error: {answer['error']}\n")
+    else:
+        sys.stdout.write(f"{answer['folder']}\n")
+    return 2 if "error" in answer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The system on chip in simulation: the same as on a board, but for pins, clock and chips.
+
+Its host is a bus master on pins; its chips are the memory of the simulator's process, behind LiteDRAM's own
+controller with the timing of the board's PHY.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+from litedram.common import PhySettings
+from litedram.modules import SDRAMModule
+from litedram.phy.dfi import Interface
+from litex.build.generic_platform import GenericPlatform, Pins, Subsignal
+from litex.build.sim import SimPlatform
+from litex.gen import LiteXModule
+from litex.soc.interconnect import wishbone
+from migen import ClockDomain, Signal
+
+from spatten_drivers import PRESETS, AcceleratorConfig
+from spatten_fpga.sim.dram import Cells, ecp5_settings, sdr_settings
+
+from .memory import M12L64322A, MT41K256M16
+from .soc import SpattenSoc
+
+TOP = "spatten_soc"
+HOST = {"adr": 30, "dat_w": 32, "dat_r": 32, "sel": 4, "cyc": 1, "stb": 1, "we": 1, "cti": 3, "bte": 2}
+HOST |= {"ack": 1, "err": 1}
+
+
+@dataclass(frozen=True)
+class Board:
+    """What of a board decides about cycles.
+
+    Attributes
+    ----------
+    name : what it is asked for by.
+    config : of the core.
+    chips, rate, lines : the DRAM's module, clocks of the system to clocks of the DRAM, data lines.
+    clock : of the system, Hz.
+    timing : settings of the board's PHY, given chips, clock and data lines.
+    """
+
+    name: str
+    config: AcceleratorConfig
+    chips: type[SDRAMModule]
+    rate: str
+    lines: int
+    clock: float
+    timing: Callable[[SDRAMModule, float, int], PhySettings]
+
+    @cached_property
+    def module(self) -> SDRAMModule:
+        """The chips at this clock."""
+        return self.chips(self.clock, self.rate)
+
+    @cached_property
+    def settings(self) -> PhySettings:
+        """Of the PHY."""
+        return self.timing(self.module, self.clock, self.lines)
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes that the controller moves at a time."""
+        return self.settings.dfi_databits * self.settings.nphases // 8
+
+
+#: Builds in half the time and simulates several times as fast; the golden vectors are of its core.
+SMALL = AcceleratorConfig(
+    lanes=32,
+    max_sequence=64,
+    max_heads=4,
+    operand_bits=16,
+    kv_buffer_rows=64,
+    query_buffer_rows=2,
+    topk_parallelism=8,
+    job_queue_depth=4,
+)
+_DDR3 = {"chips": MT41K256M16, "rate": "1:2", "lines": 16, "clock": 75e6, "timing": ecp5_settings}
+_SDRAM = {"chips": M12L64322A, "rate": "1:1", "lines": 32, "clock": 60e6, "timing": sdr_settings}
+BOARDS = {
+    board.name: board
+    for board in (
+        Board("ecp5-85f", PRESETS["ecp5-85f"], **_DDR3),  # ECPIX-5
+        Board("ecp5-25f", PRESETS["ecp5-25f"], **_SDRAM),  # Colorlight i5
+        Board("small", SMALL, **_DDR3),
+    )
+}
+
+
+class SimulatedPHY(LiteXModule):
+    """A PHY with a board's timing, and chips whose cells are somebody else's.
+
+    Attributes
+    ----------
+    settings, dfi : as LiteDRAM wants them.
+    cells : :class:`.Cells`.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.settings = settings = board.settings
+        geometry = board.module.geom_settings
+        bits = settings.dfi_databits
+        self.dfi = Interface(geometry.addressbits, geometry.bankbits, settings.nranks, bits, settings.nphases)
+        self.cells = Cells(self.dfi, settings, geometry.colbits)
+
+
+class Clock(LiteXModule):
+    """Clock and reset from pins.
+
+    Attributes
+    ----------
+    rst : in: the system wants a reset.
+    """
+
+    def __init__(self, platform: GenericPlatform) -> None:
+        self.cd_sys = ClockDomain("sys")
+        self.rst = Signal()
+        self.comb += [
+            self.cd_sys.clk.eq(platform.request("sys_clk")),
+            self.cd_sys.rst.eq(platform.request("sys_rst") | self.rst),
+        ]
+
+
+class SimulatedSoc(SpattenSoc):
+    """The system with a bus master, its chips and its interrupt on pins.
+
+    Parameters
+    ----------
+    board : what it simulates.
+    memory_bytes : as in :class:`.SpattenSoc`.
+    """
+
+    def __init__(self, board: Board, memory_bytes: int | None = None) -> None:
+        phy = SimulatedPHY(board)
+        cells = phy.cells
+        platform = SimPlatform("SIM", _pins(cells))
+        super().__init__(platform, board.clock, board.config, phy, board.module, memory_bytes=memory_bytes)
+        self.crg = Clock(platform)
+        self.host = host = wishbone.Interface(data_width=32, adr_width=30)
+        self.add_host("host", host)
+        pads = platform.request("cells")
+        self.comb += [
+            *host.connect_to_pads(platform.request("host"), mode="slave"),
+            platform.request("irq").eq(self.job_irq.ev.irq),
+            pads.read.eq(cells.command.valid),
+            pads.read_address.eq(cells.command.address),
+            cells.data.data.eq(pads.read_data),
+            pads.write.eq(cells.write.valid),
+            pads.write_address.eq(cells.write.address),
+            pads.write_data.eq(cells.write.data),
+            pads.write_bytes.eq(cells.write_bytes),
+        ]
+
+
+def _pins(cells: Cells) -> list:
+    """Pins of the simulated system; the harness knows them by these names."""
+    address, data = len(cells.command.address), len(cells.data.data)
+    chips = {"read": 1, "read_address": address, "read_data": data}
+    chips |= {"write": 1, "write_address": address, "write_data": data, "write_bytes": data // 8}
+    return [
+        ("sys_clk", 0, Pins(1)),
+        ("sys_rst", 0, Pins(1)),
+        ("irq", 0, Pins(1)),
+        ("host", 0, *(Subsignal(name, Pins(width)) for name, width in HOST.items())),
+        ("cells", 0, *(Subsignal(name, Pins(width)) for name, width in chips.items())),
+    ]
+
+
+def harness(board: Board) -> str:
+    """The C++ around the compiled system."""
+    text = resources.files(__package__).joinpath("harness.cpp").read_text("utf-8")
+    numbers = {"TOP": TOP, "WORD_BYTES": board.word_bytes, "READ_LATENCY": board.settings.read_latency}
+    for name, value in numbers.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+def system_verilog(soc: SpattenSoc) -> str:
+    """A finalised system as one Verilog text that needs no files beside it."""
+    output = soc.platform.get_verilog(soc, name=TOP)
+    lines = [line for line in output.main_source.splitlines() if line and not line.startswith("//")]  # a date
+    return with_contents("\n".join(lines) + "\n", output.data_files)
+
+
+def with_contents(verilog: str, files: Mapping[str, str]) -> str:
+    """Verilog with what memories hold at first in place of the files that it would read.
+
+    A simulator looks for such a file in the folder in which the process happens to stand, and goes on with
+    zeros if there is none.
+    """
+
+    def contents(match: re.Match) -> str:
+        words = files[match["file"]].split()
+        return "\n".join(f"{match['memory']}[{i}] = 'h{word};" for i, word in enumerate(words))
+
+    return re.sub(r'\$readmemh\("(?P<file>[^"]+)", (?P<memory>\w+)\);', contents, verilog)
