@@ -15,7 +15,7 @@ from .layouts import COUNT_BITS, FIRST, PEER_BITS, draft_layout, part, word_layo
 
 
 class AnswerWriter(LiteXModule):
-    """Writes one answer, a word a cycle while the payload comes.
+    """Writes one answer, a word a cycle while the payload comes, and a cycle between it and the CRC.
 
     Attributes
     ----------
@@ -50,6 +50,7 @@ class AnswerWriter(LiteXModule):
         self.crc = crc = Crc32()
         place = Signal(max=HEADER_WORDS)
         told = Signal(32)
+        self.fsm = fsm = FSM(reset_state="IDLE")
         self.comb += [
             part(told, "OPERATION").eq(part(self.operation, "OPERATION")),
             part(told, "CHAINED").eq(part(self.operation, "CHAINED")),
@@ -57,11 +58,12 @@ class AnswerWriter(LiteXModule):
             part(told, "STATUS").eq(self.status),
             part(told, "COUNT").eq(self.count),
             source.peer.eq(self.peer),
+        ]
+        self.sync += [
             crc.data.eq(source.data),
             crc.take.eq(source.valid & source.ready),
-            crc.clear.eq(self.done),
+            crc.first.eq(fsm.ongoing("HEADER") & (place == 0)),
         ]
-        self.fsm = fsm = FSM(reset_state="IDLE")
         fsm.act("IDLE", NextValue(place, 0), If(self.start, NextState("HEADER")))
         fsm.act(
             "HEADER",
@@ -81,15 +83,16 @@ class AnswerWriter(LiteXModule):
                 NextValue(place, place + 1),
                 If(
                     place == HEADER_WORDS - 1,
-                    If(self.count == 0, NextState("CRC")).Else(NextState("PAYLOAD")),
+                    If(self.count == 0, NextState("SUM UP")).Else(NextState("PAYLOAD")),
                 ),
             ),
         )
         fsm.act(
             "PAYLOAD",
             sink.connect(source, keep={"valid", "ready", "data"}),
-            If(sink.valid & sink.ready & sink.last, NextState("CRC")),
+            If(sink.valid & sink.ready & sink.last, NextState("SUM UP")),
         )
+        fsm.act("SUM UP", NextState("CRC"))  # the last word is on its way into the sum
         fsm.act(
             "CRC",
             source.valid.eq(1),

@@ -17,12 +17,13 @@ class PacketChecker(LiteXModule):
     """Passes a packet on without its first word, and says at the last one whether to take it back.
 
     A packet is taken back if its CRC or first word is wrong, if it is shorter than a header and a CRC or
-    longer than the longest payload allows, if it is an answer, or if the line says that it is damaged. None is
-    held up: a word passes in the cycle in which it comes. Words beyond the greatest length are swallowed.
+    longer than the longest payload allows, if it is an answer, or if the line says that it is damaged. Words
+    beyond the greatest length are swallowed. A word a cycle, each a cycle later: what is summed up over the
+    packet is then known.
 
     Attributes
     ----------
-    sink : Endpoint, in, of :func:`.packet_layout`.
+    sink : Endpoint, in, of :func:`.packet_layout`; best registers, as its words go into a long sum.
     source : Endpoint, out, of :func:`.draft_layout`: session, sequence, operation, address, payload, CRC.
     damaged : Signal, out: a packet was dropped; a pulse.
     """
@@ -37,25 +38,36 @@ class PacketChecker(LiteXModule):
         longest = MAX_WORDS + OVERHEAD_WORDS
         self.crc = crc = Crc32()
         place = Signal(max=2**WORDS_BITS)  # of the word in its packet; stays at the first that is too many
-        foreign = Signal()  # a word so far was none of a request
-        odd = Signal()  # this one is not
+        odd = Signal()  # no request has this word here
+        foreign, wrong = Signal(), Signal()  # nor one before it; nor is this an end of one
         moved, ended = Signal(), Signal()
+        too_long = place == longest
 
         # Words ------------------------------------------------------------------------------------
-        too_long = place == longest
         self.comb += [
-            sink.connect(source, keep={"data", "last", "peer"}),
-            source.valid.eq(sink.valid & (place != 0) & (~too_long | sink.last)),
-            sink.ready.eq(source.ready | ~source.valid),
+            sink.ready.eq(~source.valid | source.ready),
             moved.eq(sink.valid & sink.ready),
-            ended.eq(moved & sink.last),
             crc.data.eq(sink.data),
             crc.take.eq(moved),
-            crc.clear.eq(ended),
+            crc.first.eq(place == 0),
         ]
-        self.sync += If(moved & ~too_long, place.eq(place + 1)), If(ended, place.eq(0))
+        self.sync += [
+            ended.eq(moved & sink.last),
+            If(source.ready, source.valid.eq(0)),
+            If(
+                moved,
+                source.valid.eq((place != 0) & (~too_long | sink.last)),
+                source.data.eq(sink.data),
+                source.last.eq(sink.last),
+                source.peer.eq(sink.peer),
+                wrong.eq(foreign | odd | sink.damaged | (place < OVERHEAD_WORDS - 1)),
+                place.eq(Mux(sink.last, 0, Mux(too_long, place, place + 1))),
+                foreign.eq(~sink.last & (foreign | odd)),
+            ),
+        ]
 
         # Verdict ----------------------------------------------------------------------------------
+        bad = Signal()
         self.comb += [
             Case(
                 place,
@@ -66,7 +78,7 @@ class PacketChecker(LiteXModule):
                     "default": odd.eq(0),
                 },
             ),
-            source.drop.eq(foreign | odd | sink.damaged | ~crc.intact | (place < OVERHEAD_WORDS - 1)),
-            self.damaged.eq(ended & source.drop),
+            bad.eq(wrong | ~crc.intact),
+            source.drop.eq(source.last & bad),
+            self.damaged.eq(ended & bad),
         ]
-        self.sync += If(moved, foreign.eq(foreign | odd)), If(ended, foreign.eq(0))

@@ -30,7 +30,7 @@ class LinkSettings:
     """
 
     memory_bytes: int
-    bus_timeout: int = 1 << 14
+    bus_timeout: int = 1 << 11
     store_words: int = 1024
     store_packets: int = 16
 

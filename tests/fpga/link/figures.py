@@ -2,7 +2,7 @@
 """Bytes a cycle that the link's gateware carries: ``python -m tests.fpga.link.figures`` prints them.
 
 On-chip memory shows the link itself; the board's is LiteDRAM's controller with the DDR3 of the ECPIX-5.
-Requests come and answers go a word a cycle, which no line does: what is measured is what the gateware carries.
+Requests come and answers go a word a cycle, which no line does: so this is what the gateware carries.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_without_faults_no_packet_is_sent_twice() -> None:
     assert not client.packets_ignored
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_all_faults_together(seed: int) -> None:
     """Thousands of transfers, each fault in a twentieth of the packets of each direction."""
     client = exercised(FaultRates.all(0.05), seed, 400, 1.0 if seed % 2 else 0.7)
@@ -134,7 +134,7 @@ def anything(rng: random.Random, last: int, session: int, ticket: int) -> Packet
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_packet_is_answered_as_by_the_model(seed: int) -> None:
     """Any operation, session, number, count and address; late, early, repeated, chained."""
     twins, rng = Twins(seed), random.Random(seed)

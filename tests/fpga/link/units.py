@@ -17,7 +17,7 @@ from spatten_fpga.link.udp import UdpAdapter
 from spatten_fpga.sim.bench import Bench, MemoryStreams
 
 STORE_WORDS, STORE_PACKETS = 64, 4
-BEAT = 64
+BEAT = 32
 
 
 class Units(LiteXModule):
