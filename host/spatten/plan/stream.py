@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .job_model import TO_LSBS, TO_OUTPUT, TO_VALUES, TO_WEIGHTS, Cost, JobModel
-from .units import SLOTS
+from .units import OUTSTANDING, SLOTS
 
 
 class StreamModel(JobModel):
@@ -65,25 +65,34 @@ class StreamModel(JobModel):
     def cost(self) -> Cost:
         """Memory, or the units, to the last value; behind that the chain of the last row."""
         job, memory = self.job, self.memory
-        rows = max(self.memory_cycles, float(self.paces.sum()) * job.heads)
-        chain = memory.latency + memory.queue + self.select
+        computed = (
+            float(self.paces.sum()) * job.heads * (job.rows - 1) / job.rows
+        )  # the last row's are behind
+        rows = max(self.memory_cycles, computed)
+        chain = self._arrival + self.select
         others = (self.values_behind - 1) * self.value_row
         waits = max(0.0, chain + TO_VALUES - others) + self._lsb_waits()
         gains = chain + max(self.units.softmax(self.last), int(job.kept[-1]))
         finished = gains + self.token_finish(self._blocked)  # both from the last keys on
         behind = others + max(self.value_row, self.value_row + chain + TO_VALUES - others)
-        walk = min(self.walk, 2 * max(0.0, behind - gains))
+        left = min(behind - gains, others + self.value_row)  # of the values when the walk begins
+        walk = min(self.walk, 2 * max(0.0, left))
         after_values = walk + TO_OUTPUT + memory.latency + job.head_dim + self.head_finish
         end = max(after_values, finished - behind)
         return Cost(self.start, 0.0, rows, waits, end, self.answer, self.by_unit)
+
+    @property
+    def _arrival(self) -> float:
+        """From the last command of a row's keys to its data; keys that fit into the queue wait less in it."""
+        beats = self.last * self.plane_beats["k_msb"]
+        return self.memory.latency + self.memory.queue * min(1.0, beats / OUTSTANDING)
 
     def _lsb_waits(self) -> float:
         """LSBs are asked for once a row's sum is known; keys of the group's other rows come meanwhile."""
         job = self.job
         if not self.passes > 1.0:
             return 0.0
-        arrived = self.memory.latency + self.memory.queue
-        decided = arrived + TO_WEIGHTS + self.units.softmax(self.last) + TO_LSBS
+        decided = self._arrival + TO_WEIGHTS + self.units.softmax(self.last) + TO_LSBS
         keys = self.memory.cycles(self.last * self.plane_beats["k_msb"])
         groups = [SLOTS] * ((job.rows - 1) // SLOTS) + [(job.rows - 1) % SLOTS + 1]
         likely = min(1.0, job.second_share * SLOTS)
