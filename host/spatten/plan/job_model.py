@@ -178,7 +178,8 @@ class JobModel:
     @cached_property
     def paces(self) -> NDArray[np.float64]:
         """Cycles from row to row of each query: of the slowest unit beside memory."""
-        return np.max(list(self.row_costs.values()), axis=0)
+        slowest: NDArray[np.float64] = np.max(list(self.row_costs.values()), axis=0)
+        return slowest
 
     def pages(self, name: str, live: int) -> float:
         """Rows of the chips of a head's plane."""
