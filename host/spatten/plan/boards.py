@@ -116,7 +116,7 @@ def machine(
     clock = found.clock if clock is None and found else clock
     if clock is None or not 1e6 <= clock <= 1e9:
         raise ConfigError(f"the clock is {clock} Hz; expected 1 to 1000 MHz")
-    chosen, chips = preset or found.preset, dram or found.dram
+    chosen, chips = preset or (found.preset if found else ""), dram or (found.dram if found else "")
     made = Machine(
         title=found.title if found else chosen,
         config=_named("preset", chosen, PRESETS),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,9 +63,10 @@ class Phase:
     @cached_property
     def bytes(self) -> dict[str, float]:
         """Bytes by kind, as the contract's counters name them."""
-        sums: Counter[str] = Counter()
+        sums: defaultdict[str, float] = defaultdict(float)
         for job in self.jobs:
-            sums.update({kind: job.weight * count for kind, count in job.bytes.items()})
+            for kind, count in job.bytes.items():
+                sums[kind] += job.weight * count
         return dict(sums)
 
     @property
@@ -86,15 +87,16 @@ class Phase:
     @cached_property
     def busy(self) -> dict[str, float]:
         """Share of the time in which each unit works."""
-        sums: Counter[str] = Counter()
+        sums: defaultdict[str, float] = defaultdict(float)
         for job in self.jobs:
-            sums.update({unit: job.weight * cycles for unit, cycles in job.cost.units.items()})
+            for unit, cycles in job.cost.units.items():
+                sums[unit] += job.weight * cycles
         return {unit: cycles / self.cycles for unit, cycles in sums.items()}
 
     @cached_property
     def held(self) -> dict[str, float]:
         """Share of the time that each unit, as the slowest, decides; the rest is start and finish."""
-        sums: Counter[str] = Counter()
+        sums: defaultdict[str, float] = defaultdict(float)
         for job in self.jobs:
             slowest = max(job.cost.units, key=lambda name: job.cost.units[name])
             sums[slowest] += job.weight * job.cost.rows

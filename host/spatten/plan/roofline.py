@@ -51,8 +51,8 @@ def draw_roofline(machine: Machine, points: Sequence[Workload], path: Path) -> N
     with svg_figure(path, 6.4, 4.2) as figure:
         axes = figure.subplots()
         _draw_roofs(axes, machine, [place(one)[0] for point in points for one in (point.pruned, point.dense)])
-        for point in points:
-            _draw_workload(axes, point)
+        for number, point in enumerate(points, 1):
+            _draw_workload(axes, number, point)
         axes.plot([], [], "o", color=WHOLE, fillstyle="none", label="nothing pruned")
         axes.plot([], [], "o", color=PRUNED, label="pruned")
         axes.legend(loc="lower right", frameon=False)
@@ -61,6 +61,7 @@ def draw_roofline(machine: Machine, points: Sequence[Workload], path: Path) -> N
             yscale="log",
             xlabel="operations a byte of DRAM",
             ylabel="operations a second",
+            ylim=(None, 2 * machine.peak_operations),
             title=f"{machine.title} at {machine.clock / 1e6:g} MHz, {machine.dram.name}: predicted",
         )
 
@@ -79,9 +80,12 @@ def _draw_roofs(axes: Any, machine: Machine, intensities: Sequence[float]) -> No
     axes.annotate(memory, (left, left * machine.peak_bytes), (6, 0), textcoords="offset points", va="bottom")
 
 
-def _draw_workload(axes: Any, point: Workload) -> None:
+def _draw_workload(axes: Any, number: int, point: Workload) -> None:
+    """Two marks and an arrow; its name stands in the legend, as points may lie close together."""
     dense, pruned = place(point.dense), place(point.pruned)
     axes.annotate("", pruned, dense, arrowprops={"arrowstyle": "->", "color": "#999999"})
     axes.plot(*dense, "o", color=WHOLE, fillstyle="none")
     axes.plot(*pruned, "o", color=PRUNED)
-    axes.annotate(point.name, pruned, (6, -11), textcoords="offset points", fontsize=8)
+    below = -10 - 9 * ((number - 1) % 2)
+    axes.annotate(f"{number}", pruned, (3, below), textcoords="offset points", fontsize=8)
+    axes.plot([], [], " ", label=f"{number}  {point.name}")

@@ -57,7 +57,8 @@ def model_shape(name: str, **changes: int | None) -> ModelShape:
     for what, value in given.items():
         if value < 1:
             raise ModelError(f"{what} is {value}; expected 1 or more")
-    return replace(found, **given)
+    numbers: dict[str, Any] = given
+    return replace(found, **numbers)
 
 
 def _from_folder(name: str) -> ModelShape:

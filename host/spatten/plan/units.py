@@ -12,6 +12,8 @@ from spatten_drivers import AcceleratorConfig
 
 #: Rows (head, query) that are in flight: fpga/spatten_fpga/core/rows.py.
 SLOTS = 4
+#: Beats that may be asked for and not delivered: fpga/spatten_fpga/core/port.py.
+OUTSTANDING = 64
 #: A row of the divider: fpga/spatten_fpga/core/reciprocal.py.
 DIVIDER_ROW = 22
 #: topk_bins.py, topk_select.py and topk_emit.py: bits of a digit, cycles from the lanes to the bins, widest

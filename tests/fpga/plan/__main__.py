@@ -13,7 +13,7 @@ from spatten.report.write import write_atomic
 
 from .grid import grid
 from .measure import STORED, gateware_digest, key, measured, spec_digest, still_true
-from .page import PAGE, draw, errors, page
+from .page import PAGE, draw, errors, is_random, page
 
 NUMBERS = Path("build/plan.json")
 
@@ -36,8 +36,14 @@ def main() -> None:
     write_atomic(PAGE, page(found))
     draw()
     NUMBERS.parent.mkdir(exist_ok=True)
-    worst = max(map(abs, errors(jobs).values()))
-    write_atomic(NUMBERS, json.dumps({"plan_error_max": worst, "jobs": len(jobs)}, indent=1) + "\n")
+    off = {name: abs(error) for name, error in errors(jobs).items()}
+    numbers = {
+        "plan_error_max": max(error for name, error in off.items() if not is_random(name)),
+        "plan_error_max_random_jobs": max(error for name, error in off.items() if is_random(name)),
+        "plan_error_mean": sum(off.values()) / len(off),
+        "jobs": len(off),
+    }
+    write_atomic(NUMBERS, json.dumps(numbers, indent=1) + "\n")
 
 
 if __name__ == "__main__":

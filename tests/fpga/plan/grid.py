@@ -154,7 +154,7 @@ def small() -> dict[str, JobSpec]:
 
 
 def random_job(preset: str, seed: int) -> JobSpec:
-    """A job as it comes; those from seed 10 on were measured after the last constant was found."""
+    """A job as it comes; those from seed 10 on were measured when the plan stood."""
     draws = random.Random(f"plan {preset} {seed}")
     config = PRESETS[preset]
     slots = round(2 ** draws.uniform(3, config.max_sequence.bit_length() - 1))

@@ -30,6 +30,22 @@ def errors(jobs: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def is_random(name: str) -> bool:
+    """Whether a job of that key was drawn, not chosen."""
+    return ": random " in name
+
+
+def _figures(what: str, found: Mapping[str, float], jobs: Mapping[str, Any]) -> dict[str, str]:
+    """Number of jobs, worst and mean error for the page."""
+    worst = max(found, key=lambda name: abs(found[name]))
+    return {
+        f"{what}_count": str(len(found)),
+        f"{what}_worst": f"{100 * abs(found[worst]):.1f} %",
+        f"{what}_which": f"{worst}, {jobs[worst]['cycles']:,} cycles",
+        f"{what}_mean": f"{100 * sum(map(abs, found.values())) / len(found):.2f} %",
+    }
+
+
 def page(stored: Mapping[str, Any]) -> str:
     """The page, from what was measured."""
     found = errors(stored["jobs"])
@@ -40,13 +56,13 @@ def page(stored: Mapping[str, Any]) -> str:
         f"### `{preset}`, {MEMORIES[memory]}\n\n{_table(jobs, stored['jobs'], found)}"
         for (preset, memory), jobs in groups.items()
     ]
-    worst = max(found, key=lambda name: abs(found[name]))
+    drawn = {name: error for name, error in found.items() if is_random(name)}
+    chosen = {name: error for name, error in found.items() if name not in drawn}
     return TEXT.read_text("utf-8").format(
         tables="\n\n".join(tables),
         count=len(found),
-        worst=f"{100 * abs(found[worst]):.1f} %",
-        which=worst,
-        mean=f"{100 * sum(map(abs, found.values())) / len(found):.2f} %",
+        **_figures("chosen", chosen, stored["jobs"]),
+        **_figures("drawn", drawn, stored["jobs"]),
         gateware=stored["gateware"],
         boards=_boards(),
     )

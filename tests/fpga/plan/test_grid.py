@@ -15,9 +15,10 @@ from spatten_drivers.config import PRESETS
 from .facts import facts_of, predicted
 from .grid import GridJob, grid
 from .measure import gateware_digest, key, measured, stored
-from .page import PAGE, errors, page
+from .page import PAGE, errors, is_random, page
 
 LIMIT = 0.05  # of a job's cycles
+RANDOM_LIMIT, RANDOM_MEAN = 0.10, 0.02  # of jobs drawn at random, most of them small
 JOBS = {key(job): job for job in grid()}
 #: Both modes and a random job, on the core that elaborates fastest.
 LIVE = [
@@ -40,8 +41,14 @@ def test_every_job_of_the_grid_was_measured(found: dict[str, Any]) -> None:
 
 
 def test_no_plan_is_further_off_than_five_percent(found: dict[str, Any]) -> None:
-    far = {name: round(error, 4) for name, error in errors(found["jobs"]).items() if abs(error) > LIMIT}
-    assert far == {}
+    off = {name: abs(error) for name, error in errors(found["jobs"]).items() if not is_random(name)}
+    assert {name: round(error, 4) for name, error in off.items() if error > LIMIT} == {}
+
+
+def test_plans_of_random_jobs_are_off_by_no_more_than_the_page_says(found: dict[str, Any]) -> None:
+    off = {name: abs(error) for name, error in errors(found["jobs"]).items() if is_random(name)}
+    assert {name: round(error, 4) for name, error in off.items() if error > RANDOM_LIMIT} == {}
+    assert sum(off.values()) / len(off) < RANDOM_MEAN
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -62,7 +69,7 @@ def test_a_job_simulated_now(name: str, found: dict[str, Any]) -> None:
     if found["gateware"] == gateware_digest():
         assert one == found["jobs"][name]
     cycles = predicted(job, one["refetched_rows"]).cycles
-    assert cycles == pytest.approx(one["cycles"], rel=LIMIT)
+    assert cycles == pytest.approx(one["cycles"], rel=RANDOM_LIMIT if is_random(name) else LIMIT)
 
 
 @pytest.mark.deep
