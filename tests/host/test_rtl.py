@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from spatten_drivers.devices.verilator import Verilator
-
 from tests.host.rtl import CASES, Case, compared, simulated
 
 pytestmark = pytest.mark.deep
