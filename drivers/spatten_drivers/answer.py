@@ -97,7 +97,9 @@ CYCLE_COUNTERS: tuple[Counter, ...] = (
     Counter("cycles", 32, "Clock cycles from the first descriptor word read to the status written."),
     Counter("busy_qk", 34, "Cycles in which the Q x K array worked."),
     Counter("busy_pv", 36, "Cycles in which the probability x V array worked."),
-    Counter("stall_read", 38, "Cycles in which neither array worked: one waited for keys or values."),
+    Counter(
+        "stall_read", 38, "Cycles in which neither array worked: rows waited for queries, keys or values."
+    ),
     Counter("stall_write", 40, "Cycles in which neither array worked: outputs waited for the write port."),
     Counter(
         "stall_softmax", 42, "Cycles in which neither array worked: all rows in flight were at the softmax."

@@ -407,7 +407,9 @@ class Engine(LiteXModule):
         ranking = full & Array(rows.certain)[rows.oldest]
         causes = {
             "stall_write": outputs.valid & ~outputs.ready,
-            "stall_read": (scores.array.buffer.valid & ~scores.array.sink.valid) | values.starved,
+            "stall_read": rows.starved
+            | (scores.array.buffer.valid & ~scores.array.sink.valid)
+            | values.starved,
             "stall_topk": ranking,
             "stall_softmax": full,
         }

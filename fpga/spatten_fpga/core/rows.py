@@ -65,6 +65,7 @@ class RowControl(LiteXModule):
     slot_heads : out, head of the row in each slot.
     queries_used : out, pulse: the oldest query row is not needed any more.
     refetched : out, rows that refetched.
+    starved : out, a row could go on, and what it needs is not read yet: its query, keys, values or LSBs.
     """
 
     def __init__(self, geometry):
@@ -91,6 +92,7 @@ class RowControl(LiteXModule):
         self.freed = Signal()
         self.queries_used = Signal()
         self.refetched = Signal(32)
+        self.starved = Signal()
         self.slot_heads = [Signal(4) for _ in range(SLOTS)]
         self.fields = field_signals(
             "head_dim",
@@ -125,6 +127,8 @@ class RowControl(LiteXModule):
         self.flying = Signal(max=SLOTS + 1)
         self.newest, self.oldest = Signal(slot), Signal(slot)
         self.dispatched, self.gone = Signal(), Signal()
+        self.next_starved, self.oldest_starved = Signal(), Signal()
+        self.comb += self.starved.eq(self.next_starved | self.oldest_starved | self.lsb_needed)
         self.sync += self.flying.eq(self.flying + self.dispatched - self.freed)
 
     # Words that so many keys take --------------------------------------------------------------------
@@ -170,6 +174,7 @@ class RowControl(LiteXModule):
             keyed.eq(~self.reuse | (self.k_heads > head)),
             self.new_pass.eq(more & (looked == 3) & (ready != 0) & (self.flying != SLOTS) & keyed),
             self.dispatched.eq(self.new_pass & self.new_taken),
+            self.next_starved.eq(more & (looked == 3) & (self.flying != SLOTS) & ~((ready != 0) & keyed)),
         ]
         self.sync += [
             ready.eq(ready + self.queries_stored - self.dispatched),
@@ -287,7 +292,7 @@ class RowControl(LiteXModule):
         row_keys = Signal(len(self.visible))
         words, tail = self.words_of(geometry, row_keys)
         both, there, kept = Signal(), Signal(), Signal(len(self.visible))
-        ready, go, left = Signal(), Signal(), Signal(max=SLOTS + 1)
+        certain, ready, go, left = Signal(), Signal(), Signal(), Signal(max=SLOTS + 1)
         self.queue = queue = stream.SyncFIFO(self.read.description, SLOTS)
         self.wanted = wanted = stream.SyncFIFO(self.wanted_values.description, SLOTS)
         refetched = second & (fields["k_policy"] == KeyPolicy.PROGRESSIVE)
@@ -309,7 +314,9 @@ class RowControl(LiteXModule):
                 )
             ),
             kept.eq(Mux(fields["keep_values"] < row_keys, fields["keep_values"], row_keys)),
-            ready.eq((left != 0) & Array(self.certain)[self.oldest] & there),
+            certain.eq((left != 0) & Array(self.certain)[self.oldest]),
+            ready.eq(certain & there),
+            self.oldest_starved.eq(certain & ~there),
             go.eq(ready & retired.ready & queue.sink.ready & (wanted.sink.ready | self.reuse)),
             self.queries_used.eq(go),
             retired.valid.eq(go),

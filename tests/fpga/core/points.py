@@ -229,7 +229,7 @@ def pipeline(core: TimedCore) -> list[Point]:
     unsure = moved(rows.waiting.sink)
     events = engine.counters.events
     causes = {
-        "stall_read": "the score array waits for keys",
+        "stall_read": "a row or an array waits for what memory gives",
         "stall_write": "outputs wait for the write stream",
         "stall_softmax": "all rows in flight wait for the softmax",
         "stall_topk": "all rows in flight wait for the top-k engine",
