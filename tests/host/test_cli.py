@@ -41,7 +41,16 @@ def json_of(*arguments: str | Path) -> Any:
     return json.loads(result.stdout)
 
 
-COMMANDS = (["run"], ["bench", "emulator"], ["devices"], ["doctor"], ["trace"], ["plan"], ["eval"], ["replay"])
+COMMANDS = (
+    ["run"],
+    ["bench", "emulator"],
+    ["devices"],
+    ["doctor"],
+    ["trace"],
+    ["plan"],
+    ["eval"],
+    ["replay"],
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
