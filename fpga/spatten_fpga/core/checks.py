@@ -243,7 +243,8 @@ class HeaderChecks(LiteXModule):
             found += [
                 ~is_in(msb, MSB_WIDTHS),
                 ~is_in(lsb, (0, LSB_WIDTH)),
-                msb + lsb > self.geometry.operand_bits,
+                # A constant of 5 bits: Verilog adds in the width of the widest, and 12 + 4 is 16.
+                msb + lsb > Constant(self.geometry.operand_bits, 5),
                 policy > max(KeyPolicy),
                 (lsb == 0) & (policy != 0),
             ]

@@ -332,3 +332,14 @@ def test_cycles_to_the_status() -> None:
         assert verdict_after(dut, broken[name]) == 64 + 8 + LATENCY + HAND_OVER - 3
     for spec in legal_specs(16, 3):
         assert verdict_after(dut, build(spec)) <= 64 + 8 + 180 + LATENCY + HAND_OVER
+
+
+@pytest.mark.parametrize("operand", ["k", "v"])
+@pytest.mark.parametrize(
+    ("msb", "status"), [(8, Status.DONE), (10, Status.BAD_FIELD), (12, Status.BAD_FIELD)]
+)
+def test_planes_of_more_bits_than_the_arrays_take(operand: str, msb: int, status: Status) -> None:
+    """12 + 4 is 16, which four bits hold as 0."""
+    widths = replace(CORNERS["refetch_some_rows"][1].widths, **{f"{operand}_msb": msb, f"{operand}_lsb": 4})
+    spec = replace(CORNERS["refetch_some_rows"][1], config=oracle_config(16), widths=widths)
+    assert compare(build(spec)) is status
