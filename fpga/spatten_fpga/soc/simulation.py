@@ -33,6 +33,7 @@ from .soc import SpattenSoc
 TOP = "spatten_soc"
 HOST = {"adr": 30, "dat_w": 32, "dat_r": 32, "sel": 4, "cyc": 1, "stb": 1, "we": 1, "cti": 3, "bte": 2}
 HOST |= {"ack": 1, "err": 1}
+SIMULATED = "SPATTEN_SIMULATED"  # constant by which a host that comes over the link knows that it is no board
 STREAM = {"valid": 1, "ready": 1, "last": 1, "data": 32, "peer": PEER_BITS}
 
 
@@ -165,6 +166,7 @@ class SimulatedSoc(SpattenSoc):
 
     def _put_link_on_pins(self, config: AcceleratorConfig) -> None:
         """As a board has it, but for what lies between the link and the network."""
+        self.add_constant(SIMULATED)
         self.link = attached = AttachedLink(self, config)
         sink, source = attached.endpoint.sink, attached.endpoint.source
         request, answer = self.platform.request("request"), self.platform.request("answer")

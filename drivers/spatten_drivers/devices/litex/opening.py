@@ -32,6 +32,8 @@ EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
 DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH), "level": "0", "lifetime": "50"}
 #: Words of a record that our Etherbone core buffers; a system that has LiteEth's own does not export it.
 DEPTH_CONSTANT = "spatten_etherbone_depth"
+#: Of a system that is simulated, though it is reached as a board is.
+SIMULATED = "spatten_simulated"
 
 
 class Place(NamedTuple):
@@ -86,6 +88,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
             bus,
             place.csr_map,
             name=f"litex {place.board}",
+            is_board=SIMULATED not in place.csr_map.constants,
             resources=opening.pop_all(),
             dram=dram_beside(Path(place.csr_map.source)),
             renew=place.level,
