@@ -26,6 +26,7 @@ from .verilator import PRESETS, Verilator, built_folder
 SLICE_CYCLES = 500  # between two looks at the socket
 QUIET_CYCLES = 10_000  # without an answer, after which no request can be under way any more
 IDLE_SECONDS = 0.2  # between two looks at whether to stop
+_ROUND = 64  # datagrams that are taken before time passes again
 _DATAGRAM_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 20
 
@@ -88,7 +89,9 @@ class SimulatedBoard:
                 self._socket.sendto(data, place)
 
     def _arrived(self, wait: float) -> Iterator[Datagram]:
-        while select.select([self._socket], [], [], wait)[0]:
+        for _ in range(_ROUND):
+            if not select.select([self._socket], [], [], wait)[0]:
+                return
             data, (host, port) = self._socket.recvfrom(_DATAGRAM_BYTES)
             yield Datagram(data, int.from_bytes(socket.inet_aton(host), "big") << 16 | port)
             wait = 0.0
@@ -108,6 +111,12 @@ def _bound(host: str, port: int) -> socket.socket:
     return udp
 
 
+def _chance(text: str) -> float:
+    if not 0.0 <= (value := float(text)) < 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is no chance; expected 0 to less than 1, such as 0.03")
+    return value
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve what the command line asks for until Ctrl-C; the exit code."""
     parser = argparse.ArgumentParser(
@@ -120,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="small", choices=PRESETS, help="what to simulate (%(default)s)")
     parser.add_argument("--memory", default="", help="that jobs may reach, such as 64MiB (the chips')")
     parser.add_argument(
-        "--faults", type=float, default=0.0, metavar="P", help="chance of each fault a packet"
+        "--faults", type=_chance, default=0.0, metavar="P", help="chance of each fault a packet"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the faults (%(default)s)")
     given = parser.parse_args(arguments)
