@@ -102,6 +102,10 @@ def _open_any(require_board: bool, kernel: str, announce: Callable[[str], None])
         except DeviceError as error:
             refusals.append(Refusal(kind.name, str(error)))
             continue
+        if require_board and not device.is_board:
+            device.close()
+            refusals.append(Refusal(kind.name, f"{device.name} is a simulation"))
+            continue
         announce(f"using {device}")
         return device
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals)

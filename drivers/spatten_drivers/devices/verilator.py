@@ -66,12 +66,12 @@ class SimulatedBus(Bus):
 
     def __init__(self, library: Path, memory_bytes: int) -> None:
         try:
-            self._library = _load(library)
+            self.library = _load(library)
         except OSError as error:
             raise DeviceError(
                 f"{library}: cannot be loaded: {error}. Remove its folder; the next call builds it again"
             ) from error
-        self._handle = self._library.soc_new(memory_bytes)
+        self._handle = self.library.soc_new(memory_bytes)
         if not self._handle:
             raise DeviceError(
                 f"verilator: no {memory_bytes:,} bytes for the simulated DRAM; give a smaller one"
@@ -117,13 +117,18 @@ class SimulatedBus(Bus):
 
     def close(self) -> None:
         if getattr(self, "_handle", None):
-            self._library.soc_free(self._handle)
+            self.library.soc_free(self._handle)
             self._handle = None
 
-    def _call(self, name: str, *arguments: Any) -> Any:
+    @property
+    def handle(self) -> int:
+        """Of the simulation, for functions of the library."""
         if not self._handle:
             raise DeviceError("verilator: the device is closed; open it again")
-        return getattr(self._library, name)(self._handle, *arguments)
+        return int(self._handle)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        return getattr(self.library, name)(self.handle, *arguments)
 
     def _check(self, failure: int, what: str, address: int) -> None:
         if failure:
@@ -212,8 +217,13 @@ def open_uri(parts: SplitResult, kernel: str) -> Device:
     return Verilator(built_folder(options["preset"], memory), options["door"])
 
 
-def built_folder(preset: str, memory_bytes: int | None = None) -> Path:
+def built_folder(preset: str, memory_bytes: int | None = None, link: bool = False) -> Path:
     """Folder of the simulator of a preset, built if it is not there yet; its progress goes to stderr.
+
+    Parameters
+    ----------
+    preset, memory_bytes : of the system.
+    link : whether it has the link SpL, its packets on pins.
 
     Raises
     ------
@@ -225,6 +235,8 @@ def built_folder(preset: str, memory_bytes: int | None = None) -> Path:
     command = [sys.executable, "-m", "spatten_fpga.soc.build", "--preset", preset, "--json"]
     if memory_bytes is not None:
         command += ["--memory-bytes", str(memory_bytes)]
+    if link:
+        command.append("--link")
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     try:
         answer = json.loads(done.stdout)

@@ -60,8 +60,8 @@ class FaultyTransport(Transport):
         self.bytes_per_second = inner.bytes_per_second
         self.faults: Counter[str] = Counter()
         self._inner = inner
-        self._out = _Path(rates, random.Random(f"{seed} out"), self.faults)
-        self._in = _Path(rates, random.Random(f"{seed} in"), self.faults)
+        self._out = FaultyPath(rates, random.Random(f"{seed} out"), self.faults)
+        self._in = FaultyPath(rates, random.Random(f"{seed} in"), self.faults)
 
     def send(self, packet: bytes) -> None:
         for each in self._out.carry(packet):
@@ -82,8 +82,15 @@ class FaultyTransport(Transport):
         self._inner.close()
 
 
-class _Path:
-    """One direction."""
+class FaultyPath:
+    """One direction of a line with faults.
+
+    Parameters
+    ----------
+    rates : of the faults.
+    draws : of chance.
+    faults : counts them, by kind.
+    """
 
     def __init__(self, rates: FaultRates, draws: random.Random, faults: Counter[str]) -> None:
         self._rates = rates

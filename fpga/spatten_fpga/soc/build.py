@@ -40,10 +40,16 @@ from spatten_fpga.sim.verilator import (
 NAMES = ("ecp5-85f", "ecp5-25f", "small")  # of simulation.BOARDS, which take a second to import
 TOOLS = ("migen", "litex", "litedram")
 PARTS = ("core", "backend", "soc", "sim")  # of the gateware's package, that may go into a system
+LINK = "link"  # of both packages, that goes into a system with a link
 MANIFEST, MAP = "manifest.json", "csr.json"
 
 
-def build(preset: str, memory_bytes: int | None = None, progress: Progress = lambda stage: None) -> Path:
+def build(
+    preset: str,
+    memory_bytes: int | None = None,
+    progress: Progress = lambda stage: None,
+    link: bool = False,
+) -> Path:
     """The folder of a simulator, built if it is not there, of other sources, or damaged.
 
     Parameters
@@ -51,29 +57,31 @@ def build(preset: str, memory_bytes: int | None = None, progress: Progress = lam
     preset : one of those in ``simulation.BOARDS``.
     memory_bytes : that jobs may reach; that of the board's chips unless given.
     progress : told of every stage.
+    link : whether the system has the link SpL, its packets on pins.
 
     Raises
     ------
     SpattenError : a tool is missing or refused, or the cache folder cannot be used.
     """
-    folder = cache_folder() / f"soc-{preset}-{recipe(preset, memory_bytes)}"
+    folder = cache_folder() / f"soc-{preset}-{recipe(preset, memory_bytes, link)}"
     if is_complete(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.with_suffix(".lock"), progress):
             if not is_complete(folder):  # by now
-                _make(folder, preset, memory_bytes, progress)
+                _make(folder, preset, memory_bytes, progress, link)
     except OSError as error:
         raise cache_error(error) from error
     return folder
 
 
-def recipe(preset: str, memory_bytes: int | None) -> str:
+def recipe(preset: str, memory_bytes: int | None, link: bool = False) -> str:
     """A hash of all that goes into a simulator."""
     text = [preset, str(memory_bytes), sys.version, str(verilator()), *FLAGS, *CXX_FLAGS]
+    text += [LINK] * link
     text += [f"{name} {metadata.version(name)}" for name in TOOLS]
-    text += [f"{path.name} {checksum(path)}" for path in _sources()]
+    text += [f"{path.name} {checksum(path)}" for path in [*_sources(), *(_link_sources() if link else ())]]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:24]
 
 
@@ -95,6 +103,11 @@ def _sources() -> list[Path]:
     return sorted([*parts, *driver.glob("*.py")])
 
 
+def _link_sources() -> list[Path]:
+    gateware, driver = Path(__file__).parents[1], Path(spatten_drivers.__file__).parent
+    return sorted([*(gateware / LINK).glob("*.py"), *(driver / LINK).glob("*.py")])
+
+
 @contextmanager
 def _alone(lock: Path, progress: Progress) -> Iterator[None]:
     """One process at a time; the others wait and find it built."""
@@ -107,7 +120,7 @@ def _alone(lock: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progress) -> None:
+def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progress, link: bool) -> None:
     progress("elaborating the system (LiteX, LiteDRAM, core)")
     logging.disable(logging.INFO)
     from litex.soc.integration.export import get_csr_json  # takes a second that a find in the cache saves
@@ -115,10 +128,10 @@ def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progres
     from .simulation import BOARDS, TOP, SimulatedSoc, harness, system_verilog
 
     board = BOARDS[preset]
-    soc = SimulatedSoc(board, memory_bytes)
+    soc = SimulatedSoc(board, memory_bytes, link)
     soc.finalize()
     verilog = system_verilog(soc)
-    built = library(verilog, harness(board), TOP, progress=progress)
+    built = library(verilog, harness(board, link), TOP, progress=progress)
     work = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
         work.mkdir(exist_ok=True)
@@ -133,6 +146,7 @@ def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progres
             "memory_bytes": soc.memory_bytes,
             "chip_bytes": soc.chip_bytes,
             "word_bytes": board.word_bytes,
+            "link": link,
             "library": os.path.relpath(built, folder),
             "sha256": {MAP: checksum(work / MAP)},
             "tools": {name: metadata.version(name) for name in TOOLS},
@@ -176,11 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--preset", default="ecp5-85f", choices=NAMES, help="what to simulate (%(default)s)")
     parser.add_argument("--memory-bytes", type=int, metavar="N", help="that jobs may reach (the chips')")
+    parser.add_argument("--link", action="store_true", help="with the link SpL, its packets on pins")
     parser.add_argument("--json", action="store_true", help="print folder or error as JSON")
     given = parser.parse_args(arguments)
     display = Display(given.preset)
     try:
-        answer: dict[str, Any] = {"folder": str(build(given.preset, given.memory_bytes, display))}
+        answer: dict[str, Any] = {"folder": str(build(given.preset, given.memory_bytes, display, given.link))}
         display.close()
     except SpattenError as error:
         answer = {"error": str(error)}

@@ -2,7 +2,7 @@
 """The system on chip in simulation: the same as on a board, but for pins, clock and chips.
 
 Its host is a bus master on pins; its chips are the memory of the simulator's process, behind LiteDRAM's own
-controller with the timing of the board's PHY.
+controller with the timing of the board's PHY. It can have the link SpL too, with packets on pins.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from litex.soc.interconnect import wishbone
 from migen import ClockDomain, Signal
 
 from spatten_drivers import PRESETS, AcceleratorConfig
+from spatten_fpga.link.attach import AttachedLink
+from spatten_fpga.link.layouts import PEER_BITS
 from spatten_fpga.sim.dram import Cells, ecp5_settings, sdr_settings
 
 from .memory import M12L64322A, MT41K256M16
@@ -31,6 +33,8 @@ from .soc import SpattenSoc
 TOP = "spatten_soc"
 HOST = {"adr": 30, "dat_w": 32, "dat_r": 32, "sel": 4, "cyc": 1, "stb": 1, "we": 1, "cti": 3, "bte": 2}
 HOST |= {"ack": 1, "err": 1}
+SIMULATED = "SPATTEN_SIMULATED"  # constant by which a host that comes over the link knows that it is no board
+STREAM = {"valid": 1, "ready": 1, "last": 1, "data": 32, "peer": PEER_BITS}
 
 
 @dataclass(frozen=True)
@@ -134,12 +138,13 @@ class SimulatedSoc(SpattenSoc):
     ----------
     board : what it simulates.
     memory_bytes : as in :class:`.SpattenSoc`.
+    link : whether it has the link SpL, with the packets of requests and answers on pins.
     """
 
-    def __init__(self, board: Board, memory_bytes: int | None = None) -> None:
+    def __init__(self, board: Board, memory_bytes: int | None = None, link: bool = False) -> None:
         phy = SimulatedPHY(board)
         cells = phy.cells
-        platform = SimPlatform("SIM", _pins(cells))
+        platform = SimPlatform("SIM", _pins(cells) + (_link_pins() if link else []))
         super().__init__(platform, board.clock, board.config, phy, board.module, memory_bytes=memory_bytes)
         self.crg = Clock(platform)
         self.host = host = wishbone.Interface(data_width=32, adr_width=30)
@@ -155,6 +160,23 @@ class SimulatedSoc(SpattenSoc):
             pads.write_address.eq(cells.write.address),
             pads.write_data.eq(cells.write.data),
             pads.write_bytes.eq(cells.write_bytes),
+        ]
+        if link:
+            self._put_link_on_pins(board.config)
+
+    def _put_link_on_pins(self, config: AcceleratorConfig) -> None:
+        """As a board has it, but for what lies between the link and the network."""
+        self.add_constant(SIMULATED)
+        self.link = attached = AttachedLink(self, config)
+        sink, source = attached.endpoint.sink, attached.endpoint.source
+        request, answer = self.platform.request("request"), self.platform.request("answer")
+        self.comb += [
+            sink.valid.eq(request.valid),
+            request.ready.eq(sink.ready),
+            *(getattr(sink, name).eq(getattr(request, name)) for name in ("last", "data", "damaged", "peer")),
+            answer.valid.eq(source.valid),
+            source.ready.eq(answer.ready),
+            *(getattr(answer, name).eq(getattr(source, name)) for name in ("last", "data", "peer")),
         ]
 
 
@@ -172,9 +194,21 @@ def _pins(cells: Cells) -> list:
     ]
 
 
-def harness(board: Board) -> str:
-    """The C++ around the compiled system."""
-    text = resources.files(__package__).joinpath("harness.cpp").read_text("utf-8")
+def _link_pins() -> list:
+    """Pins of the link, by the names that ``line.cpp`` knows."""
+    request, answer = STREAM | {"damaged": 1}, STREAM
+    return [
+        ("request", 0, *(Subsignal(name, Pins(width)) for name, width in request.items())),
+        ("answer", 0, *(Subsignal(name, Pins(width)) for name, width in answer.items())),
+    ]
+
+
+def harness(board: Board, link: bool = False) -> str:
+    """The C++ around the compiled system, with the line to its link if it has one."""
+    files = resources.files(__package__)
+    text = files.joinpath("harness.cpp").read_text("utf-8")
+    if link:
+        text += files.joinpath("line.cpp").read_text("utf-8")
     numbers = {"TOP": TOP, "WORD_BYTES": board.word_bytes, "READ_LATENCY": board.settings.read_latency}
     for name, value in numbers.items():
         text = text.replace(f"@{name}@", str(value))

@@ -137,13 +137,16 @@ def test_a_refused_verilog_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_other_sources_are_another_simulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = {builder.recipe("small", None), builder.recipe("small", 4096), builder.recipe("ecp5-85f", None)}
-    assert len(known) == 3
+    known.add(builder.recipe("small", None, link=True))
+    assert len(known) == 4
     changed = tmp_path / "core.py"
     changed.write_text("# another core\n")
     sources = builder._sources()
     monkeypatch.setattr(builder, "_sources", lambda: [*sources, changed])
     assert builder.recipe("small", None) not in known
     names = {path.name for path in sources}
+    assert {"format.py", "attach.py"} & names == set()  # of the link, which this system does not have
+    assert {"format.py", "attach.py"} <= {path.name for path in builder._link_sources()}
     assert {"core.py", "soc.py", "harness.cpp", "registers.py", "litedram.py", "dram.py"} <= names
 
 

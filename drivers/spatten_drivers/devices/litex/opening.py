@@ -12,6 +12,8 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from ...errors import DeviceError, DeviceMismatchError
+from ...link import LinkClient, SerialTransport, Transport, UdpTransport
+from ...link.format import UDP_PORT
 from ...registers import IDENTITY_MAGIC
 from ..bus import Bus
 from ..csr_map import CsrMap
@@ -20,6 +22,7 @@ from .channel import SerialChannel, tcp_channel, udp_channel
 from .checked_bus import CheckedBus
 from .device import LitexDevice, dram_beside
 from .link import Link
+from .link_bus import LinkBus
 from .server_link import DEFAULT_DEPTH, ServerLink
 from .uart_link import UartLink
 from .udp_link import UdpLink
@@ -29,6 +32,8 @@ EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
 DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH), "level": "0", "lifetime": "50"}
 #: Words of a record that our Etherbone core buffers; a system that has LiteEth's own does not export it.
 DEPTH_CONSTANT = "spatten_etherbone_depth"
+#: Of a system that is simulated, though it is reached as a board is.
+SIMULATED = "spatten_simulated"
 
 
 class Place(NamedTuple):
@@ -60,6 +65,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
 
     ``litex:udp://host[:1234]`` is Etherbone, ``litex:serial:///dev/ttyUSB0`` a UART bridge,
     ``litex:socket://host:port`` the same bytes over TCP, ``litex:server://host[:1234]`` is ``litex_server``.
+    ``litex:link://host[:5392]`` is the link SpL over UDP, ``litex:link+serial:///dev/ttyUSB0`` over a line.
     Options: ``csr`` is the path of the system's ``csr.json``, ``baud`` that of the serial line, ``depth``
     the words that the Etherbone core behind ``litex_server`` buffers, ``lifetime`` the milliseconds for which
     a packet or a copy of it may be under way in the network, 0 on a cable without a switch. ``level=1`` makes
@@ -82,10 +88,11 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
             bus,
             place.csr_map,
             name=f"litex {place.board}",
+            is_board=SIMULATED not in place.csr_map.constants,
             resources=opening.pop_all(),
             dram=dram_beside(Path(place.csr_map.source)),
             renew=place.level,
-            window=1 << 14 if scheme == "udp" else 1 << 10,
+            window=1 << 14 if scheme in ("udp", "link") else 1 << 10,
         )
 
 
@@ -117,9 +124,25 @@ def _server(place: Place) -> Bus:
     return _checked(ServerLink(channel, place.depth), place)
 
 
+def _link(place: Place) -> Bus:
+    return _linked(UdpTransport(place.host, place.port), place)
+
+
+def _link_serial(place: Place) -> Bus:
+    return _linked(SerialTransport(place.path, place.baud), place)
+
+
+def _linked(transport: Transport, place: Place) -> Bus:
+    return LinkBus(LinkClient(transport), _ram(place))
+
+
 def _checked(link: Link, place: Place) -> Bus:
+    return CheckedBus(link, _ram(place))
+
+
+def _ram(place: Place) -> range:
     ram = place.csr_map.memory("main_ram")
-    return CheckedBus(link, range(ram.base, ram.base + ram.size))
+    return range(ram.base, ram.base + ram.size)
 
 
 #: How each kind of bus is opened; one line for a new one.
@@ -128,8 +151,11 @@ BUSES: dict[str, Callable[[Place], Bus]] = {
     "serial": _serial,
     "socket": _socket,
     "server": _server,
+    "link": _link,
+    "link+serial": _link_serial,
 }
-_PORTS = {"udp": 1234, "server": 1234}
+_PORTS = {"udp": 1234, "server": 1234, "link": UDP_PORT}
+_SERIAL = ("serial", "link+serial")
 
 
 def _place(parts: SplitResult) -> Place:
@@ -154,7 +180,7 @@ def _place(parts: SplitResult) -> Place:
         raise DeviceError(
             f"litex:{parts.path}: port, baud, depth and lifetime are whole numbers ({error})"
         ) from None
-    if where.scheme != "serial" and not (where.hostname and port):
+    if where.scheme not in _SERIAL and not (where.hostname and port):
         raise DeviceError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
     csr_map = CsrMap.load(options["csr"])
     board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
@@ -167,7 +193,7 @@ def _place(parts: SplitResult) -> Place:
 
 def _one_name(scheme: str, host: str, path: str) -> str:
     """Of a board that goes by several, so that its lock is one: the port's own path, the host's address."""
-    if scheme == "serial":
+    if scheme in _SERIAL:
         return os.path.realpath(path)
     try:
         return socket.gethostbyname(host)

@@ -26,7 +26,7 @@ def test_the_first_program_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_its_errors_links_and_options_exist() -> None:
     named = set(re.findall(r"`(\w+Error)`", PAGE))
     assert {name for name in named if not issubclass(getattr(errors, name), errors.DeviceError)} == set()
-    assert set(re.findall(r"`litex:(\w+)://[^`]*`", PAGE)) == set(BUSES)
+    assert set(re.findall(r"`litex:([\w+]+)://[^`]*`", PAGE)) == set(BUSES)
     assert {name for name in DEFAULTS if not re.search(rf"\b{name}=", PAGE)} == set()
 
 

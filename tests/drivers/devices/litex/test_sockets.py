@@ -27,6 +27,8 @@ from spatten_drivers.errors import (
     LinkError,
     LinkTimeoutError,
 )
+from spatten_drivers.link.format import Status
+from spatten_drivers.link.model import BusFault, LinkDevice, ModelBus
 from tests.drivers.devices.litex.board import DRAM, Board, MockPhy
 from tests.drivers.devices.litex.bridges import EtherboneSlave, UartBridge
 from tests.drivers.devices.litex.test_device import jobs, same
@@ -34,21 +36,44 @@ from tests.drivers.devices.litex.test_device import jobs, same
 THERE = "127.0.0.2"  # LiteEth answers to the port it was asked at, so board and host need an address each
 
 
+class LinkBoard(ModelBus):
+    """The bus of a board as the link SpL sees it."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+
+    def read_word(self, address: int) -> int:
+        errors = self.board.bus_errors
+        word = self.board.read(address)
+        if self.board.bus_errors != errors:
+            raise BusFault(Status.BUS_TIMEOUT)
+        return word
+
+    def write_word(self, address: int, value: int) -> None:
+        self.board.write(address, value)
+
+
 class Server:
     """Serves a board until it is stopped; may be started again at the same port."""
 
     def __init__(self, kind: str) -> None:
         self.board = Board(Emulator(memory_bytes=1 << 16, kernel="numpy"))
+        self.link = LinkDevice(LinkBoard(self.board), self.board.emulator._memory, 16)
         self.kind, self.port = kind, 0
         self.start()
 
     def start(self) -> None:
-        kind = socket.SOCK_DGRAM if self.kind == "udp" else socket.SOCK_STREAM
+        kind = socket.SOCK_DGRAM if self.kind in ("udp", "link") else socket.SOCK_STREAM
         self.socket = socket.socket(socket.AF_INET, kind)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((THERE, self.port))
         self.port = self.socket.getsockname()[1]
-        serve = {"udp": self._datagrams, "socket": self._bytes, "server": self._litex_server}[self.kind]
+        serve = {
+            "udp": self._datagrams,
+            "socket": self._bytes,
+            "server": self._litex_server,
+            "link": self._link_packets,
+        }[self.kind]
         if kind == socket.SOCK_STREAM:
             self.socket.listen()
         self._peer: socket.socket | None = None
@@ -75,6 +100,14 @@ class Server:
                 raise OSError
             for answer in slave.handle(packet):
                 self.socket.sendto(answer, (sender[0], self.port))
+
+    def _link_packets(self) -> None:
+        while True:
+            packet, sender = self.socket.recvfrom(2048)
+            if sender is None:  # shut down
+                raise OSError
+            for answer in self.link.handle(packet, (0, sender[1])):
+                self.socket.sendto(answer, sender)
 
     def _bytes(self) -> None:
         bridge = UartBridge(self.board, time.monotonic)
@@ -106,7 +139,7 @@ def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPATTEN_BOARD", raising=False)
 
 
-@pytest.fixture(params=["udp", "socket", "server"])
+@pytest.fixture(params=["udp", "socket", "server", "link"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     served = Server(request.param)
     yield served
@@ -133,11 +166,11 @@ def test_jobs_by_uri(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_server_killed_and_started_again(server: Server, tmp_path: Path) -> None:
-    """An open device over UDP goes on; over TCP it says so, and opening again helps."""
+    """An open device over Etherbone goes on; another says so, and opening again helps."""
     device = open_device(uri(server, tmp_path))
     before = jobs(device, 1)
     server.stop()
-    with pytest.raises(LinkError, match=r"Is the board on|start it anew|cannot send|cannot receive"):
+    with pytest.raises(LinkError, match=r"the board (is )?on|start it anew|cannot send|cannot receive"):
         jobs(device, 1)
     server.start()
     if server.kind == "udp":
@@ -266,7 +299,7 @@ def test_a_silent_port_in_place_of_litex_server(tmp_path: Path) -> None:
     [
         (
             "litex:http://127.0.0.2?csr=x",
-            "expected litex: and one of udp://, serial://, socket://, server://",
+            "expected litex: and one of udp://, serial://, socket://, server://, link://, link\\+serial://",
         ),
         ("litex", "expected litex: and one of"),
         ("litex:udp://127.0.0.2", "names no register map"),
@@ -275,6 +308,7 @@ def test_a_silent_port_in_place_of_litex_server(tmp_path: Path) -> None:
         ("litex:udp://127.0.0.2:http?csr=x", "whole numbers"),
         ("litex:udp://127.0.0.2?csr=x&depth=deep", "whole numbers"),
         ("litex:serial:///dev/no-such-port?csr={csr}", "cannot open /dev/no-such-port at 115200 baud"),
+        ("litex:link+serial:///dev/no-such-port?csr={csr}", "serial /dev/no-such-port: .*expected a serial"),
         ("litex:socket://127.0.0.2:1?csr={csr}", "nobody answers at 127.0.0.2:1"),
         ("litex:udp://no-such-host.invalid?csr={csr}", "no such host"),
     ],
