@@ -12,6 +12,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -49,6 +50,8 @@ class Cut(NamedTuple):
 class RecordWriter:
     """Appends records to a new file at ``path``; each is whole in the file once :meth:`write` returns.
 
+    A write that fails ends the recording: the part of a record is taken back, so the file holds whole ones.
+
     Raises
     ------
     RecordingError : the file cannot be written; the message carries the system's reason.
@@ -58,7 +61,7 @@ class RecordWriter:
         self.path = Path(path)
         self._file: IO[bytes] | None = None
         try:
-            self._file = open(self.path, "wb")  # noqa: SIM115
+            self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -67,11 +70,21 @@ class RecordWriter:
         if self._file is None:
             raise RecordingError(f"recording {str(self.path)!r} is closed; nothing can be added to it")
         raw = packed({"record": kind, **head, "arrays": list(arrays)}, arrays)
+        start = self._file.tell()
         try:
-            self._file.write(raw)
-            self._file.flush()
+            rest = memoryview(raw)
+            while rest:  # a disk that fills up takes a part first
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
+            self._take_back(start)
             raise self._unwritable(error) from error
+
+    def _take_back(self, size: int) -> None:
+        """End the file after its whole records."""
+        assert self._file is not None
+        with suppress(OSError):  # /dev/full has no length
+            self._file.truncate(size)
+        self.close()
 
     @property
     def is_open(self) -> bool:

@@ -16,6 +16,7 @@ from spatten_drivers.recording import RecordedJob, Recorder, Recording, replay
 from spatten_drivers.recording.store import read_records
 
 from ..floats import layer
+from ..full_disk import room_for
 from .devices import MEMORY, RULES, clocked, emulator, growing, three_layers
 
 
@@ -255,6 +256,22 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
 def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"'/dev/full' cannot be written: No space left on device"):
         Recorder(emulator(), "/dev/full")
+
+
+def test_a_disk_that_fills_up_in_a_run(tmp_path: Path) -> None:
+    """The run stops; all jobs before are on file, and the device can be closed."""
+    path = tmp_path / "a.rec"
+    device = Recorder(emulator(), path)
+    three_layers(device)
+    with (
+        room_for(path.stat().st_size + 100),
+        pytest.raises(RecordingError, match=r"cannot be written: File too"),
+    ):
+        three_layers(device)
+    device.close()
+    found = Recording(path)
+    assert [job.outcome is not None for job in found] == [True, True, True]
+    assert found.cut == "the recording was never closed"
 
 
 def test_a_debugging_emulator_inside(tmp_path: Path) -> None:

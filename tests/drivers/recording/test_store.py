@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as stn
 
 from spatten_drivers.errors import RecordingError
 from spatten_drivers.recording.store import Cut, Record, RecordWriter, packed, read_records
+from tests.drivers.full_disk import room_for
 
 HEAD = {"record": "recording", "format": 1, "arrays": []}
 NAMES = st.text(st.characters(categories=["L"]), min_size=1, max_size=8)
@@ -190,6 +191,22 @@ def test_a_full_disk() -> None:
     writer = RecordWriter("/dev/full")
     with pytest.raises(RecordingError, match="'/dev/full' cannot be written: No space left on device; "):
         writer.write("recording", {"format": 1})
+
+
+def test_a_disk_that_fills_up_leaves_whole_records(tmp_path: Path) -> None:
+    """The kernel takes a part of the record, then no more: that part is taken back."""
+    writer, path = RecordWriter(tmp_path / "a.rec"), tmp_path / "a.rec"
+    writer.write("recording", {"format": 1})
+    whole = path.stat().st_size
+    noise = np.random.default_rng(1).integers(0, 256, 10_000, np.uint8)
+    with (
+        room_for(whole + 4096),
+        pytest.raises(RecordingError, match=r"a\.rec' cannot be written: File too lar"),
+    ):
+        writer.write("job", {}, noise=noise)
+    assert path.stat().st_size == whole
+    assert not writer.is_open
+    assert [record.kind for record in read_records(path) if isinstance(record, Record)] == ["recording"]
 
 
 def test_nothing_is_added_to_a_closed_recording(tmp_path: Path) -> None:

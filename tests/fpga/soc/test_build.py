@@ -30,6 +30,15 @@ HARNESS = """
 double sc_time_stamp() { return 0; }
 """
 
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
 
 @pytest.fixture
 def built() -> Path:
@@ -126,6 +135,47 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError, match=r"cannot be used: No space left on device\. Set SPATTEN_SIM_CACHE"):
         library(VERILOG, HARNESS, TOP)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.deep
+def test_a_full_disk_behind_the_compiler(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is there; its map and manifest find no room. The next build, with room, is whole."""
+    (copied / "manifest.json").write_text("{}")
+    before = sorted(copied.parent.iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(
+            ToolError, match=r"cannot be used: No space left on device\. Set SPATTEN_SIM_CACHE"
+        ):
+            build("small")
+    lock = copied.with_suffix(".lock")
+    assert sorted(copied.parent.iterdir()) == sorted({*before, lock})
+    assert is_complete(build("small"))
+
+
+def test_two_processes_build_the_same(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second says that it waits, and takes what the first has built."""
+    manifest = copied / "manifest.json"
+    whole = manifest.read_text("utf-8")
+    manifest.write_text("{}")
+    monkeypatch.setattr(builder, "_make", None)  # to call it is an error
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(copied.with_suffix(".lock"))], **PIPES)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    stages: list[str] = []
+
+    def first_is_done(stage: str) -> None:
+        stages.append(stage)
+        manifest.write_text(whole, "utf-8")
+        holder.kill()  # a lock ends with its process, however that dies
+        holder.communicate()
+
+    assert build("small", None, first_is_done) == copied
+    assert stages == ["another process builds it; waiting for that one"]
 
 
 def test_a_refused_verilog_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
