@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DEVICE ?= emulator
 TORCH  ?= torch==2.13.0
+MINUTES ?= 2
 PYTEST_ARGS ?=
 
 VENV := .venv
@@ -32,11 +33,11 @@ export HF_HUB_OFFLINE       := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench \
-        core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality clean
+        core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), PYTEST_ARGS="
+	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), MINUTES=$(MINUTES), PYTEST_ARGS="
 
 run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
 	@mkdir -p build
@@ -107,6 +108,9 @@ plan-grid: $(DEV) ## jobs of `spatten plan` against simulated cycles; writes doc
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality
 	$(BIN)/python -m spatten.quality.growth
+
+soak: $(DEV) ## random jobs on DEVICE for MINUTES, each compared with the model; memory and open files flat
+	$(BIN)/python -m tests.soak --device "$(DEVICE)" --minutes $(MINUTES)
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -75,9 +75,9 @@ def _some(rng: random.Random, population: int, most: int) -> tuple[int, ...]:
     return tuple(sorted(rng.sample(range(population), rng.randint(1, min(most, population)))))
 
 
-def random_spec(rng: random.Random, most_slots: int = 24) -> JobSpec:
-    """Any legal job of at most `most_slots` slots, or about 60 for one in sixteen."""
-    config = random_config(rng)
+def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig | None = None) -> JobSpec:
+    """Any legal job of at most `most_slots` slots, or about 60 for one in sixteen; for a device, if given."""
+    config = config or random_config(rng)
     widths = random_widths(rng, config.operand_bits)
     head_dim = rng.choice(config.head_dims)
     total_heads = rng.randint(1, 4)
