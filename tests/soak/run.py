@@ -14,7 +14,7 @@ from .flat import LEAST, MEMORY_SLACK, Sample, growth, is_flat, sample
 from .jobs import config_of, difference, drawn
 
 SAMPLES = 200  # of a run
-WARMING = 32  # jobs before the clock starts: the model's kernels are compiled as they are first used
+WARMING = 100  # jobs before the clock starts: the model's kernels are compiled as they are first used
 
 
 @dataclass
@@ -49,8 +49,9 @@ class Soak:
         grown, last = growth(self.samples), self.samples[-1]
         lines += [
             "every byte as the software model leaves it",
-            f"memory {last.resident / 2**20:.1f} MiB, open files {last.files}; last quarter over second quarter:",
-            f"{grown.resident / 2**20:+.2f} MiB (at most {MEMORY_SLACK >> 20}), {grown.files:+d} files (none)",
+            f"memory {last.resident / 2**20:.1f} MiB, {grown.resident / 2**20:+.2f} last quarter over second "
+            f"(at most {MEMORY_SLACK >> 20})",
+            f"open files {last.files}, {grown.files:+d} last quarter over second (none)",
         ]
         return "\n".join([*lines, "FLAT" if is_flat(grown) else "NOT FLAT"])
 
