@@ -20,6 +20,7 @@ SHARES = {
     "turnaround": "the data lines turn from reads to writes or back",
     "rows": "a bank opens or closes a row, after a refresh too",
     "controller": "commands are on their way through the controller",
+    "arrays": "nothing is asked for while an array works",
     "start": "nothing is asked for, before the first product: descriptor, lists, checks",
     "between": "nothing is asked for, between products",
     "end": "nothing is asked for, after the last product: importance, survivors, answer",
@@ -56,7 +57,8 @@ class CycleShares(LiteXModule):
         for name, cause in memory.items():
             one_of = one_of.Elif(held & cause, _more(counts[name]))
         one_of = one_of.Elif(held, _more(counts["controller"]))
-        one_of = one_of.Elif(~begun & ~busy, _more(counts["start"])).Else(_more(counts["end"]))
+        one_of = one_of.Elif(busy, _more(counts["arrays"])).Elif(~begun, _more(counts["start"]))
+        one_of = one_of.Else(_more(counts["end"]))
         self.sync += [
             If(runs, one_of, If(busy, begun.eq(1))),
             # What was taken for the end was none: a product follows.

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spatten.plan import JobFacts
+from spatten_drivers import Quantization
 from tests.fpga.core.cycle_shares import SHARES
 from tests.fpga.soc.report.__main__ import of_plan, table, whole
-from tests.fpga.soc.report.jobs import Played, specs, together
+from tests.fpga.soc.report.jobs import Played, operations, specs, together
 from tests.fpga.soc.report.keys import KEYS
 from tests.fpga.soc.report.page import PAGE, STALLS, page
+from tests.fpga.soc.report.picture import POINTS, draw
 from tests.fpga.soc.report.traces import FILES, TOKENS, saving, spec_of
 
 ASKED = (
@@ -28,7 +32,7 @@ ASKED = (
 def a_job(cycles: int, moved: int, mismatches: int = 0) -> Played:
     counters = Counter(dict.fromkeys(("busy_qk", "busy_pv", *STALLS), cycles // 2))
     shares = Counter(dict.fromkeys(SHARES, 0) | {"moved": moved // 8, "rows": cycles - moved // 8})
-    return Played(1, mismatches, cycles, moved, 0, counters, shares, 1.0)
+    return Played(1, mismatches, cycles, moved, 0, 9 * cycles, counters, shares, 1.0)
 
 
 def made_up(wrong: int = 0) -> dict[str, Any]:
@@ -115,11 +119,22 @@ def test_jobs_are_the_shapes_that_are_told() -> None:
     ]
 
 
+def test_operations_are_those_of_the_tokens_that_are_seen() -> None:
+    """2 x 64 for each product of a row; 12 rows over 992 keys, and 4 x 384 over 384."""
+    found = {name: operations(spec) for name, spec in specs().items()}
+    assert found["decode"] == 2 * 64 * 12 * (992 + 992)
+    assert found["prefill"] == 2 * 64 * 4 * 384 * (384 + 384)
+    causal = replace(specs()["prefill"], causal=True, keep_values=1)
+    assert operations(causal) == 2 * 64 * 4 * (384 * 385 // 2 + 384)
+
+
+def test_the_picture_has_all_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "roofline.svg"
+    draw(whole(made_up())["played"], path)
+    assert path.read_text("utf-8").count("<use ") >= len(POINTS)
+
+
 def test_a_layer_of_a_trace_is_a_job() -> None:
-    import numpy as np
-
-    from spatten_drivers import Quantization
-
     rules = Quantization.progressive()
     facts = JobFacts(64, 12, 11, 1024, 204, np.array([204]), 40, 102, 10, 3, rules, causal=True)
     spec = spec_of(facts, seed=5)

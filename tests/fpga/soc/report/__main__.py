@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``make soc-report``: the figures of the whole system; writes docs/soc.md and build/soc.json.
+"""``make soc-report``: figures of the whole system; writes docs/soc.md with its picture, and build/soc.json.
 
 ``--only jobs link`` measures these parts anew and keeps the others as they stand in build/soc.json.
 """
@@ -21,6 +21,7 @@ from tests.fpga.plan.page import errors, is_random
 from . import jobs, link, models, traces
 from .keys import KEYS
 from .page import PAGE, page
+from .picture import draw
 
 NUMBERS = Path("build/soc.json")
 
@@ -115,6 +116,7 @@ def main() -> None:
     numbers = whole(measured(only or PARTS, kept))
     write_atomic(NUMBERS, json.dumps(numbers, indent=1) + "\n")
     write_atomic(PAGE, page(numbers))
+    draw(numbers["played"])
 
 
 if __name__ == "__main__":

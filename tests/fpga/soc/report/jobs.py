@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from rich.progress import track
 
 from spatten_drivers.answer import BYTE_COUNTERS, decode_header
 from spatten_drivers.config import PRESETS
@@ -35,6 +36,7 @@ class Played:
     refetched : rows that refetched.
     counters : clocked counters of the answers: busy and waiting cycles.
     shares : cycles by what they went to (:data:`tests.fpga.core.cycle_shares.SHARES`).
+    operations : multiplications and additions that the attention asks for; second passes do not count.
     seconds : of the simulation.
     """
 
@@ -43,6 +45,7 @@ class Played:
     cycles: int = 0
     bytes: int = 0
     refetched: int = 0
+    operations: int = 0
     counters: Counter[str] = field(default_factory=Counter)
     shares: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -58,8 +61,8 @@ class Played:
         return min(self.counters["busy_qk"], self.counters["busy_pv"]) / self.cycles
 
 
-def played(image: JobImage) -> Played:
-    """Run a job on the simulated core and on the software model.
+def played(spec: JobSpec, image: JobImage) -> Played:
+    """Run a job on the simulated core and on the software model; ``image`` is ``spec``, built.
 
     Raises
     ------
@@ -77,10 +80,23 @@ def played(image: JobImage) -> Played:
         cycles=core.cycles,
         bytes=sum(counted[one.name] for one in BYTE_COUNTERS),
         refetched=fields["refetched_rows"],
+        operations=operations(spec),
         counters=Counter(clocked),
         shares=Counter(core.shares),
         seconds=seconds,
     )
+
+
+def operations(spec: JobSpec) -> int:
+    """Multiplications and additions of Q x K and probability x V."""
+    asked = np.array(spec.queries)
+    seen = (
+        np.searchsorted(spec.keys, asked, side="right")
+        if spec.causal
+        else np.full(len(asked), len(spec.keys))
+    )
+    products = seen.sum() + np.minimum(seen, spec.keep_values).sum()
+    return 2 * len(spec.heads) * spec.head_dim * int(products)
 
 
 def header(image: JobImage, memory: bytes) -> tuple[dict[str, int], dict[str, int]]:
@@ -110,4 +126,4 @@ def specs() -> dict[str, JobSpec]:
 
 def all_played() -> dict[str, Played]:
     """Each of them."""
-    return {name: played(build(spec)) for name, spec in specs().items()}
+    return {name: played(spec, build(spec)) for name, spec in track(list(specs().items()), "single jobs")}

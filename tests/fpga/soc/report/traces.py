@@ -65,14 +65,14 @@ def _widths(rules: Quantization) -> Widths:
     )
 
 
-def image_of(facts: JobFacts, seed: int) -> JobImage:
-    """The job, with the limit at which as many rows refetch as the trace says.
+def image_of(spec: JobSpec, facts: JobFacts) -> JobImage:
+    """The job of :func:`spec_of`, with the limit at which as many rows refetch as the trace says.
 
     Raises
     ------
     ValueError : no limit gives that count, as some rows are equally sure.
     """
-    image, wanted = build(spec_of(facts, seed)), round(facts.refetched)
+    image, wanted = build(spec), round(facts.refetched)
     low, high = 0, NEVER
     while wanted and low <= high:
         limit = (low + high) // 2
@@ -103,7 +103,8 @@ def traces_played() -> dict[str, Played]:
     """``trace token``: its layers together."""
     found: dict[str, list[Played]] = {}
     for trace, token, facts, seed in track(list(jobs()), "layers of the traces"):
-        one = played(image_of(facts, seed))
+        spec = spec_of(facts, seed)
+        one = played(spec, image_of(spec, facts))
         assert one.refetched == round(facts.refetched)
         found.setdefault(f"{trace} {token}", []).append(one)
     return {name: together(layers) for name, layers in found.items()}
