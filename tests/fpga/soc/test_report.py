@@ -15,12 +15,22 @@ import pytest
 from spatten.plan import JobFacts
 from spatten_drivers import Quantization
 from tests.fpga.core.cycle_shares import SHARES
+from tests.fpga.plan.grid import decode, prefill
 from tests.fpga.soc.report.__main__ import of_plan, table, whole
-from tests.fpga.soc.report.jobs import Played, operations, specs, together
+from tests.fpga.soc.report.jobs import (
+    DRAM_BYTES_PER_CYCLE,
+    PRESET,
+    Played,
+    operations,
+    played,
+    specs,
+    together,
+)
 from tests.fpga.soc.report.keys import KEYS
 from tests.fpga.soc.report.page import PAGE, STALLS, page
 from tests.fpga.soc.report.picture import POINTS, draw
 from tests.fpga.soc.report.traces import FILES, TOKENS, saving, spec_of
+from tests.model.jobs import JobSpec, build
 
 ASKED = (
     *("models", "mismatches", "decode_dram_share", "decode_dram_share_pruned", "prefill_busy_384"),
@@ -62,7 +72,10 @@ def made_up(wrong: int = 0) -> dict[str, Any]:
         "link_packets_repeated": 12,
         "bulk_upload_bytes_per_cycle": 3.5,
         "bulk_download_bytes_per_cycle": 3.5,
-        **of_plan(),
+        "plan_error_max": 0.04,
+        "plan_error_max_random_jobs": 0.09,
+        "plan_gateware": "0123",
+        "plan_gateware_is": "",
     }
 
 
@@ -93,6 +106,14 @@ def test_answers_that_differ_are_counted_wherever_they_are() -> None:
     numbers = whole(made_up(wrong=1))
     assert numbers["mismatches"] == 1 + 3 + 4
     assert "missed by 8" in page(numbers)
+
+
+def test_errors_of_the_plan_are_those_of_its_page() -> None:
+    """docs/plan.md tells the same worst errors; its own tests hold it to the stored cycles."""
+    found = of_plan()
+    text = (Path(__file__).parents[3] / "docs" / "plan.md").read_text("utf-8")
+    for error in (found["plan_error_max"], found["plan_error_max_random_jobs"]):
+        assert f"worst error is **{100 * error:.1f} %**" in text
 
 
 def test_jobs_add_up() -> None:
@@ -145,6 +166,17 @@ def test_a_layer_of_a_trace_is_a_job() -> None:
         rules.k_lsb_bits,
         (1023,),
     )
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("spec", [decode(PRESET, 40), prefill(PRESET, 16, 4)], ids=["decode", "prefill"])
+def test_every_cycle_goes_to_one_share(spec: JobSpec) -> None:
+    """All from the push to the end; a beat of 16 bytes takes the data lines for two of them."""
+    one = played(spec, build(spec))
+    assert one.mismatches == 0
+    assert sum(one.shares.values()) == one.cycles
+    assert one.shares["moved"] * DRAM_BYTES_PER_CYCLE == one.bytes
+    assert all(one.shares[name] for name in ("turnaround", "rows", "controller", "start", "end"))
 
 
 def test_the_page_has_the_keys() -> None:
