@@ -121,6 +121,8 @@ def test_jobs_add_up() -> None:
     assert (both.jobs, both.cycles, both.bytes, both.shares["moved"]) == (2, 1500, 8000, 1000)
     assert both.dram_share == pytest.approx(8000 / 12000)
     assert both.busy == pytest.approx(0.5)
+    assert both.shares["refresh"] == 0
+    assert set(both.shares) == set(SHARES)
 
 
 def test_saving_is_cycles_over_bytes() -> None:

@@ -62,7 +62,7 @@ def of_plan() -> dict[str, Any]:
         "plan_error_max": round(max(error for name, error in off.items() if not is_random(name)), 4),
         "plan_error_max_random_jobs": round(max(error for name, error in off.items() if is_random(name)), 4),
         "plan_gateware": found["gateware"],
-        "plan_gateware_is": "" if same else ", which has changed since",
+        "plan_gateware_is": "" if same else " (they have changed since)",
     }
 
 

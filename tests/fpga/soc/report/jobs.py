@@ -110,7 +110,10 @@ def together(several: Iterable[Played]) -> Played:
     total = Played()
     for one in several:
         for name, value in vars(one).items():
-            setattr(total, name, getattr(total, name) + value)
+            if isinstance(value, Counter):
+                getattr(total, name).update(value)  # `+` would leave out what is 0
+            else:
+                setattr(total, name, getattr(total, name) + value)
     return total
 
 

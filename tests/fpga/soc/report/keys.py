@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-DDR3 = "LiteDRAM's controller and the ECPIX-5's DDR3 at 75 MHz, simulated; core `ecp5-85f`"
-SYSTEM = "the simulated system `ecp5-85f`, DRAM reached over its bus"
-LINK = "the link's gateware on on-chip memory"
+DDR3 = "ECPIX-5 DDR3"
+SYSTEM = "system"
+LINK = "the link's gateware, on-chip memory"
 NONE = "an analytic model"
 
 
@@ -54,7 +54,7 @@ class Key:
 KEYS: dict[str, Key] = {
     "models": Key(SYSTEM, "models that ran whole on the RTL; the table below has each"),
     "mismatches": Key(
-        SYSTEM + "; for single jobs " + DDR3,
+        f"{SYSTEM}; single jobs: {DDR3}",
         "answers of all jobs here, and outputs of the models, that differ from the software model's",
         most=0,
     ),
@@ -100,7 +100,7 @@ KEYS: dict[str, Key] = {
         "cycles a second of the simulation, over the whole models, with what the models compute on the host",
     ),
     "bulk_upload_bytes_per_cycle": Key(
-        "LiteDRAM's controller and the ECPIX-5's DDR3 at 75 MHz, simulated; the link's gateware",
+        f"the link's gateware, {DDR3}",
         "bytes of payload that the link's bulk path writes into DRAM a cycle, requests one behind the other",
     ),
 }

@@ -37,7 +37,7 @@ def page(numbers: Mapping[str, Any]) -> str:
         stalls=stalls_table(numbers["played"]),
         savings=savings(numbers["per8_savings"]),
         random_error=f"{100 * numbers['plan_error_max_random_jobs']:.1f} %",
-        gateware=numbers["plan_gateware"] + numbers["plan_gateware_is"],
+        gateware=f"`{numbers['plan_gateware']}`{numbers['plan_gateware_is']}",
         repeated=f"{numbers['link_packets_repeated']:,}",
         download=numbers["bulk_download_bytes_per_cycle"],
     )
