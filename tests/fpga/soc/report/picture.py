@@ -26,7 +26,7 @@ POINTS = {
     "per8 last": ("traces, last token", "^", True),
     "prefill": ("prefill 384", "D", False),
 }
-#: Operations a byte and a cycle of the part that is shown larger: there the dense decode jobs lie on one another.
+#: Operations a byte and a cycle of the part that is shown larger: decode jobs lie close together.
 LARGER = (1.8, 2.8), (12.0, 22.0)
 
 
@@ -36,7 +36,7 @@ def draw(played: Mapping[str, Any], path: Path = PICTURE) -> None:
         axes = figure.subplots()
         _draw_all(axes, played)
         axes.annotate(f"{PEAK // 2} multipliers", (500, PEAK), (0, 4), textcoords="offset points", ha="right")
-        axes.annotate(f"DRAM: {DRAM_BYTES_PER_CYCLE} bytes a cycle", (7, 50), ha="left", va="top")
+        axes.annotate(f"DRAM: {DRAM_BYTES_PER_CYCLE} bytes a cycle", (12, 80), ha="left", va="top")
         axes.legend(loc="lower right", frameon=False, fontsize=8)
         axes.set(
             xscale="log",
@@ -46,7 +46,7 @@ def draw(played: Mapping[str, Any], path: Path = PICTURE) -> None:
             ylim=(5, 2 * PEAK),
             title="ECPIX-5 at 75 MHz, core ecp5-85f: simulated",
         )
-        part = axes.inset_axes((0.08, 0.55, 0.33, 0.4))
+        part = axes.inset_axes((0.06, 0.6, 0.27, 0.36))
         _draw_all(part, played)
         part.set(xlim=LARGER[0], ylim=LARGER[1])
         axes.indicate_inset_zoom(part)
