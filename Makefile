@@ -33,7 +33,7 @@ export HF_HUB_OFFLINE       := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench \
-        core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality soak clean
+        core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality soak soc-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,6 +111,9 @@ quality: $(DEV) ## what pruning, quantization and growing caches cost; writes do
 
 soak: $(DEV) ## random jobs on DEVICE for MINUTES, each compared with the model; memory and open files flat
 	$(BIN)/python -m tests.soak --device "$(DEVICE)" --minutes $(MINUTES)
+
+soc-report: $(DEV) ## whole models on the RTL, DRAM shares, the link under faults; writes docs/soc.md, build/soc.json
+	$(BIN)/python -m tests.fpga.soc.report
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

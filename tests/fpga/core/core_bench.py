@@ -21,6 +21,8 @@ from spatten_fpga.sim.bench import MemoryStreams
 from spatten_fpga.sim.dram import BoardMemory
 from tests.model.jobs import JobImage
 
+from .cycle_shares import SHARES, CycleShares
+
 MEMORY = MemoryStreams("command", "data", "write")
 #: Counters that depend on a clock: 0 in the model's answer.
 CLOCKED = ("cycles", "busy_qk", "busy_pv", "stall_read", "stall_write", "stall_softmax", "stall_topk")
@@ -72,7 +74,8 @@ class BoardCore(LiteXModule):
     """The same behind the memory of a board; ``memory`` are the chips.
 
     ``held`` counts the cycles of a job in which the memory had something to do and no word moved: refreshes,
-    rows that open and close, the bus that turns round, and the way through the controller.
+    rows that open and close, the bus that turns round, and the way through the controller. ``shares`` has
+    them by cause, and the other cycles.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -88,11 +91,15 @@ class BoardCore(LiteXModule):
         # # #
 
         inside = Signal(8)  # commands in the controller
+        moved, holds = Signal(), Signal()
+        self.shares = CycleShares(core, board, moved, holds)
         moves = [cells.moves]
         for _ in range(board.word_cycles - 1):
             moves.append(Signal())
             self.sync += moves[-1].eq(moves[-2])
         self.comb += [
+            moved.eq(Cat(*moves) != 0),
+            holds.eq(((inside != 0) | port.cmd.valid) & ~moved),
             core.memory.command.connect(backend.port.command),
             backend.port.data.connect(core.memory.data),
             core.memory.write.connect(backend.port.write),
@@ -100,7 +107,7 @@ class BoardCore(LiteXModule):
         ]
         self.sync += [
             inside.eq(inside + (port.cmd.valid & port.cmd.ready) - cells.moves),
-            If(((inside != 0) | port.cmd.valid) & (Cat(*moves) == 0), self.held.eq(self.held + 1)),
+            If(holds, self.held.eq(self.held + 1)),
             If(core.jobs.valid & core.jobs.ready, self.held.eq(0)),
         ]
 
@@ -112,7 +119,8 @@ class CoreBench:
     """A core on a bench, behind the bench's memory or behind that of a board.
 
     ``beats`` are those that the last job read and wrote, ``cycles`` those until its end was taken, ``held``
-    the ones in which the board's memory was what it waited for, ``job_id`` what it told of itself.
+    the ones in which the board's memory was what it waited for, ``shares`` all of them by what they went to
+    (behind a board's memory), ``job_id`` what it told of itself.
 
     Parameters
     ----------
@@ -132,6 +140,7 @@ class CoreBench:
         self.states = dut.force.states
         self.board_latency = dut.memory.latency if board else None
         self.beats = self.cycles = self.held = 0
+        self.shares: dict[str, int] = {}
         self.bench = Bench(
             dut,
             {"jobs": dut.jobs, "data": dut.memory.data},
@@ -143,7 +152,10 @@ class CoreBench:
                 "cause": dut.force.cause,
                 **(inputs or {}),
             },
-            outputs={**({"held": dut.held} if board else {}), **(outputs or {})},
+            outputs={
+                **({"held": dut.held, **_shares(dut)} if isinstance(dut, BoardCore) else {}),
+                **(outputs or {}),
+            },
             memory=MEMORY,
             **options,
         )
@@ -191,10 +203,16 @@ class CoreBench:
             limit=limit,
         )
         self.beats, self.cycles = run.beats, run.cycles["ends"][-1]
-        self.held = self.bench.get("held") if self.board_latency is not None else 0
+        on_board = self.board_latency is not None
+        self.held = self.bench.get("held") if on_board else 0
+        self.shares = {name: self.bench.get(f"share_{name}") for name in SHARES} if on_board else {}
         assert run.faults == 0, f"{run.faults} accesses outside of device memory"
         self.job_id, status = (run.tokens["ends"][-1][name] for name in ("job_id", "status"))
         return status, *_without_clock(image, memory, status)
+
+
+def _shares(dut: BoardCore) -> dict[str, Signal]:
+    return {f"share_{name}": count for name, count in dut.shares.counts.items()}
 
 
 def _without_clock(image: JobImage, memory: np.ndarray, status: int) -> tuple[bytes, dict[str, int]]:
