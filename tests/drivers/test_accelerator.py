@@ -270,7 +270,7 @@ NONE_LEFT = "Everything pruned leaves no answer"
         ({"decay": 1.5}, "decay is 1.5; expected a factor from 0 to 1"),
         ({"decay": float("nan")}, "decay is nan; expected a factor from 0 to 1"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else "-".join(part),
 )
 def test_requests_that_are_refused(
     device: Device, accelerator: Accelerator, changes: dict[str, Any], message: str
