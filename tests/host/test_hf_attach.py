@@ -146,7 +146,10 @@ def test_wrong_device_of_the_environment_is_an_error_at_the_first_call(
 ) -> None:
     monkeypatch.setenv("SPATTEN_DEVICE", "abacus")
     model = sharp_bert(attn_implementation="spatten")
-    with pytest.raises(DeviceError, match="no device is known by 'abacus'; expected auto or emulator"):
+    with pytest.raises(
+        DeviceError,
+        match="no device is known by 'abacus'; expected auto or one of pynq, litex, verilator, emulator",
+    ):
         model(tokens(1, 5))
 
 
@@ -456,7 +459,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], dict[str, Any], type[SpattenError], 
         sharp_bert,
         {"device": "abacus"},
         DeviceError,
-        ["no device is known by 'abacus'", "expected auto or emulator"],
+        ["no device is known by 'abacus'", "expected auto or one of pynq, litex, verilator, emulator"],
     ),
     "no board": (
         sharp_bert,
