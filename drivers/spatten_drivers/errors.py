@@ -47,7 +47,22 @@ class DeviceDifferenceError(DeviceError):
 
 
 class LinkError(DeviceError):
-    """The link to a board does not carry what was sent over it."""
+    """The link to a board does not carry what was sent over it, or the device refused a request.
+
+    Attributes
+    ----------
+    tries : how often the request was sent.
+    status : of the device's answer, ``None`` if there was none.
+    address : that the answer names.
+    """
+
+    def __init__(
+        self, message: str, tries: int = 1, status: int | None = None, address: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.tries = tries
+        self.status = status
+        self.address = address
 
 
 class LinkTimeoutError(LinkError, DeviceTimeoutError):

@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from ..errors import DeviceMismatchError
+
+Found = TypeVar("Found")
 
 
 class Region(NamedTuple):
@@ -86,12 +88,7 @@ class CsrMap:
         ------
         DeviceMismatchError : the map has none of that name.
         """
-        if name not in self.addresses:
-            raise DeviceMismatchError(
-                f"{self.source}: has no register {name!r}; it has {', '.join(self.addresses) or 'none'}. "
-                "Give the csr.json that was written with the loaded bitstream"
-            )
-        return self.addresses[name]
+        return self._found("register", name, self.addresses)
 
     def memory(self, name: str) -> Region:
         """A region of memory.
@@ -100,9 +97,12 @@ class CsrMap:
         ------
         DeviceMismatchError : the map has none of that name.
         """
-        if name not in self.memories:
+        return self._found("memory", name, self.memories)
+
+    def _found(self, kind: str, name: str, among: Mapping[str, Found]) -> Found:
+        if name not in among:
             raise DeviceMismatchError(
-                f"{self.source}: has no memory {name!r}; it has {', '.join(self.memories) or 'none'}. "
+                f"{self.source}: has no {kind} {name!r}; it has {', '.join(among) or 'none'}. "
                 "Give the csr.json that was written with the loaded bitstream"
             )
-        return self.memories[name]
+        return among[name]

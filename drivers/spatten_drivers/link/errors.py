@@ -3,26 +3,9 @@
 
 from __future__ import annotations
 
-from .. import errors
+from ..errors import LinkError
 
-
-class LinkError(errors.LinkError):
-    """The link gave no answer, or the device refused a request.
-
-    Attributes
-    ----------
-    tries : how often the request was sent.
-    status : of the device's answer, ``None`` if there was none.
-    address : that the answer names.
-    """
-
-    def __init__(
-        self, message: str, tries: int = 1, status: int | None = None, address: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.tries = tries
-        self.status = status
-        self.address = address
+__all__ = ["LinkBusyError", "LinkError", "SessionLostError"]
 
 
 class SessionLostError(LinkError):

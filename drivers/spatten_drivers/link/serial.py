@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from .errors import LinkError
@@ -110,18 +110,18 @@ class _TcpLine:
 class _PortLine:
     """A serial port as pyserial gives it."""
 
-    def __init__(self, port: object) -> None:
+    def __init__(self, port: Any) -> None:
         self._port = port
 
     def write(self, data: bytes) -> None:
-        self._port.write(data)  # type: ignore[attr-defined]
+        self._port.write(data)
 
     def read(self, timeout: float) -> bytes:
-        self._port.timeout = timeout  # type: ignore[attr-defined]
-        return bytes(self._port.read(max(1, self._port.in_waiting)))  # type: ignore[attr-defined]
+        self._port.timeout = timeout
+        return bytes(self._port.read(max(1, self._port.in_waiting)))
 
     def close(self) -> None:
-        self._port.close()  # type: ignore[attr-defined]
+        self._port.close()
 
 
 def _port(place: str, baud: int) -> _Line:

@@ -61,7 +61,7 @@ class RecordWriter:
         self.path = Path(path)
         self._file: IO[bytes] | None = None
         try:
-            self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115
+            self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115  stays open till close
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -7,6 +7,7 @@ the jobs of `make plan-grid`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,7 @@ class Cost:
         return slowest if self.rows > self.overhead else "start and finish"
 
 
-class JobModel:
+class JobModel(ABC):
     """What both modes share."""
 
     def __init__(self, job: JobFacts, config: AcceleratorConfig, memory: Memory) -> None:
@@ -156,19 +157,19 @@ class JobModel:
         }
 
     @property
+    @abstractmethod
     def passes(self) -> float:
         """Passes of a row through the Q x K array, on average."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def value_words(self) -> NDArray[np.float64]:
         """Words of the probability x V array of each query's row."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def memory_cycles(self) -> float:
         """Cycles of memory over all rows."""
-        raise NotImplementedError
 
     def _of(self, cost: Callable[[int], float], counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """``cost`` of each count; rows of one length are worked out once."""

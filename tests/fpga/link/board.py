@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cache
 
 import numpy as np
@@ -110,8 +111,39 @@ def words_of(packet: bytes, peer: int = 0) -> list[dict[str, int]]:
     return tokens
 
 
-class BoardTransport(Transport):
-    """Packets to the simulated board; waiting takes no time.
+class SimulatedTransport(Transport):
+    """Packets to something simulated; waiting takes no time.
+
+    Parameters
+    ----------
+    name : for messages.
+    wait, waits : cycles at a time, and how often, until an answer is missed.
+    """
+
+    def __init__(self, name: str, wait: int, waits: int) -> None:
+        self.name = name
+        self._wait, self._waits = wait, waits
+        self._answers: list[bytes] = []
+        self._now = 0.0
+
+    @abstractmethod
+    def _run(self, tokens: list[dict[str, int]], after: int) -> None:
+        """Offer the tokens, let ``after`` more cycles pass, and keep what is answered."""
+
+    def receive(self, timeout: float) -> bytes | None:
+        for _ in range(self._waits):
+            if self._answers:
+                return self._answers.pop(0)
+            self._run([], self._wait)
+        self._now += timeout
+        return None
+
+    def now(self) -> float:
+        return self._now
+
+
+class BoardTransport(SimulatedTransport):
+    """Packets to the simulated board.
 
     Parameters
     ----------
@@ -126,7 +158,7 @@ class BoardTransport(Transport):
     """
 
     def __init__(self, beat: int, seed: int = 0, pace: float = 1.0, after: int = 1) -> None:
-        self.name = "simulated board"
+        super().__init__("simulated board", WAIT, WAITS)
         self.bench = board_bench(beat)
         self.bench.restart(seed + 1)
         self.journal: list[int] = []
@@ -134,8 +166,6 @@ class BoardTransport(Transport):
         self._after = after
         self._seed = seed
         self._words: list[int] = []
-        self._answers: list[bytes] = []
-        self._now = 0.0
 
     def send(self, packet: bytes) -> None:
         self._run(words_of(packet, PEER), self._after)
@@ -158,14 +188,3 @@ class BoardTransport(Transport):
                 assert (token["words"], token["peer"]) == (len(self._words), PEER)
                 self._answers.append(np.array(self._words, "<u4").tobytes())
                 self._words = []
-
-    def receive(self, timeout: float) -> bytes | None:
-        for _ in range(WAITS):
-            if self._answers:
-                return self._answers.pop(0)
-            self._run([], WAIT)
-        self._now += timeout
-        return None
-
-    def now(self) -> float:
-        return self._now

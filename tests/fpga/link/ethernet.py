@@ -12,12 +12,11 @@ from litex.gen import LiteXModule
 from litex.soc.interconnect import stream
 from migen import ClockDomainsRenamer
 
-from spatten_drivers.link import Transport
 from spatten_drivers.link.format import UDP_PORT
 from spatten_fpga.link.udp import UdpLink
 from spatten_fpga.sim.bench import Bench
 
-from .board import Board
+from .board import Board, SimulatedTransport
 
 DEVICE_MAC, HOST_MAC = 0x10E2D5000001, 0x020000000002
 DEVICE_IP, HOST_IP = "192.168.1.50", "192.168.1.5"
@@ -77,7 +76,7 @@ def on_the_wire(frame: bytes) -> list[dict[str, int]]:
     return [{"data": byte, "last": int(i == len(line) - 1)} for i, byte in enumerate(line)]
 
 
-class EthernetTransport(Transport):
+class EthernetTransport(SimulatedTransport):
     """A host on that cable: it answers ARP and takes datagrams.
 
     Attributes
@@ -88,7 +87,7 @@ class EthernetTransport(Transport):
 
     def __init__(self) -> None:
         dut = EthernetBoard()
-        self.name = "simulated ethernet"
+        super().__init__("simulated ethernet", WAIT, WAITS)
         self.bench = Bench(
             dut,
             {"line": dut.cable.source},
@@ -98,8 +97,6 @@ class EthernetTransport(Transport):
         self.journal: list[int] = []
         self.frames = self.gaps = 0
         self._frame: list[int] = []
-        self._answers: list[bytes] = []
-        self._now = 0.0
 
     def send(self, packet: bytes) -> None:
         self._run(on_the_wire(datagram(packet)), 20)
@@ -130,14 +127,3 @@ class EthernetTransport(Transport):
             ) + struct.pack(">HH", UDP_PORT, HOST_PORT)
             size = int.from_bytes(frame[38:40], "big")
             self._answers.append(frame[42 : 34 + size])
-
-    def receive(self, timeout: float) -> bytes | None:
-        for _ in range(WAITS):
-            if self._answers:
-                return self._answers.pop(0)
-            self._run([], WAIT)
-        self._now += timeout
-        return None
-
-    def now(self) -> float:
-        return self._now

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LinkError
+from .channel import Channel
 
 Words = NDArray[np.uint32]
 NOTHING: Words = np.zeros(0, np.uint32)
@@ -53,6 +54,7 @@ class Link(ABC):
     first_timeout: float
     lifetime: float
     counts: Counter[str]
+    _channel: Channel
 
     @abstractmethod
     def exchange(self, request: Exchange, timeout: float) -> Words:
@@ -68,13 +70,14 @@ class Link(ABC):
     def settle(self) -> None:
         """Return when no request without an answer can be under way any more."""
 
-    @abstractmethod
     def sleep(self, seconds: float) -> None:
         """Let time pass on the link's clock."""
+        self._channel.sleep(seconds)
 
-    @abstractmethod
     def now(self) -> float:
         """Seconds of the link's clock."""
+        return self._channel.now()
 
     def close(self) -> None:
         """Give the channel back; closing twice is harmless."""
+        self._channel.close()

@@ -78,12 +78,3 @@ class ServerLink(Link):
                 "connect directly (litex:udp://board, litex:serial:///dev/ttyUSB0)"
             )
         return data
-
-    def sleep(self, seconds: float) -> None:
-        self._channel.sleep(seconds)
-
-    def now(self) -> float:
-        return self._channel.now()
-
-    def close(self) -> None:
-        self._channel.close()

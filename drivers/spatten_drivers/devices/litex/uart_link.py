@@ -96,15 +96,6 @@ class UartLink(Link):
             self.counts["late"] += len(dropped)
         self._clean = True
 
-    def sleep(self, seconds: float) -> None:
-        self._channel.sleep(seconds)
-
-    def now(self) -> float:
-        return self._channel.now()
-
-    def close(self) -> None:
-        self._channel.close()
-
 
 def _runs(addresses: Words) -> list[tuple[int, int]]:
     """``(first address, words)`` of each run of consecutive words."""

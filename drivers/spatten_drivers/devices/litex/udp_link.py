@@ -98,12 +98,3 @@ class UdpLink(Link):
     def _was_issued(self, tag: int) -> bool:
         number, odd = divmod(tag - _TAG_BASE, 4)
         return not odd and 0 <= number < _TAGS and (number - self._start) % _TAGS < self._issued
-
-    def sleep(self, seconds: float) -> None:
-        self._channel.sleep(seconds)
-
-    def now(self) -> float:
-        return self._channel.now()
-
-    def close(self) -> None:
-        self._channel.close()

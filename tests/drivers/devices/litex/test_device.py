@@ -167,7 +167,7 @@ def test_a_server_that_comes_back_is_found_again() -> None:
     board = Board(emulator())
     device = over_network(board)
     before = jobs(device, 1)
-    network: FaultyNetwork = device.bus.link._channel  # type: ignore[attr-defined]
+    network: FaultyNetwork = device.bus.link._channel
     network.slave.mute = True
     with pytest.raises(LinkTimeoutError):
         jobs(device, 1)
