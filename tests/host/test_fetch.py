@@ -278,7 +278,9 @@ def test_missing_client_says_what_to_install(clients: Clients, monkeypatch: pyte
     assert clients.commands == []
 
 
-@pytest.mark.parametrize("sha256", ["", "abc", SHA.upper(), SHA + "0", "g" * 64])
+@pytest.mark.parametrize(
+    "sha256", ["", "abc", SHA.upper(), SHA + "0", "g" * 64], ids=["empty", "short", "upper", "long", "no hex"]
+)
 def test_hash_that_is_none_is_refused_before_any_client_starts(sha256: str, clients: Clients) -> None:
     said = f"sha256 of made-up 1.0 must be 64 lower-case hexadecimal digits, not {sha256!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):

@@ -118,6 +118,7 @@ def test_the_page_s_reader(tmp_path: Path) -> None:
         (packed({"record": "job", "arrays": []}, {}), "its first record is 'job'"),
         (packed({"record": "recording", "arrays": []}, {}), "its first record is 'recording'"),
     ],
+    ids=["empty", "zip", "a word", "a list", "a job", "no fields"],
 )
 def test_a_foreign_file(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.rec"
