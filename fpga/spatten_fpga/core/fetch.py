@@ -12,6 +12,7 @@ from .gather import Gather
 from .geometry import Geometry
 from .passes import pass_layout
 from .port import address_bits, command_layout
+from .skid import skid
 
 #: Which rows a command fetches: the first of the key list, some of the key list, the one at the address.
 ALL, KEPT, ROW = range(3)
@@ -58,7 +59,7 @@ class KeyLookup(LiteXModule):
 
         # # #
 
-        self.spare = spare = stream.Buffer(slot_layout(), pipe_valid=False, pipe_ready=True)
+        self.spare = spare = skid(slot_layout())
         entry = stream.Endpoint(slot_layout())
         index = Signal(geometry.index_bits, reset_less=True)
         valid, last = Signal(), Signal(reset_less=True)
@@ -118,8 +119,8 @@ class Fetch(LiteXModule):
         self.sink = sink = stream.Endpoint(fetch_layout(geometry))
         self.index = index = stream.Endpoint(index_layout(geometry))
         self.passes = passes = stream.Endpoint(pass_layout(geometry))
-        self.skid = skid = stream.Buffer(command_layout(geometry), pipe_valid=False, pipe_ready=True)
-        self.command = skid.source
+        self.command_skid = command_skid = skid(command_layout(geometry))
+        self.command = command_skid.source
         self.issued = Signal()
         self.current = current = Record(fetch_layout(geometry))
 
@@ -174,5 +175,5 @@ class Fetch(LiteXModule):
             gather.sink.row_beats.eq(current.row_beats),
             If(current.list != ROW, gather.sink.slot.eq(lookup.source.slot)),
             lookup.source.ready.eq(gather.sink.ready & announced),
-            gather.source.connect(skid.sink, keep={"valid", "ready", "last", "address"}),
+            gather.source.connect(command_skid.sink, keep={"valid", "ready", "last", "address"}),
         ]

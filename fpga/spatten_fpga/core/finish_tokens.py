@@ -10,6 +10,7 @@ from migen import *
 from .descriptor import SLOT_BITS, slot_layout
 from .geometry import IMPORTANCE_BITS, Geometry
 from .port import address_bits, write_layout
+from .skid import skid
 from .token_importance import DECAY_BITS, TokenUpdate, key_layout, total_layout
 from .topk import TopK
 from .topk_emit import kept_layout
@@ -208,8 +209,8 @@ class _Walk(LiteXModule):
 
         # # #
 
-        # A skid register: TokenSums' whole pipeline hangs on the ready of its totals.
-        self.skid = skid = stream.Buffer(total_layout(), pipe_ready=True)
+        # Registers both ways: TokenSums' whole pipeline hangs on the ready of its totals.
+        self.totals_buffer = buffer = stream.Buffer(total_layout(), pipe_ready=True)
         self.update = update = TokenUpdate()
         self.flags = flags = stream.SyncFIFO(flags_layout(), 8)
 
@@ -217,9 +218,9 @@ class _Walk(LiteXModule):
         slot, last_slot = Signal(geometry.index_bits), Signal(geometry.index_bits)
         walking, spent = Signal(), Signal()  # spent: no key is left
         live, known, step = Signal(), Signal(), Signal()
-        total = skid.source
+        total = buffer.source
         self.comb += [
-            totals.connect(skid.sink),
+            totals.connect(buffer.sink),
             live.eq(keys.valid & (keys.slot[:PROTECTED] == slot)),
             known.eq((keys.valid | spent) & (total.valid | ~live) & (old.valid | ~self.add)),
             update.sink.valid.eq(walking & known),
@@ -359,7 +360,7 @@ class TokenFinish(LiteXModule):
         ]
 
         # New words, to memory and to the top-k engine ---------------------------------------------
-        self.words = words = stream.Buffer(word_layout(), pipe_valid=False, pipe_ready=True)
+        self.words = words = skid(word_layout())
         word = words.source
         room = Signal()
         self.comb += [

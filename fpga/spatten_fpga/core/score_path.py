@@ -11,6 +11,7 @@ from .operand_buffer import OperandBuffer, fill_layout, read_layout
 from .qk_array import QKArray
 from .query_store import QueryStore
 from .scores import scores_layout
+from .skid import skid
 
 
 def score_pass_layout(geometry: Geometry, slots: int) -> list:
@@ -58,8 +59,8 @@ class ScorePath(LiteXModule):
         self.fill = stream.Endpoint(fill_layout(geometry, geometry.buffer_words))
         self.passes = stream.Endpoint(score_pass_layout(geometry, slots))
         # A skid register: the array's whole pipeline hangs on the ready of its scores.
-        self.skid = stream.Buffer(scores_layout(geometry, slots), pipe_valid=False, pipe_ready=True)
-        self.source = self.skid.source
+        self.scores_skid = skid(scores_layout(geometry, slots))
+        self.source = self.scores_skid.source
         self.busy = Signal()
         self.store = QueryStore(geometry, geometry.config.query_buffer_rows)
         self.buffer = OperandBuffer(geometry, geometry.buffer_words)
@@ -116,5 +117,5 @@ class ScorePath(LiteXModule):
             self.pack.sink.slot.eq(label.slot),
             self.pack.sink.add.eq(label.add),
             label.ready.eq(array.source.valid & array.source.ready & array.source.last),
-            self.pack.source.connect(self.skid.sink),
+            self.pack.source.connect(self.scores_skid.sink),
         ]

@@ -13,6 +13,7 @@ from .operand_buffer import OperandBuffer, fill_layout, read_layout
 from .pv_array import PVArray
 from .reciprocal import Reciprocal
 from .replay import Replay
+from .skid import skid
 from .token_importance import TokenSums
 from .topk_emit import kept_layout
 
@@ -75,12 +76,8 @@ class ValuePath(LiteXModule):
         self.scale = Normalise(geometry.outputs, geometry.accumulator_bits)
         self.totals = TokenSums(geometry.keys_a_word, geometry.config.max_sequence)
         # Skid registers end two long chains of ready: from memory to the array, from the array to top-k.
-        self.beats_skid = beats_skid = stream.Buffer(
-            self.ranked.description, pipe_valid=False, pipe_ready=True
-        )
-        self.outputs_skid = outputs_skid = stream.Buffer(
-            self.scale.source.description, pipe_valid=False, pipe_ready=True
-        )
+        self.beats_skid = beats_skid = skid(self.ranked.description)
+        self.outputs_skid = outputs_skid = skid(self.scale.source.description)
         self.outputs = outputs_skid.source
 
         # # #
@@ -172,18 +169,13 @@ class ValuePath(LiteXModule):
         self.compact = compact = CompactWeights(geometry)
         self.words = words = Replay(compact.source.description.payload_layout, depth)
         self.places = places = Replay(compact.index.description.payload_layout, depth)
-        # A skid register: what holds the beats has many enables, and the array decides late.
-        self.weights_skid = weights_skid = stream.Buffer(
-            compact.source.description, pipe_valid=False, pipe_ready=True
-        )
-        weights = weights_skid.source
-        # The same for what makes them, which waits for two.
-        self.words_skid = words_skid = stream.Buffer(
-            compact.source.description, pipe_valid=False, pipe_ready=True
-        )
-        self.places_skid = places_skid = stream.Buffer(
-            compact.index.description, pipe_valid=False, pipe_ready=True
-        )
+        # Registers both ways: the array decides late, by a flag out of a memory, and what holds the beats has
+        # many enables.
+        self.weights_buffer = weights_buffer = stream.Buffer(compact.source.description, pipe_ready=True)
+        weights = weights_buffer.source
+        # What makes them waits for two.
+        self.words_skid = words_skid = skid(compact.source.description)
+        self.places_skid = places_skid = skid(compact.index.description)
         values = stream.Endpoint(self.buffer.source.description)
         both = Signal()
         self.comb += [
@@ -202,11 +194,11 @@ class ValuePath(LiteXModule):
             self.index.last.eq(places.source.end),
             If(
                 self.reuse,
-                aligned.source.connect(weights_skid.sink),
+                aligned.source.connect(weights_buffer.sink),
                 self.fill.connect(self.buffer.sink),
                 self.buffer.source.connect(values),
             ).Else(
-                words.source.connect(weights_skid.sink, omit={"end"}),
+                words.source.connect(weights_buffer.sink, omit={"end"}),
                 self.fill.connect(values, omit={"base", "lsb"}),
             ),
         ]
