@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import subprocess
 import sys
@@ -117,8 +118,16 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
     pack(best, output, say)
     rebuild = _rebuild(board, given, best.seed)
     write_manifest(soc, gateware, best, layouts, output, _preset(config), rebuild)
-    say(f"done: {output / NAME}.bit")
+    say(f"done: {output / NAME}.bit; the largest process took {_most_memory():,} MB")
     return 0
+
+
+def _most_memory() -> int:
+    """MB of this process or of the largest one that it waited for."""
+    kilobytes = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return max(kilobytes) // 1000
 
 
 def _sweep(gateware: Gateware, module: Mapping[str, Any], seeds: Sequence[int], say: Say) -> list[Layout]:
