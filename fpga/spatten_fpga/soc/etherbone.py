@@ -14,14 +14,14 @@ The filter keeps back what is not a whole and good record; the third is one miss
 
 from __future__ import annotations
 
-from liteeth.common import eth_udp_user_description
+from liteeth.common import eth_phy_description, eth_udp_user_description
 from liteeth.core import LiteEthUDPIPCore
 from liteeth.core.udp import LiteEthUDPUserPort
 from liteeth.frontend.etherbone import LiteEthEtherbone
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream, wishbone
 from litex.soc.interconnect.packet import PacketFIFO
-from migen import If, Mux, Signal
+from migen import ClockDomainsRenamer, If, Mux, Signal
 
 UDP_PORT = 1234
 #: Words of a record behind its header: base address, words written, return address, addresses read.
@@ -151,8 +151,22 @@ def udp_core(
     core = LiteEthUDPIPCore(
         phy, mac_address, ip_address, int(soc.sys_clk_freq), dw=32, with_sys_datapath=True, with_icmp=False
     )
+    _register_transmitter(core)
     soc.add_module("ethcore", core)
     return core
+
+
+def _register_transmitter(core: LiteEthUDPIPCore) -> None:
+    """End the chain of ready behind the FIFO into the transmit clock.
+
+    At 125 MHz it would go from the gap between frames through the converter of widths to the FIFO's read
+    pointer and its memory: 8.6 ns of 8 on an ECP5 of speed grade 6.
+    """
+    pipeline = core.mac.core.tx_datapath.pipeline
+    place = next(i for i, stage in enumerate(pipeline) if isinstance(stage, stream.ClockDomainCrossing))
+    register = stream.Buffer(eth_phy_description(32), pipe_valid=True, pipe_ready=True)
+    core.transmit_register = ClockDomainsRenamer("eth_tx")(register)
+    pipeline.insert(place + 1, core.transmit_register)
 
 
 def add_etherbone(soc, core: LiteEthUDPIPCore, udp_port: int = UDP_PORT, depth: int = DEPTH) -> None:
