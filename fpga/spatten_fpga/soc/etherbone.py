@@ -24,6 +24,7 @@ from litex.soc.interconnect.packet import PacketFIFO
 from migen import ClockDomainsRenamer, If, Mux, Signal
 
 UDP_PORT = 1234
+IP_ADDRESS, MAC_ADDRESS = "192.168.1.50", 0x10E2D5000000  # LiteX's usual ones
 #: Words of a record behind its header: base address, words written, return address, addresses read.
 DEPTH = 256
 HEADER_WORDS = 3  # of packet and record
@@ -135,24 +136,31 @@ class _OnePort:
         return self._port
 
 
-def udp_core(
-    soc, phy, *, ip_address: str = "192.168.1.50", mac_address: int = 0x10E2D5000000
-) -> LiteEthUDPIPCore:
-    """Give a system LiteEth's stack up to UDP.
-
-    It is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without ICMP,
-    whose chain of ready signals is the longest of LiteEth's.
+def udp_core(soc, phy, *, ip_address: str = IP_ADDRESS, mac_address: int = MAC_ADDRESS) -> LiteEthUDPIPCore:
+    """Give a system LiteEth's stack up to UDP; links share it.
 
     Parameters
     ----------
     soc : :class:`.SpattenSoc`, not finalised yet.
     phy : of LiteEth; a submodule of the system already.
     """
+    core = udp_stack(phy, soc.sys_clk_freq, ip_address, mac_address)
+    soc.add_module("ethcore", core)
+    return core
+
+
+def udp_stack(
+    phy, clock: float, ip_address: str = IP_ADDRESS, mac_address: int = MAC_ADDRESS
+) -> LiteEthUDPIPCore:
+    """LiteEth's stack up to UDP.
+
+    It is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without ICMP,
+    whose chain of ready signals is the longest of LiteEth's.
+    """
     core = LiteEthUDPIPCore(
-        phy, mac_address, ip_address, int(soc.sys_clk_freq), dw=32, with_sys_datapath=True, with_icmp=False
+        phy, mac_address, ip_address, int(clock), dw=32, with_sys_datapath=True, with_icmp=False
     )
     _register_transmitter(core)
-    soc.add_module("ethcore", core)
     return core
 
 

@@ -16,13 +16,14 @@ from typing import Any
 from spatten_drivers import PRESETS, AcceleratorConfig
 from spatten_drivers.errors import SpattenError
 from spatten_fpga.gen.options import load_options
+from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.synth.netlist import totals
 
 from .board import Board
 from .flow import Layout, Say, lay_out, pack, synthesise
 from .gateware import NAME, Gateware, write_gateware
-from .links import IP_ADDRESS, LINKS, MAC_ADDRESS, possible
+from .links import LINKS, possible
 from .manifest import write_manifest
 from .system import Choice
 from .timing import Clock, TimingError, check
