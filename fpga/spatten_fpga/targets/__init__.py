@@ -11,7 +11,7 @@ from spatten_drivers.errors import ConfigError
 NAMES = ("ecpix5", "butterstick", "orangecrab", "ulx3s", "colorlight_i5", "colorlight_i9")
 
 
-def board(name: str):
+def find(name: str):
     """The :class:`.board.Board` of a name; reads its pins, so it needs LiteX.
 
     Raises

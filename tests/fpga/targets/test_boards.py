@@ -12,7 +12,7 @@ import yaml
 
 from spatten_drivers.config import PRESETS, AcceleratorConfig
 from spatten_drivers.registers import REGISTERS
-from spatten_fpga.targets import NAMES, board
+from spatten_fpga.targets import NAMES, find
 
 from .builds import hollow, run
 
@@ -70,13 +70,13 @@ def test_the_maps_are_those_of_the_board(name: str) -> None:
     folder = hollow(name)
     maps = json.loads((folder / "csr.json").read_text())
     assert {f"spatten_{word.name.lower()}" for word in REGISTERS} <= maps["csr_registers"].keys()
-    assert maps["constants"]["config_clock_frequency"] == board(name).clock
+    assert maps["constants"]["config_clock_frequency"] == find(name).clock
     assert maps["memories"]["main_ram"]["size"] == MEMORY[name]
     assert "spatten_magic" in (folder / "csr.csv").read_text()
     record = yaml.safe_load((folder / "config.yml").read_text())
-    assert AcceleratorConfig(**record["config"]) == PRESETS[board(name).preset]
+    assert AcceleratorConfig(**record["config"]) == PRESETS[find(name).preset]
     dram = json.loads((folder / "dram.json").read_text())
-    assert dram["clock_hz"] == board(name).clock
+    assert dram["clock_hz"] == find(name).clock
     assert (dram["bitslips"] > 0) == ("DDR3" in dram["phy"])
 
 

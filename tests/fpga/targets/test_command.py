@@ -13,18 +13,18 @@ import pytest
 
 from spatten_drivers.config import PRESETS
 from spatten_fpga.synth.flow import SynthesisError
-from spatten_fpga.targets import NAMES, board, command
+from spatten_fpga.targets import NAMES, command, find
 from spatten_fpga.targets.flow import Layout
 from spatten_fpga.targets.gateware import Gateware
 from spatten_fpga.targets.timing import Clock
 
-I9 = board("colorlight_i9")
+I9 = find("colorlight_i9")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        command.main(board(name), ["--help"])
+        command.main(find(name), ["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for option in (
@@ -39,7 +39,7 @@ def test_the_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None
     ):
         assert option in text
     assert f"python3 -m spatten_fpga.targets.{name} --build" in text
-    assert all(link in text for link in board(name).links)
+    assert all(link in text for link in find(name).links)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFix
         (
             "colorlight_i9",
             ["--link", "uartbone", "--link", "spl-uart"],
-            "spl-uart wants the line that another link has; give one of uartbone, spl-uart",
+            "spl-uart wants a serial line that another link has; give one of uartbone, spl-uart",
         ),
         ("ulx3s", ["--config", "none.yml"], "none.yml: cannot be read: No such file or directory"),
     ],
@@ -76,14 +76,14 @@ def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFix
 def test_what_a_board_does_not_have(
     name: str, arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.main(board(name), ["--build", "--output-dir", str(tmp_path), *arguments]) == 2
+    assert command.main(find(name), ["--build", "--output-dir", str(tmp_path), *arguments]) == 2
     assert capsys.readouterr().err == f"error: {said}\n"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_ethernet_where_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        command.main(board("ulx3s"), ["--build", "--link", "spl-udp"])
+        command.main(find("ulx3s"), ["--build", "--link", "spl-udp"])
     assert "invalid choice: 'spl-udp' (choose from 'uartbone', 'spl-uart')" in capsys.readouterr().err
 
 
@@ -215,7 +215,7 @@ def test_every_board_has_a_preset_and_links_that_it_can_have() -> None:
     from spatten_fpga.targets.links import check_links, possible
 
     for name in NAMES:
-        one = board(name)
+        one = find(name)
         assert one.name == name
         assert one.preset in PRESETS
         check_links(one, one.links)
