@@ -35,7 +35,7 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream seeds \
+.PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream seeds boards \
         core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality soak soc-report clean
 
 help: ## list the targets
@@ -91,6 +91,9 @@ bitstream: $(SYN) ## the bitstream of BOARD with open tools, minutes to hours; w
 
 seeds: $(SYN) ## the same with each of SEEDS; the best is kept, build/BOARD/manifest.json tells the spread
 	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build --seed $(SEEDS) $(BUILD_ARGS)
+
+boards: $(DEV) ## sizes, clocks and predictions of all boards; writes docs/boards.md from bitstreams/*/manifest.json
+	$(BIN)/python -m tests.fpga.targets.report
 
 core-coverage: $(DEV) ## points, lines and toggles of the core that jobs see; writes docs/core-coverage.md
 	$(BIN)/python -m tests.fpga.core.coverage

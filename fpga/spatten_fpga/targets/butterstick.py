@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""GSD ButterStick with the LFE5UM5G-85F: DDR3 x16, Gigabit Ethernet. It has no serial line of its own."""
+"""GSD ButterStick r1.0 with the LFE5UM5G-85F: DDR3 x16 in two ranks, Gigabit Ethernet, no serial line.
+
+Chips by variant: 2G has two MT41K64M16 (256 MiB), 8G two MT41K256M16 (1 GiB). Source: the maker's README.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from litex_boards.platforms import gsd_butterstick
 from litex_boards.targets.gsd_butterstick import _CRG
 
-from spatten_fpga.soc.memory import MT41K64M16
+from spatten_fpga.soc.memory import MT41K64M16, MT41K256M16
 
 from .board import Board, Ddr3, Rgmii
 from .command import main
@@ -18,7 +21,7 @@ BOARD = Board(
     title="GSD ButterStick 85F",
     platform=lambda: gsd_butterstick.Platform(revision="1.0", device="85F", toolchain="trellis"),
     clocks=_CRG,
-    memory=Ddr3({"MT41K64M16": MT41K64M16}),
+    memory=Ddr3({"MT41K64M16": MT41K64M16, "MT41K256M16": MT41K256M16}),
     preset="ecp5-85f",
     clock=75e6,
     links=("spl-udp", "etherbone"),

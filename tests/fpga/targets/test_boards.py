@@ -27,7 +27,7 @@ CLOCKS = {
 }
 MEMORY = {
     "ecpix5": 512 << 20,
-    "butterstick": 128 << 20,
+    "butterstick": 256 << 20,
     "orangecrab": 128 << 20,
     "ulx3s": 32 << 20,
     "colorlight_i5": 8 << 20,
