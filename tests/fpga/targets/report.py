@@ -30,9 +30,9 @@ placements, of which the best is kept.
 PREDICTED = """\
 ## Predicted
 
-By `spatten plan`, not measured: attention on the device alone, without the host's layers and the way of rows to
-the device. MiniLM on 64 tokens, GPT-2-small with a prompt of 128 and 32 tokens generated; pruned by the paper's
-schedules, dense in 8 bits. The share is that of the DRAM's peak, pruned.
+By `spatten plan`, not measured: attention on the device alone, without the host's layers and the way of rows
+to the device. MiniLM on 64 tokens, GPT-2-small with a prompt of 128 and 32 tokens generated; pruned by the
+paper's schedules, dense in 8 bits. The share is that of the DRAM's peak, pruned.
 
 """
 #: Kinds of cells by their name in nextpnr's report.
