@@ -5,6 +5,9 @@ PYTHON ?= python3
 DEVICE ?= emulator
 TORCH  ?= torch==2.13.0
 MINUTES ?= 2
+BOARD  ?= ecpix5
+SEEDS  ?= 1 2 3 4
+BUILD_ARGS ?=
 PYTEST_ARGS ?=
 
 VENV := .venv
@@ -32,12 +35,13 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep test-pynq pytest lint format wheel bench \
+.PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream seeds boards \
         core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality soak soc-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), MINUTES=$(MINUTES), PYTEST_ARGS="
+	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), MINUTES=$(MINUTES), PYTEST_ARGS=,"
+	@echo "  BOARD=$(BOARD) (a module of spatten_fpga.targets), SEEDS=$(SEEDS), BUILD_ARGS= (its options; --help tells)"
 
 run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
 	@mkdir -p build
@@ -81,6 +85,15 @@ wheel: $(DEV) ## build the wheel and prove that it works outside the tree
 
 bench: $(RUN) ## whole models against eager attention, one thread each; writes docs/performance.md
 	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
+
+bitstream: $(SYN) ## the bitstream of BOARD with open tools, minutes to hours; writes build/BOARD/spatten.bit
+	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build $(BUILD_ARGS)
+
+seeds: $(SYN) ## the same with each of SEEDS; the best is kept, build/BOARD/manifest.json tells the spread
+	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build --seed $(SEEDS) $(BUILD_ARGS)
+
+boards: $(DEV) ## sizes, clocks and predictions of all boards; writes docs/boards.md from bitstreams/*/manifest.json
+	$(BIN)/python -m tests.fpga.targets.report
 
 core-coverage: $(DEV) ## points, lines and toggles of the core that jobs see; writes docs/core-coverage.md
 	$(BIN)/python -m tests.fpga.core.coverage

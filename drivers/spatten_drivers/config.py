@@ -118,6 +118,17 @@ PRESETS: dict[str, AcceleratorConfig] = {
     "ecp5-25f": AcceleratorConfig(
         lanes=8, kv_buffer_rows=128, max_sequence=512, topk_parallelism=4, query_buffer_rows=16, beat_bytes=4
     ),
+    # What fits the same chip with a system around it: all is smaller that can be, but for head dimensions.
+    "ecp5-25f-slim": AcceleratorConfig(
+        lanes=8,
+        kv_buffer_rows=128,
+        max_sequence=256,
+        max_heads=12,
+        topk_parallelism=1,
+        query_buffer_rows=16,
+        job_queue_depth=4,
+        beat_bytes=4,
+    ),
     # 64 + 64 of the 220 DSP slices, which take 16-bit operands as they take 12-bit ones; K and V of 1024 rows
     # in 58 of the 140 block RAMs; an AXI HP port of 64 bits is a beat of 8 bytes.
     "zynq-7020": AcceleratorConfig(operand_bits=16, beat_bytes=8),

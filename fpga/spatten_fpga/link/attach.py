@@ -24,6 +24,7 @@ class AttachedLink(LiteXModule):
     soc : the system; this becomes a host of its bus.
     config : of its core.
     settings : of the link, for the system's memory unless given.
+    name : of this host, where a system has more than one.
 
     Attributes
     ----------
@@ -35,7 +36,11 @@ class AttachedLink(LiteXModule):
     """
 
     def __init__(
-        self, soc: SpattenSoc, config: AcceleratorConfig, settings: LinkSettings | None = None
+        self,
+        soc: SpattenSoc,
+        config: AcceleratorConfig,
+        settings: LinkSettings | None = None,
+        name: str = "link",
     ) -> None:
         settings = settings or LinkSettings(soc.memory_bytes)
         if settings.bus_timeout >= soc.bus.timeout:
@@ -47,7 +52,7 @@ class AttachedLink(LiteXModule):
         native = soc.sdram.crossbar.get_port("both", data_width=geometry.beat_bits)
         self.backend = backend = LiteDRAMBackend(geometry, native)
         self.endpoint = endpoint = LinkEndpoint(geometry, settings)
-        soc.add_host("link", endpoint.bus)
+        soc.add_host(name, endpoint.bus)
 
         # # #
 

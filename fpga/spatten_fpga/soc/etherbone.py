@@ -135,19 +135,13 @@ class _OnePort:
         return self._port
 
 
-def add_ethernet(
-    soc,
-    phy,
-    *,
-    ip_address: str = "192.168.1.50",
-    mac_address: int = 0x10E2D5000000,
-    udp_port: int = UDP_PORT,
-    depth: int = DEPTH,
-) -> None:
-    """Give a system a host link over Ethernet, and tell its ``csr.json`` so.
+def udp_core(
+    soc, phy, *, ip_address: str = "192.168.1.50", mac_address: int = 0x10E2D5000000
+) -> LiteEthUDPIPCore:
+    """Give a system LiteEth's stack up to UDP.
 
-    The stack is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without
-    ICMP, whose chain of ready signals is the longest of LiteEth's.
+    It is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without ICMP,
+    whose chain of ready signals is the longest of LiteEth's.
 
     Parameters
     ----------
@@ -158,6 +152,16 @@ def add_ethernet(
         phy, mac_address, ip_address, int(soc.sys_clk_freq), dw=32, with_sys_datapath=True, with_icmp=False
     )
     soc.add_module("ethcore", core)
+    return core
+
+
+def add_etherbone(soc, core: LiteEthUDPIPCore, udp_port: int = UDP_PORT, depth: int = DEPTH) -> None:
+    """Make Etherbone a host of a system, and tell its ``csr.json`` so.
+
+    Parameters
+    ----------
+    core : of :func:`udp_core`.
+    """
     etherbone = Etherbone(core.udp, udp_port, depth)
     soc.add_module("etherbone", etherbone)
     soc.add_host("etherbone", etherbone.bus)

@@ -114,7 +114,7 @@ def lay_out(
     say(f"place{' and route' if route else ''} with nextpnr, log in {log}")
     options = ["--json", netlist.path, "--freq", freq, "--seed", seed, "--router", "router2"]
     options += ["--timing-allow-fail", "--report", report, *([] if route else ["--no-route"])]
-    code = _watch([*device.options, *map(str, options)], log, patience, say)
+    code = watch_nextpnr([*device.options, *map(str, options)], log, patience, say)
     found = frequencies(log.read_text())
     if code not in (0, None):
         reason = f"nextpnr ended with code {code}"
@@ -127,11 +127,13 @@ def lay_out(
     return Layout(found[0] if found else None, routed, path, reason)
 
 
-def _watch(options: list[str], log: Path, patience: float, say: Say) -> int | None:
-    """Run nextpnr and tell how far it is; its exit code, None if it took too long."""
+def watch_nextpnr(
+    options: list[str], log: Path, patience: float, say: Say, folder: Path | None = None
+) -> int | None:
+    """Run nextpnr, in ``folder`` if given, and tell how far it is; its exit code, None if it took long."""
     call = [sys.executable, "-c", NEXTPNR, *options]
     with log.open("w") as output:
-        process = subprocess.Popen(call, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(call, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
     end = time.monotonic() + patience
     told = 0
     try:

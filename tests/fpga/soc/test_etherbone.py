@@ -14,7 +14,7 @@ from litex.soc.interconnect import stream
 from migen import ClockDomain, ClockSignal, ResetSignal
 
 from spatten_drivers.devices.litex.opening import DEPTH_CONSTANT, _place
-from spatten_fpga.soc.etherbone import DEPTH, add_ethernet
+from spatten_fpga.soc.etherbone import DEPTH, add_etherbone, udp_core
 from spatten_fpga.soc.simulation import BOARDS, SimulatedSoc
 
 
@@ -35,7 +35,7 @@ def test_the_map_says_how_long_a_record_may_be(tmp_path: Path) -> None:
     soc = SimulatedSoc(BOARDS["small"])
     phy = Phy()
     soc.add_module("ethphy", phy)
-    add_ethernet(soc, phy)
+    add_etherbone(soc, udp_core(soc, phy))
     soc.finalize()
     text = get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions)
     (tmp_path / "csr.json").write_text(text, "utf-8")

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The system on chip of a board: its clocks, memory and links around the one that simulation has too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spatten_drivers import AcceleratorConfig
+from spatten_drivers.errors import ConfigError
+from spatten_fpga.soc.soc import SpattenSoc
+
+from .board import Board
+from .links import IP_ADDRESS, MAC_ADDRESS, add_links, check_links
+
+SLOWEST, FASTEST = 10e6, 200e6  # Hz: limits of the chips' delay lines and of the PHY
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a board's system can be chosen; what is None is the board's usual.
+
+    Attributes
+    ----------
+    config : of the core.
+    clock : of the system, Hz.
+    chips : name of the DRAM's module.
+    links : ways to a host.
+    ip_address, mac_address, baudrate : of these.
+    memory_bytes : that jobs may reach; all there are unless given.
+    options : more for LiteX's ``SoCCore``, such as ``cpu_type``.
+    """
+
+    config: AcceleratorConfig
+    clock: float | None = None
+    chips: str | None = None
+    links: Sequence[str] | None = None
+    ip_address: str = IP_ADDRESS
+    mac_address: int = MAC_ADDRESS
+    baudrate: int | None = None
+    memory_bytes: int | None = None
+    options: dict[str, Any] | None = None
+
+
+class BoardSoc(SpattenSoc):
+    """A board's system. One a process: LiteDRAM and LiteX keep what they know of one for the next.
+
+    Parameters
+    ----------
+    board : on which.
+    choice : what is chosen of it.
+
+    Attributes
+    ----------
+    board, core_config, links, chips : Board, AcceleratorConfig, names of links, name of the DRAM's module.
+
+    Raises
+    ------
+    ConfigError : something was chosen that the board does not have.
+    """
+
+    def __init__(self, board: Board, choice: Choice) -> None:
+        clock = choice.clock or board.clock
+        if not SLOWEST <= clock <= FASTEST:
+            raise ConfigError(f"the clock is {clock:g} Hz; expected {SLOWEST:g} to {FASTEST:g}")
+        self.board, self.core_config = board, choice.config
+        self.links = tuple(board.links if choice.links is None else choice.links)
+        self.chips = choice.chips or next(iter(board.memory.chips))
+        check_links(board, self.links)
+        if self.chips not in board.memory.chips:
+            raise ConfigError(f"chips are {self.chips!r}; expected one of {', '.join(board.memory.chips)}")
+
+        platform = board.platform()
+        crg = board.clocks(platform, clock)
+        phy, ties = board.memory.phy(platform, clock, crg)
+        module = board.memory.chips[self.chips](clock, board.memory.rate)
+        options = {"memory_bytes": choice.memory_bytes, **(choice.options or {})}
+        super().__init__(platform, clock, choice.config, phy, module, **options)
+        self.crg = crg
+        self.comb += ties
+        baudrate = choice.baudrate or board.baudrate
+        add_links(self, self.links, choice.ip_address, choice.mac_address, baudrate)

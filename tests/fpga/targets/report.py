@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m tests.fpga.targets.report``: docs/boards.md from manifests and from the plan's predictions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spatten.plan import BOARDS, DRAMS, Machine, Phase, model_shape, plan_text
+from spatten.presets import preset
+from spatten_drivers.config import PRESETS, AcceleratorConfig
+from spatten_drivers.errors import SpattenError
+from spatten_fpga.targets import NAMES, find
+from spatten_fpga.targets.board import Board
+
+HEAD = """\
+# Boards
+
+Made by `make boards` from the manifests in `bitstreams/` and from `spatten plan`. Size and speed are those of
+the tools' reports after routing. **Nothing here was measured on a board**: what is said of speed in use is
+predicted by the plan, which is checked against simulation for the ECPIX-5 alone ([plan.md](plan.md)).
+
+A board is built by `make bitstream BOARD=ecpix5`; by `make seeds BOARD=ecpix5 SEEDS="1 2 3 4"` with several
+placements, of which the best is kept.
+"""
+PREDICTED = """\
+## Predicted
+
+By `spatten plan`, not measured: attention on the device alone, without the host's layers and the way of rows
+to the device. MiniLM on 64 tokens, GPT-2-small with a prompt of 128 and 32 tokens generated; pruned by the
+paper's schedules, dense in 8 bits. The share is that of the DRAM's peak, pruned.
+
+"""
+#: Kinds of cells by their name in nextpnr's report.
+CELLS = {"LUT": "TRELLIS_COMB", "FF": "TRELLIS_FF", "EBR": "DP16KD", "multipliers": "MULT18X18D"}
+PLANS = (
+    ("minilm", 64, 0, "paper-bert", "sentence"),
+    ("gpt2-small", 128, 32, "paper-gpt2", "tokens"),
+)
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--bitstreams", type=Path, default=Path("bitstreams"), help="folder with the manifests"
+    )
+    parser.add_argument(
+        "--page", type=Path, default=Path("docs/boards.md"), help="what to write (%(default)s)"
+    )
+    given = parser.parse_args()
+    built = {name: _manifest(given.bitstreams / name) for name in NAMES}
+    given.page.write_text(page({name: found for name, found in built.items() if found}), "utf-8")
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / "manifest.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def page(built: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page of all boards, of which ``built`` has the manifests by name."""
+    return "\n".join([HEAD, _sizes(built), _clocks(built), _predictions(), _systems()])
+
+
+def _table(*rows: tuple[str, ...]) -> str:
+    head, *rest = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rest)) + "\n"
+
+
+def _sizes(built: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for name in NAMES:
+        if name not in built:
+            rows.append((name, find(name).preset, *("not built yet",) * len(CELLS)))
+            continue
+        used = built[name]["utilisation"]
+        cells = (f"{used[cell][0]:,} ({used[cell][0] / used[cell][1]:.0%})" for cell in CELLS.values())
+        rows.append((name, built[name]["preset"], *cells))
+    return "## Size\n\nUsed, and the share of what the chip has.\n\n" + _table(
+        ("board", "preset", *CELLS), *rows
+    )
+
+
+def _clocks(built: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for name in (name for name in NAMES if name in built):
+        record = built[name]
+        spread = ", ".join(f"{seed}: {mhz:.1f}" for seed, mhz in record["seeds"].items())
+        for clock, mhz in record["clocks"].items():
+            told = (f"{mhz['asked_mhz']:.1f}", f"{mhz['reached_mhz']:.1f}", f"{mhz['margin']:+.1%}")
+            rows.append((name, clock, *told, spread if clock == "sys" else ""))
+    head = ("board", "clock", "asked, MHz", "reached, MHz", "margin", "sys by seed, MHz")
+    return "## Clocks\n\n" + (_table(head, *rows) if rows else "No board was built yet.\n")
+
+
+def _predictions() -> str:
+    rows = []
+    for name in NAMES:
+        machine = machine_of(find(name))
+        peak = f"{machine.peak_bytes / 1e6:,.0f}"
+        shown = [text for plan in PLANS for text in _planned(machine, *plan)]
+        rows.append((name, f"{machine.clock / 1e6:g}", machine.dram.name, peak, *shown))
+    head = ("board", "MHz", "DRAM", "peak, MB/s")
+    head += ("MiniLM, ms a sentence, dense", "pruned", "DRAM share")
+    head += ("GPT-2-small, tokens/s, dense", "pruned", "DRAM share")
+    return PREDICTED + _table(head, *rows)
+
+
+def machine_of(board: Board) -> Machine:
+    """What the plan is to know of a board as its target builds it."""
+    planned = BOARDS[board.name.replace("_", "-")]
+    dram = DRAMS[planned.dram]
+    if board.memory.rate == "1:2" and dram.word_cycles == 1:  # of SDRAM: two words in a cycle of the system
+        dram = replace(dram, word_bytes=2 * dram.word_bytes)
+    return Machine(planned.title, PRESETS[board.preset], board.clock, dram, planned.checked)
+
+
+def _planned(
+    machine: Machine, model: str, prompt: int, generate: int, schedule: str, phase: str
+) -> list[str]:
+    shape = model_shape(model)
+    rules = [preset(name, shape.layers, prompt) for name in (schedule, "dense-8bit")]
+    try:
+        made = plan_text(machine, shape, *rules, prompt, generate)
+    except SpattenError as error:
+        return [str(error).partition(". To mend it")[0], "", ""]
+    pruned, dense = made.pruned[phase], made.dense[phase]
+    return [_speed(dense, phase), _speed(pruned, phase), f"{pruned.dram_share:.0%}"]
+
+
+def _speed(one: Phase, phase: str) -> str:
+    return f"{one.passes_a_second:,.0f}" if phase == "tokens" else f"{1e3 * one.seconds / one.passes:.2f}"
+
+
+def _systems() -> str:
+    rows = []
+    for name in NAMES:
+        board = find(name)
+        config: AcceleratorConfig = PRESETS[board.preset]
+        core = f"{config.lanes} + {config.lanes} multipliers, {config.max_sequence} slots"
+        chips = ", ".join(board.memory.chips)
+        rows.append((name, board.title, core, chips, board.memory.rate, ", ".join(board.links)))
+    head = ("board", "is", "core", "DRAM chips", "rate", "links")
+    return "## What each target builds\n\n" + _table(head, *rows)
+
+
+if __name__ == "__main__":
+    main()

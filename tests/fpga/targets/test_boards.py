@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every board's system: its pins, clocks, maps, and that the same build gives the same files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spatten_drivers.config import PRESETS, AcceleratorConfig
+from spatten_drivers.registers import REGISTERS
+from spatten_fpga.targets import NAMES, find
+
+from .builds import hollow, run
+
+#: MHz of the pins that clocks come in by.
+CLOCKS = {
+    "ecpix5": {"clk100": 100, "eth_clocks_rx": 125},
+    "butterstick": {"clk30": 30, "eth_clocks_rx": 125},
+    "orangecrab": {"clk48": 48},
+    "ulx3s": {"clk25": 25},
+    "colorlight_i5": {"clk25": 25},
+    "colorlight_i9": {"clk25": 25, "eth_clocks_rx": 125},
+}
+MEMORY = {
+    "ecpix5": 512 << 20,
+    "butterstick": 256 << 20,
+    "orangecrab": 128 << 20,
+    "ulx3s": 32 << 20,
+    "colorlight_i5": 8 << 20,
+    "colorlight_i9": 8 << 20,
+}
+
+
+def ports(verilog: str) -> set[str]:
+    """Every bit of every port of the top, as a file of pins names it."""
+    head = verilog[: verilog.index(");")]
+    found = set()
+    for width, name in re.findall(
+        r"^ +(?:input|output|inout) +(?:wire|reg) +(?:\[(\d+):0\])? *(\w+)", head, re.M
+    ):
+        found |= {f"{name}[{bit}]" for bit in range(int(width) + 1)} if width else {name}
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_port_has_a_pin_and_a_standard(name: str) -> None:
+    folder = hollow(name) / "gateware"
+    pins = (folder / "spatten.lpf").read_text()
+    there = ports((folder / "spatten.v").read_text())
+    assert len(there) > 35
+    sites = re.findall(r'^LOCATE COMP "([^"]+)" SITE "([^"]+)";', pins, re.M)
+    assert {port for port, _ in sites} == there
+    assert len({site for _, site in sites}) == len(sites)
+    assert set(re.findall(r'^IOBUF PORT "([^"]+)" IO_TYPE=\w+;', pins, re.M)) == there
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_clock_pin_is_constrained(name: str) -> None:
+    pins = (hollow(name) / "gateware" / "spatten.lpf").read_text()
+    found = {port: float(mhz) for port, mhz in re.findall(r'FREQUENCY PORT "(\w+)" ([\d.]+) MHz', pins)}
+    assert found == pytest.approx(CLOCKS[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_maps_are_those_of_the_board(name: str) -> None:
+    folder = hollow(name)
+    maps = json.loads((folder / "csr.json").read_text())
+    assert {f"spatten_{word.name.lower()}" for word in REGISTERS} <= maps["csr_registers"].keys()
+    assert maps["constants"]["config_clock_frequency"] == find(name).clock
+    assert maps["memories"]["main_ram"]["size"] == MEMORY[name]
+    assert "spatten_magic" in (folder / "csr.csv").read_text()
+    record = yaml.safe_load((folder / "config.yml").read_text())
+    assert AcceleratorConfig(**record["config"]) == PRESETS[find(name).preset]
+    dram = json.loads((folder / "dram.json").read_text())
+    assert dram["clock_hz"] == find(name).clock
+    assert (dram["bitslips"] > 0) == ("DDR3" in dram["phy"])
+
+
+def test_etherbone_says_how_much_it_takes() -> None:
+    """The driver needs to know; and a board with a serial line alone has no such constant."""
+    constants = json.loads((hollow("butterstick") / "csr.json").read_text())["constants"]
+    assert constants["spatten_etherbone_depth"] == 256
+    assert (
+        "spatten_etherbone_depth" not in json.loads((hollow("ulx3s") / "csr.json").read_text())["constants"]
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What goes into the tools or ships."""
+    taken = [*(folder / "gateware").iterdir(), *folder.glob("*.json"), folder / "config.yml"]
+    return {path.name: path.read_bytes() for path in taken}
+
+
+@pytest.mark.parametrize("name", ["ecpix5", "colorlight_i9"])
+def test_two_folders_get_the_same_bytes(name: str) -> None:
+    one, two = hollow(name), hollow(name, hash_seed=2)
+    assert one != two
+    assert files(one) == files(two)
+    assert not [text for text in files(one).values() if str(one).encode() in text]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("name", NAMES)
+def test_a_whole_system_gets_the_same_bytes(name: str, tmp_path: Path) -> None:
+    """With its real core."""
+    for place, seed in (("one", 1), ("two", 2)):
+        options = ("--build", "--stop-after", "verilog", "--output-dir", str(tmp_path / place))
+        done = run(f"spatten_fpga.targets.{name}", *options, hash_seed=seed)
+        assert done.returncode == 0, done.stderr
+    assert files(tmp_path / "one") == files(tmp_path / "two")

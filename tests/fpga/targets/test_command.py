@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command line of the targets: what it refuses, and what a build leaves when a clock is too slow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from spatten_drivers.config import PRESETS
+from spatten_fpga.synth.flow import SynthesisError
+from spatten_fpga.targets import NAMES, command, find
+from spatten_fpga.targets.flow import Layout
+from spatten_fpga.targets.gateware import Gateware
+from spatten_fpga.targets.timing import Clock
+
+I9 = find("colorlight_i9")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command.main(find(name), ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in (
+        "--build",
+        "--load",
+        "--flash",
+        "--sys-clk-freq",
+        "--toolchain",
+        "--seed",
+        "--preset",
+        "--link",
+    ):
+        assert option in text
+    assert f"python3 -m spatten_fpga.targets.{name} --build" in text
+    assert all(link in text for link in find(name).links)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to do; give --build, --load or --flash"),
+        (["--build", "--preset", "big"], "invalid choice: 'big'"),
+        (["--build", "--chips", "MT41K256M16"], "invalid choice: 'MT41K256M16'"),
+        (["--build", "--toolchain", "diamond"], "invalid choice: 'diamond'"),
+        (["--build", "--preset", "ecp5-25f", "--config", "a.yml"], "not allowed with"),
+    ],
+    ids=["nothing", "preset", "chips", "toolchain", "both"],
+)
+def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command.main(I9, arguments)
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("colorlight_i9", ["--sys-clk-freq", "1e9"], "the clock is 1e+09 Hz; expected 1e+07 to 2e+08"),
+        (
+            "colorlight_i9",
+            ["--link", "uartbone", "--link", "spl-uart"],
+            "spl-uart wants a serial line that another link has; give one of uartbone, spl-uart",
+        ),
+        ("ulx3s", ["--config", "none.yml"], "none.yml: cannot be read: No such file or directory"),
+    ],
+    ids=["clock", "serial", "config"],
+)
+def test_what_a_board_does_not_have(
+    name: str, arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(find(name), ["--build", "--output-dir", str(tmp_path), *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_ethernet_where_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(find("ulx3s"), ["--build", "--link", "spl-udp"])
+    assert "invalid choice: 'spl-udp' (choose from 'uartbone', 'spl-uart')" in capsys.readouterr().err
+
+
+def test_load_before_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(I9, ["--load", "--output-dir", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path}/spatten.bit is not there; build it first with --build\n"
+    )
+
+
+# A build whose tools are made up ------------------------------------------------------------------
+
+SPEEDS = {1: 63.0, 2: 69.0, 3: 58.0}  # MHz by seed; a fourth cannot be routed
+
+
+def layout(seed: int, folder: Path) -> Layout:
+    clocks = [Clock("sys", 60.0, SPEEDS[seed], "16.0 ns from a to b"), Clock("eth_rx", 125.0, 190.0, "")]
+    return Layout(seed, folder / f"{seed}.config", clocks, {"TRELLIS_COMB": [30_000, 43_848]})
+
+
+@pytest.fixture
+def tools(monkeypatch: pytest.MonkeyPatch):
+    """LiteX, yosys, nextpnr and ecppack, of which only the last leaves files."""
+    soc = SimpleNamespace(
+        board=I9,
+        core_config=PRESETS["ecp5-25f"],
+        platform=SimpleNamespace(device="LFE5U-45F-6BG381C"),
+        sys_clk_freq=60_000_000,
+        memory_bytes=8 << 20,
+        chips="M12L64322A",
+        links=("spl-udp", "uartbone"),
+    )
+
+    def written(board, choice, output: Path):
+        folder = output / "gateware"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "spatten.v").write_text("module spatten(); endmodule\n")
+        (output / "csr.json").write_text("{}\n")
+        return soc, Gateware(folder, ("spatten.v",), (), {"sys": "sys_clk"}, {"sys": 60.0})
+
+    def laid_out(gateware: Gateware, module, seed: int, say):
+        if seed not in SPEEDS:
+            raise SynthesisError("nextpnr ended with code 1: no route")
+        return layout(seed, gateware.folder)
+
+    def packed(best: Layout, output: Path, say) -> None:
+        (output / "spatten.bit").write_bytes(bytes([best.seed]))
+
+    monkeypatch.setattr(command, "write_gateware", written)
+    monkeypatch.setattr(command, "synthesise", lambda gateware, say: {"cells": {}})
+    monkeypatch.setattr(command, "lay_out", laid_out)
+    monkeypatch.setattr(command, "pack", packed)
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_slow_clock_fails_the_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And what an earlier build left does not stay."""
+    (tmp_path / "spatten.bit").write_bytes(b"old")
+    assert command.main(I9, ["--build", "--seed", "3", "--output-dir", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "clock sys: 58.0 MHz, asked 60.0 (-3.3%)" in told.out
+    assert told.err.startswith(
+        "error: seed 3: clock sys reaches 58.0 MHz; expected 60.0. Its slowest path: 16.0 ns from a to b. "
+    )
+    assert not (tmp_path / "spatten.bit").exists()
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_margin_that_is_asked_for(tmp_path: Path) -> None:
+    arguments = ["--build", "--margin", "10", "--output-dir", str(tmp_path), "--seed"]
+    assert command.main(I9, [*arguments, "1"]) == 1
+    assert command.main(I9, [*arguments, "2"]) == 0
+
+
+@pytest.mark.usefixtures("tools")
+def test_the_best_seed_is_kept_and_the_spread_told(tmp_path: Path) -> None:
+    assert command.main(I9, ["--build", "--seed", "1", "2", "4", "3", "--output-dir", str(tmp_path)]) == 0
+    assert (tmp_path / "spatten.bit").read_bytes() == bytes([2])
+    record = json.loads((tmp_path / "manifest.json").read_text())
+    assert (record["seed"], record["seeds"]) == (2, {"1": 63.0, "2": 69.0, "3": 58.0})
+    assert record["clocks"]["sys"] == {"asked_mhz": 60.0, "reached_mhz": 69.0, "margin": 0.15}
+    assert record["rebuild"] == "python3 -m spatten_fpga.targets.colorlight_i9 --build --seed 2"
+
+
+@pytest.mark.usefixtures("tools")
+def test_no_seed_can_be_routed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(I9, ["--build", "--seed", "4", "5", "--output-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "error: nextpnr ended with code 1: no route\n"
+
+
+@pytest.mark.usefixtures("tools")
+def test_the_manifest_says_what_was_built(tmp_path: Path) -> None:
+    assert command.main(I9, ["--build", "--output-dir", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "manifest.json").read_text())
+    config = PRESETS["ecp5-25f"]
+    assert record["board"] == "colorlight_i9"
+    assert (record["device"], record["idcode"]) == ("LFE5U-45F-6BG381C", "0x41112043")
+    assert (record["preset"], record["config"]) == ("ecp5-25f", config.to_dict())
+    assert record["config_digest"] == f"{config.digest:016x}"
+    assert record["links"] == ["spl-udp", "uart"]
+    assert record["files"]["spatten.bit"] == {"sha256": hashlib.sha256(b"\1").hexdigest(), "bytes": 1}
+    assert "manifest.json" not in record["files"]
+    assert len(record["source_commit"]) == 40
+    assert set(record["tools"]) >= {
+        "yosys",
+        "nextpnr-ecp5",
+        "ecppack",
+        "migen",
+        "litex",
+        "litedram",
+        "liteeth",
+    }
+    assert str(tmp_path) not in json.dumps(record)
+
+
+@pytest.mark.usefixtures("tools")
+def test_the_rebuild_command_has_what_is_not_usual(tmp_path: Path) -> None:
+    more = ["--sys-clk-freq", "50e6", "--link", "etherbone", "--link", "uartbone", "--ip-address", "10.0.0.9"]
+    assert command.main(I9, ["--build", "--output-dir", str(tmp_path), *more]) == 0
+    assert json.loads((tmp_path / "manifest.json").read_text())["rebuild"] == (
+        "python3 -m spatten_fpga.targets.colorlight_i9 --build --seed 1 --sys-clk-freq 50000000 "
+        "--link etherbone --link uartbone --ip-address 10.0.0.9"
+    )
+
+
+def test_every_board_has_a_preset_and_links_that_it_can_have() -> None:
+    from spatten_fpga.targets.links import check_links, possible
+
+    for name in NAMES:
+        one = find(name)
+        assert one.name == name
+        assert one.preset in PRESETS
+        check_links(one, one.links)
+        assert possible(replace(one, ethernet=None, baudrate=0)) == []
