@@ -40,3 +40,7 @@ class TraceError(SpattenError, ValueError):
         shown = repr(value if len(value) <= 80 else f"{value[:79]}…")
         message = f"trace {file!r}, line {line}: {what} {shown}; expected {rule}"
         return cls(message, line=line, value=value, rule=rule)
+
+
+class SelftestFault(SpattenError, RuntimeError):
+    """A device under test does not do what it must; the message says what was expected and what was found."""
