@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from spatten_drivers import open_device
-from spatten_drivers.errors import DeviceError
+from spatten_drivers.errors import SpattenError
 from spatten_drivers.model.kernels import kernel as kernel_by_name
 from spatten_drivers.sizes import bytes_of
 
@@ -61,7 +61,7 @@ def selftest(
     check_writable(file)
     try:
         opened = open_device(device, require_board=require_board, kernel=kernel, announce=say)
-    except DeviceError as error:
+    except SpattenError as error:
         report, code = not_opened(device, error), exit_code(error)
     else:
         with opened, progress(len(ITEMS)) as bar:
