@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spatten_drivers.errors import SpattenError
 
 
@@ -43,4 +45,13 @@ class TraceError(SpattenError, ValueError):
 
 
 class SelftestFault(SpattenError, RuntimeError):
-    """A device under test does not do what it must; the message says what was expected and what was found."""
+    """A device under test does not do what it must; the message says what was expected and what was found.
+
+    Attributes
+    ----------
+    figures : what was measured, for the file of the self-test.
+    """
+
+    def __init__(self, message: str, figures: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.figures = figures or {}

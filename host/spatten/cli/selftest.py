@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from ..selftest import Item, Report
 
 _STYLES = {"PASS": "green", "FAIL": "bold red", "not measured": "dim", "not run": "yellow"}
-_TREE = Path(__file__).parents[3] / "tests" / "vectors"
+
+
+def vectors_here() -> Path:
+    """Golden vectors of the source tree, if the package is in one."""
+    return Path(__file__).parents[3] / "tests" / "vectors"
 
 
 def selftest(
@@ -34,7 +38,7 @@ def selftest(
     ] = None,
     soak: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="How long random jobs run.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the numbers that are drawn.")] = 0,
-    kernel: Kernel = "auto",
+    kernel: Kernel = "numpy",
     vectors: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Golden vectors; those of this tree unless given.")
     ] = None,
@@ -70,8 +74,8 @@ def selftest(
                 window,
                 soak,
                 seed,
-                kernel,
-                vectors or _TREE,
+                "numpy",
+                vectors or vectors_here(),
                 step=lambda what: bar.update(bar.task_ids[0], description=what),
             )
             report = run_selftest(bench, device, done=lambda item: bar.advance(bar.task_ids[0]))

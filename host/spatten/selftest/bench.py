@@ -33,7 +33,7 @@ class Bench:
     window: int | None = None
     soak_seconds: float = 10.0
     seed: int = 0
-    kernel: str = "auto"
+    kernel: str = "numpy"
     vectors: Path | None = None
     step: Callable[[str], None] = lambda what: None
 

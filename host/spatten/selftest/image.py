@@ -46,6 +46,7 @@ class Ran:
     job : decoded; ``None`` if it was to be refused.
     counters, refetched : of its answer.
     seconds : from the push to its end, as the host saw them.
+    clock : cycles of the simulator's clock meanwhile; ``None`` on other devices.
     """
 
     status: Status
@@ -53,6 +54,7 @@ class Ran:
     counters: dict[str, int]
     refetched: int
     seconds: float
+    clock: int | None = None
 
 
 def run_image(bench: Bench, image: Image) -> Ran:
@@ -64,9 +66,10 @@ def run_image(bench: Bench, image: Image) -> Ran:
     """
     device, size = bench.device, image.memory.size
     device.write_memory(0, image.memory)
-    since = time.perf_counter()
+    since, clock = time.perf_counter(), getattr(device, "cycles", None)
     device.wait_for_jobs(device.push_job(image.descriptor, device.timeout), device.timeout)
     seconds = time.perf_counter() - since
+    passed = None if clock is None else getattr(device, "cycles", 0) - clock
     error = Status(device.read_register("JOB_ERROR") & 0xFF)
     device.clear_error()
     found = device.read_memory(0, size)
@@ -78,9 +81,9 @@ def run_image(bench: Bench, image: Image) -> Ran:
         )
     _require_same(image, job, expected, found, device.config.beat_bytes)
     if job is None:
-        return Ran(right, None, {}, 0, seconds)
+        return Ran(right, None, {}, 0, seconds, passed)
     fields, counters = decode_header(found[job["answer_address"] :][:HEADER_BYTES].copy())
-    return Ran(right, job, counters, fields["refetched_rows"], seconds)
+    return Ran(right, job, counters, fields["refetched_rows"], seconds, passed)
 
 
 def _on_model(bench: Bench, image: Image) -> tuple[Status, NDArray[np.uint8]]:

@@ -87,7 +87,7 @@ class Tester:
 def memory(bench: Bench) -> Finding:
     """All parts over a window at the beginning and one at the end, and address lines over everything."""
     size, tester = bench.device.memory_bytes, Tester(bench)
-    rates = link_rates(bench)
+    rates = link_rates(bench, tester)
     window = min(bench.window or affordable(*rates.values()), size // 2) // BLOCK * BLOCK
     last = (size - window) // BLOCK * BLOCK
     data_lines(tester)
@@ -105,7 +105,7 @@ def memory(bench: Bench) -> Finding:
         "host_bytes_a_second": rates,
     }
     if tester.wrong:
-        raise MemoryFault(tester, figures)
+        raise SelftestFault(_told(tester), figures)
     speeds = " and ".join(f"{what} {rate / 1e6:,.3f} MB/s" for what, rate in rates.items())
     door = getattr(bench.device, "door", "")
     through = f", through the {door} door" if door else ""
@@ -116,24 +116,20 @@ def memory(bench: Bench) -> Finding:
     )
 
 
-class MemoryFault(SelftestFault):
-    """Words read otherwise than they were written."""
-
-    def __init__(self, tester: Tester, figures: dict[str, Any]) -> None:
-        lines = [
-            f"{tester.wrong:,} of {tester.words:,} words are wrong, bits {tester.bits:#010x} (byte lanes "
-            f"{', '.join(str(lane) for lane in range(4) if tester.bits >> 8 * lane & 0xFF)} of a word)",
-            *map(str, tester.first),
-        ]
-        super().__init__("\n".join(lines))
-        self.figures = figures
+def _told(tester: Tester) -> str:
+    """Wrong words in words."""
+    lanes = ", ".join(str(lane) for lane in range(4) if tester.bits >> 8 * lane & 0xFF)
+    count = (
+        f"{tester.wrong:,} of {tester.words:,} words are wrong, bits {tester.bits:#010x} (byte lanes {lanes})"
+    )
+    return "\n".join([count, *map(str, tester.first)])
 
 
-def link_rates(bench: Bench) -> dict[str, float]:
+def link_rates(bench: Bench, tester: Tester) -> dict[str, float]:
     """Bytes a second that the host writes and reads, in blocks as a march has them."""
-    data, device, rates = np.zeros(BLOCK, np.uint8), bench.device, {}
+    data, device, rates = np.zeros(BLOCK // 4, np.uint32), bench.device, {}
     moves: dict[str, Callable[[int], object]] = {
-        "writes": lambda at: device.write_memory(at, data),
+        "writes": lambda at: tester.write(at, data),
         "reads": lambda at: device.read_memory(at, BLOCK),
     }
     for what, move in moves.items():
