@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spatten_drivers.errors import SpattenError
 
 
@@ -40,3 +42,16 @@ class TraceError(SpattenError, ValueError):
         shown = repr(value if len(value) <= 80 else f"{value[:79]}…")
         message = f"trace {file!r}, line {line}: {what} {shown}; expected {rule}"
         return cls(message, line=line, value=value, rule=rule)
+
+
+class SelftestFault(SpattenError, RuntimeError):
+    """A device under test does not do what it must; the message says what was expected and what was found.
+
+    Attributes
+    ----------
+    figures : what was measured, for the file of the self-test.
+    """
+
+    def __init__(self, message: str, figures: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.figures = figures or {}

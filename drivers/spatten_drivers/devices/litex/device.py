@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...bitstream import Bitstream
+from ...config import AcceleratorConfig
 from ...errors import DeviceError, DeviceMismatchError, DramError, UnconfirmedWriteError
 from ...registers import REGISTER_BY_NAME
 from ..bus import Bus
@@ -40,6 +42,7 @@ class LitexDevice(SocDevice):
     dram : how to make memory ready, if the system has no processor that does.
     window : bytes of memory that are tested cell by cell when it has been made ready.
     renew : make memory ready anew, though it is; what it holds is lost.
+    bitstream : that the board must run, if its folder is known.
 
     Attributes
     ----------
@@ -57,9 +60,11 @@ class LitexDevice(SocDevice):
         dram: Dram | None = None,
         window: int = 1 << 14,
         renew: bool = False,
+        bitstream: Bitstream | None = None,
     ) -> None:
         self._resources, self._dram = resources or ExitStack(), dram
         self._window, self._renew = window, renew
+        self.bitstream = bitstream
         self.leveling = None
         super().__init__(bus, csr_map, name=name, is_board=is_board)
 
@@ -95,8 +100,13 @@ class LitexDevice(SocDevice):
         super().close()
         self._resources.close()
 
+    def expected_config(self) -> AcceleratorConfig | None:
+        return self.bitstream.config if self.bitstream else None
+
     def identify(self) -> None:
         super().identify()
+        if self.bitstream:
+            self.bitstream.require_device(self)
         wanted = str(self.csr_map.constants.get("config_identifier", ""))  # which LiteX puts in lower case
         if "identifier_mem" not in self.csr_map.bases or not wanted:
             return
