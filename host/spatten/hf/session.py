@@ -217,7 +217,7 @@ class Session:
             if not self._is_active():
                 return forward(hidden, *args, **kwargs)
             if layer == 0:
-                self._pass = self._begin(hidden, *_cache_and_mask(self._family.causal, args, kwargs))
+                self._pass = self._begin(hidden, *cache_and_mask(self._family.causal, args, kwargs))
             assert self._pass is not None
             try:
                 with in_flight(self._pass):
@@ -309,7 +309,7 @@ class Session:
         return (given if isinstance(given, Schedule) else preset(given, layers, length)).plan(layers)
 
 
-def _cache_and_mask(
+def cache_and_mask(
     causal: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, torch.Tensor | None]:
     """What transformers passes to a block beside the hidden states: GPT-2 the cache first, BERT the mask."""
