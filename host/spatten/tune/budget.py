@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,9 +24,9 @@ from .measure import device_scores
 from .tasks import Feature, TuneTask
 
 #: Examples that a progressive schedule is run on to count its bytes.
-RUN_ON = 12
-#: Halvings of the interval of the share of tokens.
-HALVINGS = 10
+RUN_ON = 8
+#: Halvings of the interval of the share of tokens: planned, and run.
+HALVINGS, HALVINGS_RUN = 10, 6
 
 
 def ratio_of(text: str) -> float:
@@ -40,7 +41,9 @@ def ratio_of(text: str) -> float:
     except ValueError:
         found = math.nan
     if not 1.0 <= found < math.inf:
-        raise InputError(f"budget is {text!r}; expected a factor such as 10x: K and V bytes below dense 32 bit")
+        raise InputError(
+            f"budget is {text!r}; expected a factor such as 10x: K and V bytes below dense 32 bit"
+        )
     return found
 
 
@@ -66,10 +69,10 @@ class Bytes:
             run = self.features[::step][:RUN_ON]
             return device_scores(self.model, self.task, run, schedule, self.device).ratio(32)
         read = dense = 0.0
-        for job in self._jobs(schedule):
+        for count, job in self._jobs(schedule):
             found = traffic(job, self.device.config)
-            read += sum(found[kind] for kind in KV_KINDS)
-            dense += 2 * 4 * job.head_dim * self._dense_rows(job)
+            read += count * sum(found[kind] for kind in KV_KINDS)
+            dense += count * 2 * 4 * job.head_dim * self._dense_rows(job)
         return dense / read
 
     def fitted(self, knobs: Knobs, budget: float) -> tuple[Knobs, float] | None:
@@ -86,7 +89,8 @@ class Bytes:
                 best = tried, found
             if (share == high) == (found >= budget):
                 return best  # all tokens fit, or not even the fewest
-        for _ in range(HALVINGS):
+        decided = knobs.schedule().quantization.k_policy == KeyPolicy.PROGRESSIVE
+        for _ in range(HALVINGS_RUN if decided else HALVINGS):
             middle = round((low + high) / 2, 4)
             tried = replace(knobs, tokens=middle)
             found = self.ratio(tried.schedule())
@@ -96,10 +100,11 @@ class Bytes:
                 high = middle
         return best
 
-    def _jobs(self, schedule: Schedule) -> Iterator[JobFacts]:
-        for prompt, generated in self._lengths():
+    def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
+        """Layer jobs, and how often each is done: texts of one length have the same."""
+        for (prompt, generated), count in Counter(self._lengths()).items():
             for jobs in text_jobs(self._shape(), schedule, prompt, generated, refetch_share=0.0):
-                yield from jobs
+                yield from ((count, job) for job in jobs)
 
     def _lengths(self) -> Iterator[tuple[int, int]]:
         """(tokens of the first pass, tokens fed one by one) of every text."""

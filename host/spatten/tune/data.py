@@ -48,7 +48,9 @@ class Examples:
         return Examples(self.train[:train], self.development[:others], self.test[:others])
 
 
-def read_examples(source: str, task: str, columns: Mapping[str, str] | None = None, seed: int = 0) -> Examples:
+def read_examples(
+    source: str, task: str, columns: Mapping[str, str] | None = None, seed: int = 0
+) -> Examples:
     """Examples for a task.
 
     Parameters
@@ -116,7 +118,9 @@ def _parted(rows: list[Row], source: str, seed: int) -> Examples:
         )
         unknown = names - {"train", "development", "dev", "test"}
         if unknown:
-            raise InputError(f"data {source!r} has split {sorted(map(str, unknown))}; expected train, dev or test")
+            raise InputError(
+                f"data {source!r} has split {sorted(map(str, unknown))}; expected train, dev or test"
+            )
     for part, name in zip(parts, ("train", "development", "test"), strict=True):
         if len(part) < 2:
             raise InputError(f"data {source!r} has {len(part)} rows of {name}; expected 2 or more. Add rows")
@@ -154,7 +158,9 @@ def _prose(task: Perplexity, seed: int) -> Examples:
     """Windows of ids of the held-out tenth to choose and to report by; documents of the rest to learn from."""
     from ..quality import data
 
-    documents = {"perplexity-sotu": data.state_of_the_union, "perplexity-moby-dick": data.moby_dick}[task.name]
+    documents = {"perplexity-sotu": data.state_of_the_union, "perplexity-moby-dick": data.moby_dick}[
+        task.name
+    ]
     train = [{"text": text} for text in shuffled(split(documents())[0], seed)]
     sizes = (Sample(task.development, seed, development=True), Sample(task.size, seed))
     aside, test = ([{"ids": ids} for ids in task.examples(size)] for size in sizes)

@@ -7,6 +7,8 @@ gradient: survivors are decisions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from spatten_drivers.quantize import IMPORTANCE_FRACTION_BITS
@@ -53,7 +55,9 @@ class LiveBatch:
             self.real = fresh[:, :0]
             self.stored = [fresh[:, :0]] * layers
             self.importance = fresh[:, :0].double()
-            self.head_importance = torch.zeros(rows, self.total_heads, dtype=torch.double, device=fresh.device)
+            self.head_importance = torch.zeros(
+                rows, self.total_heads, dtype=torch.double, device=fresh.device
+            )
         empty = torch.zeros_like(fresh)
         self.real = torch.cat([self.real, fresh], dim=1)
         self.stored = [torch.cat([held, empty], dim=1) for held in self.stored]
@@ -155,6 +159,6 @@ class BatchCascade:
         real = self.live.real
         return real & (real.flip(1).cumsum(dim=1).flip(1) <= last)
 
-    def _counts(self, rule: object, numbers: torch.Tensor) -> torch.Tensor:
+    def _counts(self, rule: Callable[[int], int], numbers: torch.Tensor) -> torch.Tensor:
         """``rule`` of each number, by the schedule's own arithmetic."""
-        return torch.tensor([rule(number) for number in numbers.tolist()], device=numbers.device)  # type: ignore[operator]
+        return torch.tensor([rule(number) for number in numbers.tolist()], device=numbers.device)

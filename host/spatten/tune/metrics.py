@@ -32,7 +32,7 @@ UNEXPLAINED = _mean_metric("unexplained variance", " %", more_is_better=False)
 
 
 def lost_points(metric: Metric, scores: NDArray[np.float64], baseline: NDArray[np.float64]) -> Estimate:
-    """What was lost against ``baseline``, with its interval: points, or percent of perplexity; a gain is negative."""
+    """What was lost against ``baseline``, in points or percent of perplexity; a gain is negative."""
     change = metric.change(scores, baseline)
     if metric.more_is_better:
         return Estimate(-100 * change.value, -100 * change.high, -100 * change.low)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Q, K and V on the job's grids, in floats: what the device reads, with gradients that pass straight through."""
+"""Q, K and V on the job's grids, in floats: what the device reads; gradients pass straight through."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-#: ``rule(probabilities [B, H, Q, K], values [B, H, K, D]) -> [B, K]``; rows of pruned queries and heads are zero.
+#: ``rule(probabilities [B, H, Q, K], values [B, H, K, D]) -> [B, K]``; rows of what was pruned are zero.
 Rule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 

@@ -113,7 +113,11 @@ class Search:
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)
         self.step()
-        return None if result is None else Candidate(knobs_of(result["knobs"]), result["ratio"], result["loss"], turned)
+        return (
+            None
+            if result is None
+            else Candidate(knobs_of(result["knobs"]), result["ratio"], result["loss"], turned)
+        )
 
 
 def knobs_of(record: dict[str, Any]) -> Knobs:

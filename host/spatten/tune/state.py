@@ -48,8 +48,12 @@ class State:
             found = json.loads(self.path.read_text("utf-8"))
             settings, self.results = found["settings"], found["results"]
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{str(self.path)!r} is no state of a tuning; delete it to start anew") from error
-        other = sorted(name for name in settings | self.settings if settings.get(name) != self.settings.get(name))
+            raise InputError(
+                f"{str(self.path)!r} is no state of a tuning; delete it to start anew"
+            ) from error
+        other = sorted(
+            name for name in settings | self.settings if settings.get(name) != self.settings.get(name)
+        )
         if other:
             was, now = ({name: part.get(name) for name in other} for part in (settings, self.settings))
             raise InputError(
@@ -58,4 +62,6 @@ class State:
             )
 
     def _save(self) -> None:
-        write_atomic(self.path, json.dumps({"settings": self.settings, "results": self.results}, indent=1) + "\n")
+        write_atomic(
+            self.path, json.dumps({"settings": self.settings, "results": self.results}, indent=1) + "\n"
+        )

@@ -123,9 +123,7 @@ class _Passes:
 class _BatchPass:
     """The layer whose block runs now: what :func:`spatten.hf.interface.attention` calls."""
 
-    def __init__(
-        self, cascade: BatchCascade, formats: Quantization, rule: Rule, watch: Watch | None
-    ) -> None:
+    def __init__(self, cascade: BatchCascade, formats: Quantization, rule: Rule, watch: Watch | None) -> None:
         self.cascade, self.formats, self.rule, self.watch = cascade, formats, rule, watch
         self.heads, self.layer = np.arange(cascade.live.total_heads), 0
 
@@ -166,7 +164,12 @@ class _BatchPass:
         return whole, truncated(whole, scale, midpoint=name == "v") if low else None
 
     def _weights(
-        self, q: torch.Tensor, k: torch.Tensor, k_msb: torch.Tensor | None, visible: torch.Tensor, scaling: float
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        k_msb: torch.Tensor | None,
+        visible: torch.Tensor,
+        scaling: float,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Probabilities ``[B, H, n, columns]`` and, if progressive, the rows ``[B, H, n]`` that refetched."""
 

@@ -162,7 +162,9 @@ class Retrieving(TuneTask):
 
     def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
         options = {"truncation": True, "max_length": self.max_tokens}
-        sides = [tokenizer([str(r[side]) for r in rows], **options)["input_ids"] for side in ("text", "match")]
+        sides = [
+            tokenizer([str(r[side]) for r in rows], **options)["input_ids"] for side in ("text", "match")
+        ]
         return [{"input_ids": text, "match_ids": match} for text, match in zip(*sides, strict=True)]
 
     def collate(self, features: Sequence[Feature]) -> Batch:
@@ -281,7 +283,7 @@ class Foretelling(TuneTask):
         return min(self.scored, self.max_tokens // 2)
 
     def _surprise(self, model: PreTrainedModel, ids: torch.Tensor, *, steps: bool) -> torch.Tensor:
-        """Nats of every token but the first, ``[B, tokens - 1]``: in one pass, or the last ones step by step."""
+        """Nats of every token but the first, ``[B, tokens - 1]``; the last ones step by step, if wanted."""
         border = ids.shape[1] - 1 - (self.steps if steps else 0)
         answer = model(input_ids=ids[:, :border], use_cache=steps)
         logits = [answer.logits]

@@ -64,7 +64,9 @@ class _Log(TrainerCallback):
     def __init__(self, name: str, path: Path, progress: Progress) -> None:
         self.name, self.path, self.progress = name, path, progress
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         append(self.path, {"run": self.name, "step": state.global_step, **(logs or {})})
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -89,7 +91,7 @@ def train(
     rule: Rule = cumulative,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Train in place, with the device's pruning if there is a schedule; goes on from a checkpoint if one is there.
+    """Train in place, with the device's pruning if there is a schedule; go on from a checkpoint that is there.
 
     ``folder/name`` holds checkpoints while this runs and is gone afterwards; ``folder/log.jsonl`` grows.
     """

@@ -31,6 +31,10 @@ from .trainer import Progress, Recipe, append, train
 
 #: Where a tuning keeps its state, logs and checkpoints, within the output folder.
 WORK = "tuning"
+#: Test texts that the report shows.
+SHOWN = 4
+#: Tokens of them that a GPT-2 goes on from.
+SHOWN_PROMPT = 64
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,13 @@ class _Tuning:
     """One tuning, step by step; every step that is done stands in the state."""
 
     def __init__(
-        self, settings: dict[str, Any], effort: Effort, output: Path, state: State, device: Device, progress: Progress
+        self,
+        settings: dict[str, Any],
+        effort: Effort,
+        output: Path,
+        state: State,
+        device: Device,
+        progress: Progress,
     ) -> None:
         self.settings, self.effort, self.output, self.state = settings, effort, output, state
         self.device, self.progress, self.work = device, progress, output / WORK
@@ -161,8 +171,12 @@ class _Tuning:
         model = self._dense()
         start = self._weights(model)
         self.bytes = Bytes(model, self.task, self.development, self.device)
-        self.baseline = np.array(self.state.once("dense", lambda: self._float_scores(model, self.development)))
-        chosen = self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
+        self.baseline = np.array(
+            self.state.once("dense", lambda: self._float_scores(model, self.development))
+        )
+        chosen = (
+            self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
+        )
         dense = np.array(self.state.once("dense test", lambda: self._float_scores(model, self.test)))
         control = self._control(model, start) if self.effort.control else None
         schedule = chosen.knobs.schedule(f"tuned-{chosen.ratio:.0f}x")
@@ -178,10 +192,15 @@ class _Tuning:
             before=before,
             tuned=tuned,
             looked_at=self._looked_at(),
+            shown=[self._text(feature) for feature in self.test[:SHOWN]],
             device=str(self.device),
         )
-        save_result(self.output, model, self.tokenizer, self.task, outcome)
+        save_result(self.output, model, self.tokenizer, outcome)
         return outcome
+
+    def _text(self, feature: Feature) -> str:
+        ids = feature["input_ids"][: SHOWN_PROMPT if self.task.generates else None]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     # ------------------------------------------------------------------------------------ models
 
@@ -215,7 +234,12 @@ class _Tuning:
         return model
 
     def _trained(
-        self, model: PreTrainedModel, start: dict[str, Any] | None, name: str, chosen: Candidate | None, recipe: Recipe | None = None
+        self,
+        model: PreTrainedModel,
+        start: dict[str, Any] | None,
+        name: str,
+        chosen: Candidate | None,
+        recipe: Recipe | None = None,
     ) -> None:
         """Train from ``start``, or take the weights of an earlier call; they stand in ``tuning/NAME.pt``."""
         path = self.work / f"{name}.pt"
@@ -260,7 +284,9 @@ class _Tuning:
         def step() -> None:
             self.progress("looking at schedules", next(done), self.effort.screens)
 
-        return Search(start, self.bytes, loss, self.state, screens=self.effort.screens, seed=self.seed, step=step)
+        return Search(
+            start, self.bytes, loss, self.state, screens=self.effort.screens, seed=self.seed, step=step
+        )
 
     def _within_budget(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:
         """The best of a few trials."""
@@ -288,12 +314,14 @@ class _Tuning:
         model.load_state_dict(start)
         if best is None:
             raise InputError(
-                f"every trial lost more than {self.settings['max_loss']:g} points on the development rows; allow "
-                "more, train longer, or give more examples"
+                f"every trial lost more than {self.settings['max_loss']:g} points on the development rows; "
+                "allow more, train longer, or give more examples"
             )
         return found[best]
 
-    def _trial(self, model: PreTrainedModel, start: dict[str, Any], candidate: Candidate, name: str) -> dict[str, Any]:
+    def _trial(
+        self, model: PreTrainedModel, start: dict[str, Any], candidate: Candidate, name: str
+    ) -> dict[str, Any]:
         """Some training, then loss and points lost on the development rows."""
 
         def work() -> dict[str, Any]:
@@ -351,8 +379,10 @@ class _Tuning:
 
         def work() -> dict[str, Any]:
             found = device_scores(model, self.task, self.test, chosen.knobs.schedule(), self.device, step)
-            return {"scores": found.scores.tolist(), "read": found.traffic.read, "dense_16": found.traffic.dense_16}
+            return {
+                "scores": found.scores.tolist(),
+                "read": found.traffic.read,
+                "dense_16": found.traffic.dense_16,
+            }
 
         return Measured.of(self.state.once(name, work))
-
-
