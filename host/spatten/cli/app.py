@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import bench, devices, doctor, evaluate, plan, replay, run, selftest, trace
+from . import bench, devices, doctor, evaluate, plan, replay, run, selftest, trace, tune
 from .console import errors_to_exit_codes, versions
 
 
@@ -56,6 +56,7 @@ app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
 app.command("replay")(replay.replay)
+app.command("tune")(tune.tune)
 app.command("trace")(trace.trace)
 app.command("plan")(plan.plan)
 app.command("devices")(devices.devices)
