@@ -153,7 +153,7 @@ _NOT_FOUND = re.compile(
     r"-3 \(device not found\)|Not found|No DFU compatible|No device found|no FTDI device", re.I
 )
 _REFUSED = re.compile(
-    r"-4 \(|-8 \(|usb_open\(\)|LIBUSB_ERROR_ACCESS|permission denied|insufficient perm", re.I
+    r"-4 \(|usb_open\(\)|LIBUSB_ERROR_ACCESS|permission denied|insufficient perm", re.I
 )
 _CLAIMED = re.compile(r"-5 \(|LIBUSB_ERROR_BUSY|unable to claim|resource busy", re.I)
 _OTHER_CHIP = re.compile(r"idcode|mismatch|unknown device|no device in the chain", re.I)

@@ -56,8 +56,8 @@ def bitstreams(
         _show(place, found)
     else:
         out().print(
-            f"There is no bitstream in {place} yet. Build one and put it there: make bitstream BOARD=ecpix5, or "
-            "python3 -m spatten_fpga.targets.ecpix5 --build",
+            f"There is no bitstream in {place} yet. Build one and put it there: make bitstream BOARD=ecpix5, "
+            "or python3 -m spatten_fpga.targets.ecpix5 --build",
             soft_wrap=True,
             markup=False,
         )
