@@ -38,7 +38,7 @@ class Way:
     Attributes
     ----------
     sram, flash : flags; ``None`` where there is no such way.
-    usb : what of the board must be seen on USB, as vendor:product, for rules and ``lsusb``.
+    usb : what of the board must be seen on USB, for rules and ``lsusb``: vendor:product, or part of a name.
     wake : what to do with the board before it can be loaded.
     """
 
@@ -69,13 +69,13 @@ WAYS: dict[str, Way] = {
     "colorlight_i5": Way(
         ("-b", "colorlight-i5"),
         ("-b", "colorlight-i5", "-f"),
-        "0d28:0204",
+        "CMSIS-DAP",
         "connect the USB port of the extension board, which has the CMSIS-DAP probe",
     ),
     "colorlight_i9": Way(
         ("-b", "colorlight-i9"),
         ("-b", "colorlight-i9", "-f"),
-        "0d28:0204",
+        "CMSIS-DAP",
         "connect the USB port of the extension board, which has the CMSIS-DAP probe",
     ),
 }
@@ -152,9 +152,7 @@ _CABLE = re.compile(r"support for (\w+) was not enabled at compile time")
 _NOT_FOUND = re.compile(
     r"-3 \(device not found\)|Not found|No DFU compatible|No device found|no FTDI device", re.I
 )
-_REFUSED = re.compile(
-    r"-4 \(|usb_open\(\)|LIBUSB_ERROR_ACCESS|permission denied|insufficient perm", re.I
-)
+_REFUSED = re.compile(r"-4 \(|usb_open\(\)|LIBUSB_ERROR_ACCESS|permission denied|insufficient perm", re.I)
 _CLAIMED = re.compile(r"-5 \(|LIBUSB_ERROR_BUSY|unable to claim|resource busy", re.I)
 _OTHER_CHIP = re.compile(r"idcode|mismatch|unknown device|no device in the chain", re.I)
 _UNKNOWN = re.compile(r"cannot find (board|cable)")
@@ -185,11 +183,10 @@ def explained(board: str, said: str) -> str:
 
 def udev_hint(board: str) -> str:
     """The rule that lets a user open the board, and how it is put in place."""
-    vendor, product = _usb(board).split(":")
-    rule = (
-        f'SUBSYSTEM=="usb|hidraw|tty", ATTRS{{idVendor}}=="{vendor}", ATTRS{{idProduct}}=="{product}", '
-        'MODE="660", GROUP="plugdev", TAG+="uaccess"'
-    )
+    which = 'ATTRS{product}=="*CMSIS-DAP*"'
+    if ":" in (usb := _usb(board)):
+        which = 'ATTRS{{idVendor}}=="{}", ATTRS{{idProduct}}=="{}"'.format(*usb.split(":"))
+    rule = f'SUBSYSTEM=="usb|hidraw|tty", {which}, MODE="660", GROUP="plugdev", TAG+="uaccess"'
     return (
         f"Put this line into /etc/udev/rules.d/70-spatten-{board}.rules as root, run udevadm control "
         f"--reload-rules, and plug the board in anew:\n  {rule}\nwithout a desktop session join the group "

@@ -22,12 +22,13 @@ from tests.drivers.bitstream_folder import change, record, write_folder
 #: What openFPGALoader 1.1.1 printed without a board, and what its users report with one.
 SAID = {
     "no library": (
-        "openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open shared object file: "
-        "No such file or directory",
+        "openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open shared object "
+        "file: No such file or directory",
         "lacks libusb-1.0.so.0: apt-get install libusb-1.0-0 libftdi1-2",
     ),
     "no board": (
-        "unable to open ftdi device: -3 (device not found)\nempty\nJTAG init failed with: unable to open ftdi device",
+        "unable to open ftdi device: -3 (device not found)\nempty\n"
+        "JTAG init failed with: unable to open ftdi device",
         "no board was found. Check power and cable (lsusb must show 0403:6010)",
     ),
     "no bootloader": (
@@ -36,7 +37,8 @@ SAID = {
         "no board was found",
     ),
     "no permission": (
-        "unable to open ftdi device: -4 (usb_open() failed)\nJTAG init failed with: unable to open ftdi device",
+        "unable to open ftdi device: -4 (usb_open() failed)\n"
+        "JTAG init failed with: unable to open ftdi device",
         'ATTRS{idVendor}=="0403", ATTRS{idProduct}=="6010"',
     ),
     "held": ("unable to open ftdi device: -5 (unable to claim usb device)", "another program holds"),
@@ -135,6 +137,7 @@ def test_rules_name_the_usb_device_of_the_board() -> None:
     said = explained("orangecrab", "LIBUSB_ERROR_ACCESS")
     assert "/etc/udev/rules.d/70-spatten-orangecrab.rules" in said
     assert 'ATTRS{idVendor}=="1209", ATTRS{idProduct}=="5af0"' in said
+    assert 'ATTRS{product}=="*CMSIS-DAP*"' in explained("colorlight_i5", "LIBUSB_ERROR_ACCESS")
 
 
 def test_no_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
