@@ -65,8 +65,7 @@ def write_folder(folder: Path, files: dict[str, bytes] | None = None, **changes:
 
 
 def change(folder: Path, **fields: Any) -> Path:
-    """Put other values into fields of a manifest; ``None`` removes one."""
+    """Put other values into fields of a manifest."""
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text("utf-8")) | fields
-    path.write_text(json.dumps({k: v for k, v in manifest.items() if v is not None}), "utf-8")
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | fields), "utf-8")
     return folder
