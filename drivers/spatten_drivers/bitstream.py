@@ -26,7 +26,7 @@ MANIFEST, SCHEMA = "manifest.json", 1
 BITSTREAM, REGISTER_MAP = "spatten.bit", "csr.json"
 #: Files that every folder has; the driver reads ``dram.json`` too where there is one.
 NEEDED = (BITSTREAM, "spatten.svf.gz", REGISTER_MAP, "config.yml")
-LINKS = ("etherbone", "spl-udp", "uart")
+LINKS = ("spl-udp", "etherbone", "uart", "spl-uart")
 
 Rule = Callable[[Any], bool]
 

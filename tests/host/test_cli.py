@@ -50,6 +50,9 @@ COMMANDS = (
     ["plan"],
     ["eval"],
     ["replay"],
+    ["bitstreams"],
+    ["load"],
+    ["selftest"],
 )
 
 

@@ -77,7 +77,7 @@ def golden(config: AcceleratorConfig) -> list[JobSpec]:
         Quantization.progressive(6, 4, 0.1), causal=True, keep_tokens=n // 3, keep_heads=max(1, live - 1),
         keep_values=9, protected=3, decay=0.5, loud=4.0,
     )  # fmt: skip
-    plain = JobSpec("dense, 12 bits", dim, 24, 24, 5, heads, heads, dense)
+    plain = JobSpec("dense, 12 bits", dim, n // 2, n // 2, 5, heads, heads, dense)
     return [
         plain,
         pruned,
