@@ -33,7 +33,7 @@ from .uri import Refusal, memory_option, options_of, require_choice
 PRESETS = ("ecp5-85f", "ecp5-25f", "small")  # "small" is quick: for tests, with at most 64 tokens
 DOORS = ("front", "back")
 EXTRAS = ("analyzer", "cpu")
-BIOS_CYCLES = 50_000_000  # that the software of a simulated processor may take until memory is ready
+BIOS_CYCLES = 300_000_000  # that the software of a simulated processor may take until memory is ready
 POLL_CYCLES = 64  # between two looks at a register while the simulator waits
 SLICE_CYCLES = 20_000  # simulated at a time, so that a deadline or Ctrl-C is seen within a second
 _PACKAGES = ("spatten_fpga", "migen", "litex", "litedram")

@@ -16,10 +16,8 @@ from spatten_fpga.sim.verilator import ToolError
 
 NEEDS = (
     "It needs pip install 'spatten[cpu]' and a RISC-V compiler: "
-    "apt-get install gcc-riscv64-unknown-elf ninja-build"
+    "apt-get install gcc-riscv64-unknown-elf meson ninja-build"
 )
-#: What the BIOS says it was built on, so that the same sources give the same ROM: LiteX's release.
-DATE = "1733011200"
 
 
 def compile_bios(soc, folder: Path) -> None:
@@ -51,17 +49,16 @@ def _said_to(log: Path) -> Iterator[None]:
 
     LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX.
     """
-    kept, before = (os.dup(1), os.dup(2)), dict(os.environ)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before.get('PATH', '')}"
-    os.environ["SOURCE_DATE_EPOCH"] = DATE
+    kept, path = (os.dup(1), os.dup(2)), os.environ.get("PATH", "")
     with log.open("wb") as file:
         try:
+            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             yield
         finally:
-            os.environ.clear()
-            os.environ.update(before)
+            os.environ["PATH"] = path
+            sys.stdout.flush()
             for number, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, number)
                 os.close(old)

@@ -14,12 +14,12 @@ from urllib.parse import SplitResult, urlsplit
 from ...bitstream import bitstream_beside
 from ...errors import DeviceError, DeviceMismatchError
 from ...link import LinkClient, SerialTransport, Transport, UdpTransport
+from ...link.channel import SerialChannel, tcp_channel, udp_channel
 from ...link.format import UDP_PORT
 from ...registers import IDENTITY_MAGIC
 from ..bus import Bus
 from ..csr_map import CsrMap
 from ..uri import Refusal, options_of, require_choice
-from .channel import SerialChannel, tcp_channel, udp_channel
 from .checked_bus import CheckedBus
 from .device import LitexDevice, dram_beside
 from .link import Link
