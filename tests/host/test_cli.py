@@ -50,6 +50,7 @@ COMMANDS = (
     ["plan"],
     ["eval"],
     ["replay"],
+    ["tune"],
 )
 
 

@@ -30,7 +30,9 @@ SCHEDULES = {
     "pruned": paper_schedule(4, **HARD, quantization=Quantization.static(8)),
     "progressive": paper_schedule(4, **HARD, quantization=Quantization.progressive(6, 4, 0.5)),
     "both planes": Schedule(
-        quantization=Quantization(k_msb_bits=8, k_lsb_bits=4, k_policy=1, v_msb_bits=8, v_lsb_bits=4, v_policy=1)
+        quantization=Quantization(
+            k_msb_bits=8, k_lsb_bits=4, k_policy=1, v_msb_bits=8, v_lsb_bits=4, v_policy=1
+        )
     ),
     "high plane": Schedule(quantization=Quantization(k_msb_bits=8, k_lsb_bits=4, v_msb_bits=8, v_lsb_bits=4)),
 }
@@ -50,7 +52,12 @@ def test_decisions_are_those_of_the_device(kind: Any, name: str, device: Device)
 @pytest.mark.parametrize("prune_prefill", [False, True])
 def test_steps_of_a_generation_are_those_of_the_device(prune_prefill: bool, device: Device) -> None:
     schedule = paper_schedule(
-        4, **HARD, quantization=Quantization.static(12), prune_prefill=prune_prefill, decay=0.5, protect_last=3
+        4,
+        **HARD,
+        quantization=Quantization.static(12),
+        prune_prefill=prune_prefill,
+        decay=0.5,
+        protect_last=3,
     )
     model, ids, told = sharp_gpt2(), tokens(1, 30), list[Decision]()
     with torch.inference_mode():
@@ -117,7 +124,9 @@ def test_grids_are_the_drivers() -> None:
     assert np.array_equal(_steps(whole, ours), integers)
     msb, _ = split_planes(integers, 4)
     for midpoint in (False, True):
-        assert np.array_equal(_steps(truncated(whole, ours, midpoint), ours), (msb.astype(int) << 4) + 8 * midpoint)
+        assert np.array_equal(
+            _steps(truncated(whole, ours, midpoint), ours), (msb.astype(int) << 4) + 8 * midpoint
+        )
 
 
 def _steps(values: torch.Tensor, scale: torch.Tensor) -> np.ndarray:

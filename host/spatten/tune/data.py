@@ -155,7 +155,7 @@ def _matches(found: Sequence[tuple[str, str]]) -> list[Row]:
 
 
 def _prose(task: Perplexity, seed: int) -> Examples:
-    """Windows of ids of the held-out tenth to choose and to report by; documents of the rest to learn from."""
+    """Windows of the held-out tenth to choose and to report by; documents of the rest to learn from."""
     from ..quality import data
 
     documents = {"perplexity-sotu": data.state_of_the_union, "perplexity-moby-dick": data.moby_dick}[
