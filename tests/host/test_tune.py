@@ -210,7 +210,7 @@ def test_an_old_or_foreign_schedule_gets_a_clear_message() -> None:
     ):
         own_schedule(config)
     setattr(config, ORIGIN_KEY, {"spatten": "0.0.7"})
-    with pytest.raises(ConfigError, match="written by spatten 0.0.7"):
+    with pytest.raises(ConfigError, match=r"written by spatten 0\.0\.7"):
         own_schedule(config)
     setattr(config, SCHEDULE_KEY, {"tokens": [1.0, 0.5]})
     with pytest.raises(ConfigError, match="2 ratios and the model 4 layers"):
@@ -226,7 +226,7 @@ NOTHING = Examples([], [], [])
 
 
 def test_a_generation_learns_from_its_steps() -> None:
-    """The loss of a pruned window is that of its prompt and of every step, with gradients through the cache."""
+    """The loss of a pruned window is that of its prompt and every step; gradients go through the cache."""
     task, model = Foretelling(NOTHING, 24), sharp_gpt2(GPT2LMHeadModel)
     features = [{"input_ids": tokens(1, 24, seed=seed)[0].tolist()} for seed in (1, 2)]
     batch = task.collate(features)
