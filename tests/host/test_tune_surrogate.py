@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import BertForSequenceClassification
+from typer.testing import CliRunner
 
 import spatten
 from spatten import Schedule, paper_schedule
 from spatten.errors import ModelError
+from spatten.tune.__main__ import app as command
 from spatten.tune.agreement import agreement
 from spatten.tune.live import UNIT, top
 from spatten.tune.planes import grown_scale, needed_scale, rounded, truncated
@@ -21,7 +24,7 @@ from spatten_drivers import Device, Quantization
 from spatten_drivers.planes import split_planes
 from spatten_drivers.quantize import quantize, symmetric_scale
 from spatten_drivers.topk import top_k
-from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
+from tests.host.tiny_models import sharp_bert, sharp_gpt2, tiny_bert, tokens
 
 HARD = {"tokens": 0.6, "heads": 0.7, "values": 0.4}
 SCHEDULES = {
@@ -183,3 +186,14 @@ def test_another_rule_changes_who_survives() -> None:
         with surrogate(model, SCHEDULES["pruned"], watch=told["paper"].append):
             model(input_ids=tokens(1, 30))
     assert not torch.equal(told["first"][-1].keys, told["paper"][-1].keys)
+
+
+def test_the_table_of_the_page_is_made_by_a_command(tmp_path: Path) -> None:
+    rows = [f'{{"text": "the whale rose", "label": {label % 2}}}' for label in range(20)]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows), "utf-8")
+    arguments = [tiny_bert(tmp_path / "bert"), "--data", str(tmp_path / "t.jsonl"), "--texts", "2"]
+    lines = CliRunner().invoke(command, arguments).stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {name}" for name in ("dense", "progressive", "gentle", "paper-bert", "4 bit, tokens -30%")
+    ]
+    assert all(" 8 | 100.0% | 100.0% | 100.00% |" in line for line in lines[2:])

@@ -43,10 +43,6 @@ class Examples:
     development: list[Row]
     test: list[Row]
 
-    def limited(self, train: int | None, others: int | None) -> Examples:
-        """At most so many of each."""
-        return Examples(self.train[:train], self.development[:others], self.test[:others])
-
 
 def read_examples(
     source: str, task: str, columns: Mapping[str, str] | None = None, seed: int = 0
