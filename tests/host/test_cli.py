@@ -53,6 +53,7 @@ COMMANDS = (
     ["bitstreams"],
     ["load"],
     ["selftest"],
+    ["tune"],
 )
 
 

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import BertForSequenceClassification
+from typer.testing import CliRunner
 
 import spatten
 from spatten import Schedule, paper_schedule
 from spatten.errors import ModelError
+from spatten.tune.__main__ import app as command
 from spatten.tune.agreement import agreement
 from spatten.tune.live import UNIT, top
 from spatten.tune.planes import grown_scale, needed_scale, rounded, truncated
@@ -21,7 +24,7 @@ from spatten_drivers import Device, Quantization
 from spatten_drivers.planes import split_planes
 from spatten_drivers.quantize import quantize, symmetric_scale
 from spatten_drivers.topk import top_k
-from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
+from tests.host.tiny_models import sharp_bert, sharp_gpt2, tiny_bert, tokens
 
 HARD = {"tokens": 0.6, "heads": 0.7, "values": 0.4}
 SCHEDULES = {
@@ -30,7 +33,9 @@ SCHEDULES = {
     "pruned": paper_schedule(4, **HARD, quantization=Quantization.static(8)),
     "progressive": paper_schedule(4, **HARD, quantization=Quantization.progressive(6, 4, 0.5)),
     "both planes": Schedule(
-        quantization=Quantization(k_msb_bits=8, k_lsb_bits=4, k_policy=1, v_msb_bits=8, v_lsb_bits=4, v_policy=1)
+        quantization=Quantization(
+            k_msb_bits=8, k_lsb_bits=4, k_policy=1, v_msb_bits=8, v_lsb_bits=4, v_policy=1
+        )
     ),
     "high plane": Schedule(quantization=Quantization(k_msb_bits=8, k_lsb_bits=4, v_msb_bits=8, v_lsb_bits=4)),
 }
@@ -50,7 +55,12 @@ def test_decisions_are_those_of_the_device(kind: Any, name: str, device: Device)
 @pytest.mark.parametrize("prune_prefill", [False, True])
 def test_steps_of_a_generation_are_those_of_the_device(prune_prefill: bool, device: Device) -> None:
     schedule = paper_schedule(
-        4, **HARD, quantization=Quantization.static(12), prune_prefill=prune_prefill, decay=0.5, protect_last=3
+        4,
+        **HARD,
+        quantization=Quantization.static(12),
+        prune_prefill=prune_prefill,
+        decay=0.5,
+        protect_last=3,
     )
     model, ids, told = sharp_gpt2(), tokens(1, 30), list[Decision]()
     with torch.inference_mode():
@@ -117,7 +127,9 @@ def test_grids_are_the_drivers() -> None:
     assert np.array_equal(_steps(whole, ours), integers)
     msb, _ = split_planes(integers, 4)
     for midpoint in (False, True):
-        assert np.array_equal(_steps(truncated(whole, ours, midpoint), ours), (msb.astype(int) << 4) + 8 * midpoint)
+        assert np.array_equal(
+            _steps(truncated(whole, ours, midpoint), ours), (msb.astype(int) << 4) + 8 * midpoint
+        )
 
 
 def _steps(values: torch.Tensor, scale: torch.Tensor) -> np.ndarray:
@@ -174,3 +186,14 @@ def test_another_rule_changes_who_survives() -> None:
         with surrogate(model, SCHEDULES["pruned"], watch=told["paper"].append):
             model(input_ids=tokens(1, 30))
     assert not torch.equal(told["first"][-1].keys, told["paper"][-1].keys)
+
+
+def test_the_table_of_the_page_is_made_by_a_command(tmp_path: Path) -> None:
+    rows = [f'{{"text": "the whale rose", "label": {label % 2}}}' for label in range(20)]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows), "utf-8")
+    arguments = [tiny_bert(tmp_path / "bert"), "--data", str(tmp_path / "t.jsonl"), "--texts", "2"]
+    lines = CliRunner().invoke(command, arguments).stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {name}" for name in ("dense", "progressive", "gentle", "paper-bert", "4 bit, tokens -30%")
+    ]
+    assert all(" 8 | 100.0% | 100.0% | 100.00% |" in line for line in lines[2:])

@@ -80,7 +80,7 @@ def tune(
     device: DeviceUri = "emulator",
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune with pruning and quantization in the forward pass, search the schedule, measure on the device.
+    """Fine-tune with pruning in the forward pass, search the schedule, measure on the device.
 
     The output is an ordinary model folder with the schedule in its config: `spatten run --model FOLDER`, or
     `from_pretrained(FOLDER, attn_implementation="spatten")`. Stopped, the same command goes on where it was.
@@ -88,7 +88,7 @@ def tune(
     Examples:
 
     - `spatten tune minilm --data spam --budget 10x --output tuned-spam`
-    - `spatten tune ./my-bert --data mine.csv --column text=review --column label=stars --max-loss 0.2 --output t`
+    - `spatten tune ./my-bert --data mine.csv --column text=review --max-loss 0.2 --output tuned-mine`
     - `spatten tune gpt2-prose --data perplexity-sotu --task lm --budget 8x --output tuned-prose`
     """
     _check_installed()

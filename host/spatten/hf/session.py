@@ -43,8 +43,8 @@ def attach(
     Parameters
     ----------
     model : an unmodified transformers model in evaluation mode.
-    schedule : a preset's name, a ``.toml`` or ``.json`` file, or a schedule; ``own`` is the one in the model's
-        config, or ``dense`` if it has none.
+    schedule : a preset's name, a ``.toml`` or ``.json`` file, or a schedule; ``own`` is what the model's
+        config holds, or ``dense`` if it holds none.
     device : an open device, or what :func:`spatten_drivers.open_device` takes.
     kernel, require_board : as for :func:`spatten_drivers.open_device`; of no use with an open device.
 

@@ -55,6 +55,17 @@ class Agreement:
             self.refetched += record.refetched_rows
             self.apart += abs(record.refetched_rows - refetched)
 
+    def cells(self) -> list[str]:
+        """As the page shows them."""
+        return [
+            str(self.jobs),
+            f"{self.same_keys / self.jobs:.1%}",
+            f"{self.same_heads / self.jobs:.1%}",
+            f"{self.shared / self.tokens:.2%}",
+            f"{self.refetched / self.rows:.1%}" if self.rows else "",
+            f"{self.apart / self.rows:.2%}" if self.rows else "",
+        ]
+
 
 def agreement(
     model: PreTrainedModel, texts: Sequence[list[int]], schedule: Schedule, device: Device | str = "emulator"

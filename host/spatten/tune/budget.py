@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel
@@ -64,10 +64,14 @@ class Bytes:
 
     def ratio(self, schedule: Schedule) -> float:
         """Dense 32-bit K and V bytes over those read."""
-        if schedule.quantization.k_policy == KeyPolicy.PROGRESSIVE:
-            step = max(1, len(self.features) // RUN_ON)
-            run = self.features[::step][:RUN_ON]
-            return device_scores(self.model, self.task, run, schedule, self.device).ratio(32)
+        if not _decides(schedule):
+            return self.planned(schedule)
+        step = max(1, len(self.features) // RUN_ON)
+        run = self.features[::step][:RUN_ON]
+        return device_scores(self.model, self.task, run, schedule, self.device).ratio(32)
+
+    def planned(self, schedule: Schedule) -> float:
+        """The same from lengths alone; of a progressive schedule what it is if no row refetches."""
         read = dense = 0.0
         for count, job in self._jobs(schedule):
             found = traffic(job, self.device.config)
@@ -80,25 +84,10 @@ class Bytes:
 
         ``None`` if even the smallest share reads too much.
         """
-        low, high = LEAST_TOKENS, 1.0
-        best: tuple[Knobs, float] | None = None
-        for share in (high, low):
-            tried = replace(knobs, tokens=share)
-            found = self.ratio(tried.schedule())
-            if found >= budget:
-                best = tried, found
-            if (share == high) == (found >= budget):
-                return best  # all tokens fit, or not even the fewest
-        decided = knobs.schedule().quantization.k_policy == KeyPolicy.PROGRESSIVE
-        for _ in range(HALVINGS_RUN if decided else HALVINGS):
-            middle = round((low + high) / 2, 4)
-            tried = replace(knobs, tokens=middle)
-            found = self.ratio(tried.schedule())
-            if found >= budget:
-                low, best = middle, (tried, found)
-            else:
-                high = middle
-        return best
+        found = _most_tokens(knobs, budget, self.planned, 1.0, HALVINGS)
+        if found is None or not _decides(knobs.schedule()):
+            return found
+        return _most_tokens(knobs, budget, self.ratio, found[0].tokens, HALVINGS_RUN)
 
     def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
         """Layer jobs, and how often each is done: texts of one length have the same."""
@@ -128,3 +117,33 @@ class Bytes:
         if job.causal:
             return job.total_heads * sum(range(job.slots - job.queries + 1, job.slots + 1))
         return job.total_heads * job.queries * job.slots
+
+
+def _decides(schedule: Schedule) -> bool:
+    """Whether the data decide which planes are read."""
+    return schedule.quantization.k_policy == KeyPolicy.PROGRESSIVE
+
+
+def _most_tokens(
+    knobs: Knobs, budget: float, ratio: Callable[[Schedule], float], high: float, halvings: int
+) -> tuple[Knobs, float] | None:
+    """As :meth:`Bytes.fitted`, with a share of tokens from ``LEAST_TOKENS`` to ``high``."""
+
+    def tried(share: float) -> tuple[Knobs, float]:
+        turned = replace(knobs, tokens=share)
+        return turned, ratio(turned.schedule())
+
+    for share in (high, LEAST_TOKENS):
+        best = tried(share)
+        if best[1] >= budget:
+            break
+    else:
+        return None
+    low = best[0].tokens
+    for _ in range(halvings if low < high else 0):
+        middle = tried(round((low + high) / 2, 4))
+        if middle[1] >= budget:
+            low, best = middle[0].tokens, middle
+        else:
+            high = middle[0].tokens
+    return best

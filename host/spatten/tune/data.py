@@ -43,10 +43,6 @@ class Examples:
     development: list[Row]
     test: list[Row]
 
-    def limited(self, train: int | None, others: int | None) -> Examples:
-        """At most so many of each."""
-        return Examples(self.train[:train], self.development[:others], self.test[:others])
-
 
 def read_examples(
     source: str, task: str, columns: Mapping[str, str] | None = None, seed: int = 0
@@ -155,7 +151,7 @@ def _matches(found: Sequence[tuple[str, str]]) -> list[Row]:
 
 
 def _prose(task: Perplexity, seed: int) -> Examples:
-    """Windows of ids of the held-out tenth to choose and to report by; documents of the rest to learn from."""
+    """Windows of the held-out tenth to choose and to report by; documents of the rest to learn from."""
     from ..quality import data
 
     documents = {"perplexity-sotu": data.state_of_the_union, "perplexity-moby-dick": data.moby_dick}[

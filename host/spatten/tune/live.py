@@ -105,7 +105,7 @@ class BatchCascade:
         self.live.stored[layer][:, self.first :] = self.queries
 
     def advance(self, layer: int, tokens: torch.Tensor, heads: torch.Tensor) -> None:
-        """Count what a layer gave its tokens ``[B, columns]`` and heads ``[B, H]``, and prune for the next."""
+        """Count what a layer gave tokens ``[B, columns]`` and heads ``[B, H]``, and prune for the next."""
         live = self.live
         old = live.importance * self.keep_share(layer)
         gained = torch.round(tokens.double() / UNIT) * UNIT

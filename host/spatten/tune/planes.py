@@ -10,8 +10,8 @@ from spatten_drivers.quantize import _SILENCE
 
 
 def needed_scale(values: torch.Tensor, live: torch.Tensor, bits: int) -> torch.Tensor:
-    """The scale ``[B, H]`` of the live rows of ``values [B, H, n, D]``; ``live`` is ``bool [B, n]``."""
-    peak = (values.detach().abs().amax(dim=-1) * live[:, None]).amax(dim=-1)
+    """The scale ``float64 [B, H]`` of the rows of ``values [B, H, n, D]`` that ``live [B, n]`` names."""
+    peak = (values.detach().abs().amax(dim=-1) * live[:, None]).amax(dim=-1).double()
     return peak.clamp_min(_SILENCE) / ((1 << bits - 1) - 1)
 
 
@@ -25,9 +25,9 @@ def grown_scale(current: torch.Tensor | None, needed: torch.Tensor) -> torch.Ten
 
 def rounded(values: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
     """``values`` at the nearest of ``2 * limit + 1`` steps; the gradient is that of the identity."""
-    step, limit = scale.to(values.dtype)[:, :, None, None], (1 << bits - 1) - 1
-    steps = torch.round(values.detach() / step).clamp(-limit, limit)
-    return _straight(values, steps * step)
+    limit, inverse = (1 << bits - 1) - 1, (1.0 / scale).to(values.dtype)[:, :, None, None]
+    steps = torch.round(values.detach() * inverse).clamp(-limit, limit)
+    return _straight(values, steps * scale.to(values.dtype)[:, :, None, None])
 
 
 def truncated(whole: torch.Tensor, scale: torch.Tensor, midpoint: bool) -> torch.Tensor:

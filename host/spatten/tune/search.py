@@ -21,7 +21,7 @@ LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A schedule within the budget: its bytes below dense 32 bit, and its loss on the development examples."""
+    """A schedule within the budget: bytes below dense 32 bit, loss on the development examples."""
 
     knobs: Knobs
     ratio: float
@@ -67,7 +67,8 @@ class Search:
         found = sorted(self.candidates(budget), key=lambda candidate: candidate.loss)
         if not found:
             raise InputError(
-                f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or give longer texts"
+                f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or "
+                "give longer texts"
             )
         kinds: dict[tuple[Any, ...], Candidate] = {}
         for candidate in found:
@@ -82,23 +83,28 @@ class Search:
             for heads in (self.start.heads, HEADS[0]):
                 knobs = replace(self.start, formats=formats, heads=heads)
                 made = self._looked_at(knobs, budget, f"paper, {formats} bit, heads {heads}")
-                found += [made] if made else []
                 left -= 1
+                if made is None:
+                    break  # with more heads it reads more
+                found.append(made)
         if not found:
             return []
-        best, rng = min(found, key=lambda c: c.loss), np.random.default_rng(self.seed)
+        return self._climbed(found, budget, left)
+
+    def _climbed(self, found: list[Candidate], budget: float, left: int) -> list[Candidate]:
+        """``found`` and what was looked at from the best of them on, until no single knob helps."""
+        rng = np.random.default_rng(self.seed)
         while left > 0:
+            best = min(found, key=lambda candidate: candidate.loss)
             turns = list(best.knobs.neighbours())
-            for index in rng.permutation(len(turns)):
-                turned, knobs = turns[int(index)]
-                made = self._looked_at(knobs, budget, turned)
-                found += [made] if made else []
+            for index in rng.permutation(len(turns)).tolist():
+                made = self._looked_at(turns[index][1], budget, turns[index][0])
                 left -= 1
+                found += [made] if made else []
                 if left <= 0 or (made and made.loss < best.loss):
                     break
             else:
-                break  # no single knob helps
-            best = min(best, *found, key=lambda c: c.loss)
+                break
         return found
 
     def _looked_at(self, knobs: Knobs, budget: float, turned: str) -> Candidate | None:
@@ -126,7 +132,7 @@ def knobs_of(record: dict[str, Any]) -> Knobs:
 
 
 def widest(bound_held: Callable[[float], bool]) -> float | None:
-    """The greatest budget of :data:`LADDER` at which the bound holds, by halving; ``None`` if it never does."""
+    """The greatest budget of :data:`LADDER` at which the bound holds, by halving; ``None`` if none."""
     low, high = -1, len(LADDER)
     while high - low > 1:
         middle = (low + high) // 2

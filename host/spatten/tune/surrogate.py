@@ -213,6 +213,6 @@ class _BatchPass:
 
 
 def _greatest(weights: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """``bool`` like ``weights [B, H, n, columns]``: of each row the ``keep [B]`` greatest, ties to the left."""
+    """``bool`` like ``weights [B, H, n, columns]``: each row's ``keep [B]`` greatest, ties to the left."""
     ranks = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return ranks < keep[:, None, None, None]

@@ -91,7 +91,9 @@ def train(
     rule: Rule = cumulative,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Train in place, with the device's pruning if there is a schedule; go on from a checkpoint that is there.
+    """Train in place, with the device's pruning if there is a schedule.
+
+    A checkpoint that an earlier call left is taken up.
 
     ``folder/name`` holds checkpoints while this runs and is gone afterwards; ``folder/log.jsonl`` grows.
     """
