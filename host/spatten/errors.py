@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from spatten_drivers.errors import SpattenError
+from typing import Any
+
+from spatten_drivers.errors import DeviceError, SpattenError
 
 
 class ModelError(SpattenError, ValueError):
@@ -40,3 +42,20 @@ class TraceError(SpattenError, ValueError):
         shown = repr(value if len(value) <= 80 else f"{value[:79]}…")
         message = f"trace {file!r}, line {line}: {what} {shown}; expected {rule}"
         return cls(message, line=line, value=value, rule=rule)
+
+
+class SelftestFault(SpattenError, RuntimeError):
+    """A device under test does not do what it must; the message says what was expected and what was found.
+
+    Attributes
+    ----------
+    figures : what was measured, for the file of the self-test.
+    """
+
+    def __init__(self, message: str, figures: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.figures = figures or {}
+
+
+class LoadError(DeviceError):
+    """A bitstream cannot be loaded into a board, or the board does not answer after it."""

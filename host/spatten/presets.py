@@ -12,6 +12,9 @@ from spatten_drivers.errors import ConfigError
 
 from .schedule import Schedule, load_schedule, paper_schedule
 
+#: Not a preset: the schedule that a model brings along in its config.
+OWN = "own"
+
 
 class Preset(NamedTuple):
     """What a preset does, in a sentence, and how it is made from (layers, tokens of the input)."""

@@ -131,16 +131,16 @@ class LayerPlan:
         return max(1, _share(self.value_ratios[layer], keys))
 
 
-def interpolated(average: float, layers: int, front: float) -> tuple[float, ...]:
+def interpolated(average: float, layers: int, front: float, slope: float = 0.5) -> tuple[float, ...]:
     """The paper's rule: the first ``front`` share of layers whole, then a straight line with this average.
 
     The pruned layers run from ``r_start`` to ``r_end`` with ``r_start + r_end = 2 * average``; the line
-    starts as near to 1 as a symmetric line that stays above zero can.
+    starts at ``1 + slope`` times its average, or at 1: with 0 it is flat, and below 1 it stays above zero.
     """
     _check_average(average)
     whole = min(layers - 1, math.ceil(front * layers)) if layers > 1 else 0
     pruned = layers - whole
-    start = min(1.0, average * 1.5)
+    start = min(1.0, average * (1.0 + slope))
     end = 2 * average - start
     steps = (
         [start + (end - start) * i / max(1, pruned - 1) for i in range(pruned)] if pruned > 1 else [average]

@@ -50,6 +50,10 @@ COMMANDS = (
     ["plan"],
     ["eval"],
     ["replay"],
+    ["bitstreams"],
+    ["load"],
+    ["selftest"],
+    ["tune"],
 )
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,17 +16,11 @@ from spatten.errors import InputError
 from spatten.fidelity import evaluate
 from spatten.hf.session import session_of
 from spatten.runs.tasks import Target
-from spatten_drivers import Device, open_device
+from spatten_drivers import Device
 from tests.host.tiny_models import tiny_bert, tiny_gpt2
 
 TEXTS = ["the whale rose from a dark sea", "one ship sank near its coast and the whale rose"]
 PRUNED = spatten.Schedule(tokens=(1.0, 0.7, 0.5, 0.4), protect_first=1, name="pruned")
-
-
-@pytest.fixture(scope="module")
-def device(device_uri: str) -> Iterator[Device]:
-    with open_device(device_uri) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -491,7 +491,8 @@ def test_attaching_twice_is_refused(device: Device) -> None:
     model = sharp_bert(BertForQuestionAnswering)
     with spatten.attach(model, device=device) as session:
         for again in (model, model.bert):
-            with pytest.raises(ModelError, match=r"is attached to emulator .* already; detach\(\) it first"):
+            said = rf"is attached to {device.name} .* already; detach\(\) it first"
+            with pytest.raises(ModelError, match=said):
                 spatten.attach(again, device=device)
         assert session_of(model.base_model) is session
 

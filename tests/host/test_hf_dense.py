@@ -24,6 +24,7 @@ from transformers import DynamicCache, GPT2Model, PreTrainedModel, pipeline
 import spatten
 from spatten.catalog import load
 from spatten_drivers import Device
+from tests.host.room import require_room
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tiny_gpt2, tokens
 
 STEP = 1 / 2047
@@ -137,6 +138,7 @@ SUBJECTS = {
 def test_attention_of_every_layer_is_within_the_derived_bound(name: str, device: Device) -> None:
     model, ids = SUBJECTS[name]()
     heads, causal = model.config.num_attention_heads, model.config.model_type == "gpt2"
+    require_room(device, heads=heads, tokens=ids.shape[1])
     with spatten.attach(model, device=device):
         seen, watch = watched(model)
         model(ids)
@@ -178,6 +180,7 @@ def test_multiple_choice_flattens_its_choices(device: Device) -> None:
 
 def test_minilm_is_within_two_steps_a_layer(device: Device) -> None:
     model, ids = minilm()
+    require_room(device, heads=model.config.num_attention_heads, tokens=ids.shape[1])
     eager = model(ids).last_hidden_state
     with spatten.attach(model, device=device):
         given = model(ids).last_hidden_state

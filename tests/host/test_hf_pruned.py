@@ -26,6 +26,7 @@ from spatten.catalog import load
 from spatten.record import LayerRecord
 from spatten_drivers import Device, open_device
 from tests.host.reference import Chooser, Following, Gpt2, Pass, bert, chosen_by_device
+from tests.host.room import require_room
 from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
 
 STEP = 1 / 2047
@@ -124,6 +125,7 @@ def test_minilm_prunes_as_the_reference(device: Device) -> None:
         loaded.tokenizer(text, return_tensors="pt")["input_ids"],
         spatten.paper_schedule(6, tokens=0.6),
     )
+    require_room(device, heads=loaded.model.config.num_attention_heads, tokens=ids.shape[1])
     with spatten.attach(loaded.model, schedule=schedule, device=device) as session:
         given = loaded.model(ids)[0][0]
     follow = Following(chosen_by_device(session.record.layers))

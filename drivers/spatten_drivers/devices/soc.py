@@ -74,6 +74,24 @@ class SocDevice(Device):
         """Accesses since opening that nobody on the system's bus answered."""
         return (self.read_csr("ctrl_bus_errors") - self._errors_before) % (1 << 32)
 
+    # Processor ------------------------------------------------------------------------------------
+
+    @property
+    def has_processor(self) -> bool:
+        """Whether the system has a processor, whose software makes device memory ready."""
+        kinds = [name for name in self.csr_map.constants if name.startswith("config_cpu_type_")]
+        return bool(kinds) and "config_cpu_type_none" not in kinds
+
+    def console(self) -> str:
+        """The last characters that the processor's software printed; empty if none are kept."""
+        if "console" not in self.csr_map.memories:
+            return ""
+        region, count = self.csr_map.memory("console"), self.read_csr("console_count")
+        kept = self.bus.read(region.base, region.size // WORD).astype("<u4").tobytes()
+        end = count % region.size
+        ordered = kept[end:] + kept[:end] if count > region.size else kept[:count]
+        return ordered.decode("latin-1").replace("\r", "")
+
     # Memory ---------------------------------------------------------------------------------------
 
     def read_memory(self, address: int, size: int) -> NDArray[np.uint8]:

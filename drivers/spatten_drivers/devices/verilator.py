@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import DEFAULT_PRESET, AcceleratorConfig
-from ..errors import DeviceError
+from ..errors import DeviceError, DramError
 from .base import Device
 from .bus import Bus
 from .csr_map import CsrMap
@@ -32,6 +32,8 @@ from .uri import Refusal, memory_option, options_of, require_choice
 
 PRESETS = ("ecp5-85f", "ecp5-25f", "small")  # "small" is quick: for tests, with at most 64 tokens
 DOORS = ("front", "back")
+EXTRAS = ("analyzer", "cpu")
+BIOS_CYCLES = 300_000_000  # that the software of a simulated processor may take until memory is ready
 POLL_CYCLES = 64  # between two looks at a register while the simulator waits
 SLICE_CYCLES = 20_000  # simulated at a time, so that a deadline or Ctrl-C is seen within a second
 _PACKAGES = ("spatten_fpga", "migen", "litex", "litedram")
@@ -157,6 +159,7 @@ class Verilator(SocDevice):
     timeout = 3600.0  # a long prompt takes tens of millions of cycles
 
     def __init__(self, folder: Path, door: str = "front") -> None:
+        self.folder = folder
         self._manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
         self.door = door
         self.preset = str(self._manifest["preset"])
@@ -173,8 +176,17 @@ class Verilator(SocDevice):
         return AcceleratorConfig.from_dict(self._manifest["config"])
 
     def initialise_memory(self) -> None:
-        """The simulated chips need neither mode registers nor levelling: they are ready."""
-        self.write_csr("ddrctrl_init_done", 1)
+        """By the processor's software; without one the simulated chips need nothing: they are ready."""
+        if not self.has_processor:
+            self.write_csr("ddrctrl_init_done", 1)
+            return
+        address, end = self.csr_map.address("ddrctrl_init_done"), self.cycles + BIOS_CYCLES
+        while not self.bus.wait_until(address, 1, 1, SLICE_CYCLES):
+            if self.cycles >= end:
+                raise DramError(
+                    f"{self.name}: the processor's software has not made memory ready within "
+                    f"{BIOS_CYCLES:,} cycles. It printed:\n{self.console()}"
+                )
 
     def read_memory(self, address: int, size: int) -> NDArray[np.uint8]:
         if self.door == "front":
@@ -209,21 +221,27 @@ def probe() -> Refusal | str:
 
 def open_uri(parts: SplitResult, kernel: str) -> Device:
     """The simulator that a uri such as ``verilator?preset=ecp5-85f&door=back`` names."""
-    defaults = {"preset": DEFAULT_PRESET, "door": "front", "memory": ""}
+    defaults = {"preset": DEFAULT_PRESET, "door": "front", "memory": "", "with": ""}
     options = options_of("verilator", parts, defaults)
     require_choice("preset", options["preset"], PRESETS)
     require_choice("door", options["door"], DOORS)
     memory = memory_option(options["memory"]) if options["memory"] else None
-    return Verilator(built_folder(options["preset"], memory), options["door"])
+    extras = [extra for extra in options["with"].split(",") if extra]
+    for extra in extras:
+        require_choice("with", extra, EXTRAS)
+    return Verilator(built_folder(options["preset"], memory, extras=extras), options["door"])
 
 
-def built_folder(preset: str, memory_bytes: int | None = None, link: bool = False) -> Path:
+def built_folder(
+    preset: str, memory_bytes: int | None = None, link: bool = False, extras: Sequence[str] = ()
+) -> Path:
     """Folder of the simulator of a preset, built if it is not there yet; its progress goes to stderr.
 
     Parameters
     ----------
     preset, memory_bytes : of the system.
     link : whether it has the link SpL, its packets on pins.
+    extras : of :data:`EXTRAS`: LiteScope; a processor with LiteX's BIOS, which needs a RISC-V compiler.
 
     Raises
     ------
@@ -237,6 +255,8 @@ def built_folder(preset: str, memory_bytes: int | None = None, link: bool = Fals
         command += ["--memory-bytes", str(memory_bytes)]
     if link:
         command.append("--link")
+    for extra in extras:
+        command += ["--with", extra]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     try:
         answer = json.loads(done.stdout)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
-from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from ..errors import DeviceError
+from .channel import Channel, SerialChannel, tcp_channel
 from .errors import LinkError
 from .format import LONGEST
 from .slip import Deframer, frame
@@ -16,17 +16,6 @@ from .transport import Transport
 
 _CHUNK = 1 << 12
 _BITS_A_BYTE = 10  # start, eight, stop
-
-
-class _Line(Protocol):
-    """Bytes both ways."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def read(self, timeout: float) -> bytes:
-        """What has come, at least a byte; nothing once ``timeout`` seconds have passed."""
-
-    def close(self) -> None: ...
 
 
 class SerialTransport(Transport):
@@ -48,87 +37,34 @@ class SerialTransport(Transport):
         self._packets: deque[bytes] = deque()
         self._frames = Deframer(LONGEST)
         try:
-            self._line = _TcpLine(place) if place.startswith("socket://") else _port(place, baud)
-        except (OSError, ValueError) as error:
+            self._channel = _channel(place, baud, self.name)
+        except DeviceError as error:
             raise LinkError(
-                f"{self.name}: {error}; expected a serial port or socket://host:port. Check the uri, and "
-                "that no other program has the port open"
+                f"{error}; expected a serial port or socket://host:port. Check the uri, and that no other "
+                "program has the port open"
             ) from error
 
     def send(self, packet: bytes) -> None:
-        try:
-            self._line.write(frame(packet))
-        except OSError as error:
-            raise self._gone(error) from error
+        self._channel.send(frame(packet))
 
     def receive(self, timeout: float) -> bytes | None:
         end = time.monotonic() + timeout
         while not self._packets:
             left = end - time.monotonic()
-            try:
-                data = self._line.read(max(left, 0.0))
-            except OSError as error:
-                raise self._gone(error) from error
+            data = self._channel.receive(_CHUNK, max(left, 0.0))
             self._packets.extend(self._frames.push(data))
             if not data and left <= 0:
                 return None
         return self._packets.popleft()
 
-    def _gone(self, error: OSError) -> LinkError:
-        return LinkError(f"{self.name}: {error}; the line is gone. Check the cable and open the device again")
-
     def close(self) -> None:
-        self._line.close()
+        self._channel.close()
 
 
-class _TcpLine:
-    def __init__(self, place: str) -> None:
-        url = urlsplit(place)
-        if not url.hostname or not url.port:
-            raise ValueError(f"{place} names no host and port")
-        self._socket = socket.create_connection((url.hostname, url.port), timeout=5)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def write(self, data: bytes) -> None:
-        self._socket.settimeout(5)
-        self._socket.sendall(data)
-
-    def read(self, timeout: float) -> bytes:
-        self._socket.settimeout(timeout)
-        try:
-            data = self._socket.recv(_CHUNK)
-        except (TimeoutError, BlockingIOError):
-            return b""
-        if not data:
-            raise ConnectionError("the other end closed the connection")
-        return data
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class _PortLine:
-    """A serial port as pyserial gives it."""
-
-    def __init__(self, port: Any) -> None:
-        self._port = port
-
-    def write(self, data: bytes) -> None:
-        self._port.write(data)
-
-    def read(self, timeout: float) -> bytes:
-        self._port.timeout = timeout
-        return bytes(self._port.read(max(1, self._port.in_waiting)))
-
-    def close(self) -> None:
-        self._port.close()
-
-
-def _port(place: str, baud: int) -> _Line:
-    try:
-        import serial
-    except ImportError as error:
-        raise LinkError(
-            f"serial {place}: the package pyserial is missing; install it, or give socket://host:port"
-        ) from error
-    return _PortLine(serial.Serial(place, baud, timeout=0, exclusive=None))
+def _channel(place: str, baud: int, name: str) -> Channel:
+    if not place.startswith("socket://"):
+        return SerialChannel(place, baud, name)
+    url = urlsplit(place)
+    if not url.hostname or not url.port:
+        raise LinkError(f"{name}: names no host and port")
+    return tcp_channel(url.hostname, url.port, name)

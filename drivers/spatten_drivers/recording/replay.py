@@ -82,19 +82,20 @@ def replay(
     path: str | Path,
     device: Device,
     *,
-    timeout: float = 60.0,
+    timeout: float | None = None,
     step: Step = lambda: None,
     begin: Callable[[int], None] = lambda jobs: None,
 ) -> ReplayReport:
     """Play the recording in the file ``path`` on ``device``, whose memory must be free.
 
     The file is read to its end before the first job is played. A job that differs spoils none behind it: what
-    the recording says it left is written to memory. ``begin`` is told the number of jobs.
+    the recording says it left is written to memory. A job may take ``timeout`` seconds, the device's own
+    unless given. ``begin`` is told the number of jobs.
 
     Raises
     ------
     RecordingError : the file cannot be read or is damaged, or it does not fit the device.
-    DeviceTimeoutError : a job did not end in ``timeout`` seconds.
+    DeviceTimeoutError : a job did not end in time.
     """
     recording = Recording(path)
     _check_fits(recording, device)
@@ -103,7 +104,7 @@ def replay(
     report = ReplayReport(str(path), jobs, Side(recording.device), Side(device.name), cut=recording.cut)
     device.clear_error()
     for job in recording:
-        _play(job, device, timeout, report)
+        _play(job, device, device.timeout if timeout is None else timeout, report)
         step()
     return report
 

@@ -168,111 +168,129 @@ class Executor(LiteXModule):
 
     def _run(self) -> None:
         """The course of a request."""
-        session, answer, bus, blocks, sink = (
-            self.session,
-            self.answer,
-            self.bus_master,
-            self.blocks,
-            self.sink,
-        )
-        words, code = self.words, part(self.words[OPERATION], "OPERATION")
-        outcome, fault = Signal(STATUS_BITS), Signal(32)  # of the last request in order
-        status, address = answer.status, answer.address
-
-        def end(result: Status) -> list:
-            return [NextValue(outcome, result), NextState("ANSWER")]
-
-        def refuse(result: Status, at: Signal | int) -> list:
-            return [NextValue(status, result), NextValue(address, at), NextState("WRITE ANSWER")]
-
-        payload = Signal()  # the answer has one
+        code = part(self.words[OPERATION], "OPERATION")
+        self.outcome, self.fault = Signal(STATUS_BITS), Signal(32)  # of the last request in order
+        self.payload = Signal()  # the answer has one
+        status = self.answer.status
         self.comb += [
-            answer.count.eq(Mux(payload, Mux(self.wants_identity, IDENTITY_WORDS, self.count), 0)),
-            payload.eq((status == Status.OK) & (self.wants_identity | self.is_read)),
+            self.answer.count.eq(Mux(self.payload, Mux(self.wants_identity, IDENTITY_WORDS, self.count), 0)),
+            self.payload.eq((status == Status.OK) & (self.wants_identity | self.is_read)),
             self.wants_identity.eq((code == Operation.IDENTIFY) | (code == Operation.OPEN)),
         ]
-        self.fsm = fsm = FSM(reset_state="TAKE HEADER")
-        fsm.act(
+        self.fsm = FSM(reset_state="TAKE HEADER")
+        self._judge()
+        self._execute(code)
+        self._give_answer()
+
+    def _end(self, result: Status) -> list:
+        """The request in order ends like that, and is answered so however often it comes."""
+        return [NextValue(self.outcome, result), NextState("ANSWER")]
+
+    def _refuse(self, result: Status, at: Signal | int) -> list:
+        """An answer that changes nothing."""
+        return [
+            NextValue(self.answer.status, result),
+            NextValue(self.answer.address, at),
+            NextState("WRITE ANSWER"),
+        ]
+
+    def _judge(self) -> None:
+        """What a request is, of the session's point of view."""
+        session, sink, words, fault = self.session, self.sink, self.words, self.fault
+        skips = part(words[OPERATION], "CHAINED") & (self.outcome != Status.OK)
+        self.fsm.act(
             "TAKE HEADER",
             self.taking.eq(1),
             sink.ready.eq(1),
             If(sink.valid & (self.place == 3), NextState("JUDGE")),
         )
-        fsm.act("JUDGE", NextState("DECIDE"))  # the verdicts are registers
-        fsm.act(
+        self.fsm.act("JUDGE", NextState("DECIDE"))  # the verdicts are registers
+        self.fsm.act(
             "DECIDE",
             If(
                 session.is_identify,
-                If(
-                    self.proper,
-                    session.ask.eq(1),
-                    *refuse(Status.OK, words[ADDRESS]),
-                ).Else(*refuse(Status.BAD_REQUEST, 0)),
+                If(self.proper, session.ask.eq(1), *self._refuse(Status.OK, words[ADDRESS])).Else(
+                    *self._refuse(Status.BAD_REQUEST, 0)
+                ),
             )
             .Elif(
                 session.is_repeated,
                 # Whatever comes under this number: no read may be begun that does not end.
                 If(self.proper & (self.placed | ~self.is_block), NextState("ANSWER")).Else(
-                    *refuse(Status.BAD_REQUEST, 0)
+                    *self._refuse(Status.BAD_REQUEST, 0)
                 ),
             )
             .Elif(
                 session.is_next,
                 session.advance.eq(1),
-                If(part(words[OPERATION], "CHAINED") & (outcome != Status.OK), *end(Status.SKIPPED)).Else(
+                If(skips, *self._end(Status.SKIPPED)).Else(
                     NextValue(fault, words[ADDRESS]), NextState("EXECUTE")
                 ),
             )
             .Elif(session.is_late, self.late.eq(1), NextState("DRAIN"))
-            .Elif(session.is_mine, *refuse(Status.EARLY, session.last))
-            .Elif(~session.is_open, *refuse(Status.WRONG_SESSION, session.holder))
-            .Elif(~self.proper | (words[SESSION] == 0), *refuse(Status.BAD_REQUEST, 0))
-            .Elif(~session.has_ticket, *refuse(Status.WRONG_TICKET, 0))
-            .Else(session.open.eq(1), NextValue(fault, words[ADDRESS]), *end(Status.OK)),
+            .Elif(session.is_mine, *self._refuse(Status.EARLY, session.last))
+            .Elif(~session.is_open, *self._refuse(Status.WRONG_SESSION, session.holder))
+            .Elif(~self.proper | (words[SESSION] == 0), *self._refuse(Status.BAD_REQUEST, 0))
+            .Elif(~session.has_ticket, *self._refuse(Status.WRONG_TICKET, 0))
+            .Else(session.open.eq(1), NextValue(fault, words[ADDRESS]), *self._end(Status.OK)),
         )
-        fsm.act(
+
+    def _execute(self, code: Signal) -> None:
+        """What the next request in order does; a read of a block is done as its answer is written."""
+        session, bus, blocks, sink = self.session, self.bus_master, self.blocks, self.sink
+        outcome, fault = self.outcome, self.fault
+        self.fsm.act(
             "EXECUTE",
-            If(~self.proper, *end(Status.BAD_REQUEST))
-            .Elif(code == Operation.CLOSE, session.close.eq(1), *end(Status.OK))
-            .Elif(~(self.is_read | self.is_write), *end(Status.BAD_REQUEST))
-            .Elif(~self.placed, *end(Status.BAD_ADDRESS))
+            If(~self.proper, *self._end(Status.BAD_REQUEST))
+            .Elif(code == Operation.CLOSE, session.close.eq(1), *self._end(Status.OK))
+            .Elif(~(self.is_read | self.is_write), *self._end(Status.BAD_REQUEST))
+            .Elif(~self.placed, *self._end(Status.BAD_ADDRESS))
             .Elif(~self.is_block, bus.start.eq(1), NextState("USE BUS"))
             .Elif(self.is_write, blocks.start.eq(1), NextState("WRITE BLOCK"))
-            .Else(*end(Status.OK)),
+            .Else(*self._end(Status.OK)),
         )
-        fsm.act(
+        self.fsm.act(
             "USE BUS",
             sink.connect(bus.sink, keep={"valid", "ready", "data"}),
             If(bus.done, NextValue(outcome, bus.status), NextValue(fault, bus.at), NextState("ANSWER")),
         )
-        fsm.act(
+        self.fsm.act(
             "WRITE BLOCK",
             sink.connect(blocks.sink, keep={"data"}),
             blocks.sink.valid.eq(sink.valid & ~sink.last),  # the last word is the CRC
             sink.ready.eq(blocks.sink.ready & ~sink.last),
-            If(blocks.done, *end(Status.OK), If(blocks.failed, NextValue(outcome, Status.MEMORY_ERROR))),
+            If(
+                blocks.done,
+                *self._end(Status.OK),
+                If(blocks.failed, NextValue(outcome, Status.MEMORY_ERROR)),
+            ),
         )
-        fsm.act(
+
+    def _give_answer(self) -> None:
+        """The answer, of this time or an earlier one, then the rest of the packet away."""
+        answer, bus, blocks, sink = self.answer, self.bus_master, self.blocks, self.sink
+        address = Mux(self.outcome == Status.OK, self.words[ADDRESS], self.fault)
+        is_reading = self.payload & ~self.wants_identity
+        failed = Signal()
+        self.comb += [
+            failed.eq(is_reading & self.is_block & blocks.failed),
+            answer.drop.eq(failed),
+        ]
+        self.fsm.act(
             "ANSWER",
-            NextValue(status, outcome),
-            NextValue(address, Mux(outcome == Status.OK, words[ADDRESS], fault)),
+            NextValue(answer.status, self.outcome),
+            NextValue(answer.address, address),
             NextState("WRITE ANSWER"),
         )
-        is_reading = payload & ~self.wants_identity
-        fsm.act(
+        self.fsm.act(
             "WRITE ANSWER",
             answer.start.eq(1),
             bus.replay.eq(is_reading & ~self.is_block),
             blocks.start.eq(is_reading & self.is_block),
             NextState("FOLLOW ANSWER"),
         )
-        failed = Signal()
-        self.comb += [
-            failed.eq(is_reading & self.is_block & blocks.failed),
-            answer.drop.eq(failed),
-        ]
-        fsm.act(
+        self.fsm.act(
             "FOLLOW ANSWER",
-            If(answer.done, If(failed, *end(Status.MEMORY_ERROR)).Else(NextState("DRAIN"))),
+            If(answer.done, If(failed, *self._end(Status.MEMORY_ERROR)).Else(NextState("DRAIN"))),
         )
-        fsm.act("DRAIN", sink.ready.eq(1), If(sink.valid & sink.last, NextState("TAKE HEADER")))
+        self.fsm.act("DRAIN", sink.ready.eq(1), If(sink.valid & sink.last, NextState("TAKE HEADER")))

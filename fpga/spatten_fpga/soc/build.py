@@ -41,7 +41,9 @@ NAMES = ("ecp5-85f", "ecp5-25f", "small")  # of simulation.BOARDS, which take a 
 TOOLS = ("migen", "litex", "litedram")
 PARTS = ("core", "backend", "soc", "sim")  # of the gateware's package, that may go into a system
 LINK = "link"  # of both packages, that goes into a system with a link
-MANIFEST, MAP = "manifest.json", "csr.json"
+#: What a system may have besides, as options of SpattenSoc. With a processor a RISC-V compiler is needed.
+EXTRAS: dict[str, dict[str, Any]] = {"analyzer": {"with_analyzer": True}, "cpu": {"cpu_type": "serv"}}
+MANIFEST, MAP, DRAM = "manifest.json", "csr.json", "dram.json"
 
 
 def build(
@@ -49,6 +51,7 @@ def build(
     memory_bytes: int | None = None,
     progress: Progress = lambda stage: None,
     link: bool = False,
+    extras: Sequence[str] = (),
 ) -> Path:
     """The folder of a simulator, built if it is not there, of other sources, or damaged.
 
@@ -58,28 +61,29 @@ def build(
     memory_bytes : that jobs may reach; that of the board's chips unless given.
     progress : told of every stage.
     link : whether the system has the link SpL, its packets on pins.
+    extras : of ``EXTRAS``.
 
     Raises
     ------
     SpattenError : a tool is missing or refused, or the cache folder cannot be used.
     """
-    folder = cache_folder() / f"soc-{preset}-{recipe(preset, memory_bytes, link)}"
+    folder = cache_folder() / f"soc-{preset}-{recipe(preset, memory_bytes, link, extras)}"
     if is_complete(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.with_suffix(".lock"), progress):
             if not is_complete(folder):  # by now
-                _make(folder, preset, memory_bytes, progress, link)
+                _make(folder, preset, memory_bytes, progress, link, extras)
     except OSError as error:
         raise cache_error(error) from error
     return folder
 
 
-def recipe(preset: str, memory_bytes: int | None, link: bool = False) -> str:
+def recipe(preset: str, memory_bytes: int | None, link: bool = False, extras: Sequence[str] = ()) -> str:
     """A hash of all that goes into a simulator."""
     text = [preset, str(memory_bytes), sys.version, str(verilator()), *FLAGS, *CXX_FLAGS]
-    text += [LINK] * link
+    text += [*[LINK] * link, *sorted(extras)]
     text += [f"{name} {metadata.version(name)}" for name in TOOLS]
     text += [f"{path.name} {checksum(path)}" for path in [*_sources(), *(_link_sources() if link else ())]]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:24]
@@ -120,22 +124,32 @@ def _alone(lock: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progress, link: bool) -> None:
+def _make(
+    folder: Path,
+    preset: str,
+    memory_bytes: int | None,
+    progress: Progress,
+    link: bool,
+    extras: Sequence[str],
+) -> None:
     progress("elaborating the system (LiteX, LiteDRAM, core)")
     logging.disable(logging.INFO)
-    from litex.soc.integration.export import get_csr_json  # takes a second that a find in the cache saves
-
-    from .simulation import BOARDS, TOP, SimulatedSoc, harness, system_verilog
+    from .simulation import BOARDS, TOP, SimulatedSoc, harness, system_verilog  # takes a second
 
     board = BOARDS[preset]
-    soc = SimulatedSoc(board, memory_bytes, link)
-    soc.finalize()
-    verilog = system_verilog(soc)
-    built = library(verilog, harness(board, link), TOP, progress=progress)
+    options = {name: value for extra in extras for name, value in EXTRAS[extra].items()}
+    soc = SimulatedSoc(board, memory_bytes, link, **options)
     work = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
         work.mkdir(exist_ok=True)
-        (work / MAP).write_text(get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions), "utf-8")
+        if soc.cpu_type is not None:
+            _add_bios(soc, work / "bios", progress)
+        soc.finalize()
+        verilog = system_verilog(soc)
+        built = library(verilog, harness(board, link), TOP, progress=progress)
+        files = _files(soc)
+        for name, text in files.items():
+            (work / name).write_text(text, "utf-8")
         manifest = {
             "preset": preset,
             "config": board.config.to_dict(),
@@ -147,8 +161,9 @@ def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progres
             "chip_bytes": soc.chip_bytes,
             "word_bytes": board.word_bytes,
             "link": link,
+            "extras": sorted(extras),
             "library": os.path.relpath(built, folder),
-            "sha256": {MAP: checksum(work / MAP)},
+            "sha256": {name: checksum(work / name) for name in files},
             "tools": {name: metadata.version(name) for name in TOOLS},
         }
         (work / MANIFEST).write_text(json.dumps(manifest, indent=4) + "\n", "utf-8")
@@ -156,6 +171,30 @@ def _make(folder: Path, preset: str, memory_bytes: int | None, progress: Progres
         work.replace(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _add_bios(soc: Any, folder: Path, progress: Progress) -> None:
+    from .bios import compile_bios
+
+    progress("compiling the BIOS")
+    compile_bios(soc, folder)
+    shutil.rmtree(folder)  # 20 MB, and it is in the ROM
+
+
+def _files(soc: Any) -> dict[str, str]:
+    """What lies beside the library, by name; all that a host needs of the system."""
+    from litex.soc.integration.export import get_csr_json
+
+    from .analyzer import CSV, analyzer_csv
+    from .dram_json import dram_record
+
+    files = {MAP: get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions)}
+    if soc.cpu_type is not None:
+        settings = soc.sdram.controller.settings
+        files[DRAM] = json.dumps(dram_record(settings.phy, settings.timing, soc.sys_clk_freq)) + "\n"
+    if hasattr(soc, "analyzer"):
+        files[CSV] = analyzer_csv(soc)
+    return files
 
 
 # Command line -------------------------------------------------------------------------------------
@@ -191,11 +230,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="ecp5-85f", choices=NAMES, help="what to simulate (%(default)s)")
     parser.add_argument("--memory-bytes", type=int, metavar="N", help="that jobs may reach (the chips')")
     parser.add_argument("--link", action="store_true", help="with the link SpL, its packets on pins")
+    parser.add_argument(
+        "--with", dest="extras", action="append", default=[], choices=[*EXTRAS], help="what else it has"
+    )
     parser.add_argument("--json", action="store_true", help="print folder or error as JSON")
     given = parser.parse_args(arguments)
     display = Display(given.preset)
     try:
-        answer: dict[str, Any] = {"folder": str(build(given.preset, given.memory_bytes, display, given.link))}
+        folder = build(given.preset, given.memory_bytes, display, given.link, given.extras)
+        answer: dict[str, Any] = {"folder": str(folder)}
         display.close()
     except SpattenError as error:
         answer = {"error": str(error)}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from pathlib import Path
 
 from litedram.common import PhySettings
 from litedram.modules import SDRAMModule
@@ -26,8 +27,10 @@ from spatten_drivers import PRESETS, AcceleratorConfig
 from spatten_fpga.link.attach import AttachedLink
 from spatten_fpga.link.layouts import PEER_BITS
 from spatten_fpga.sim.dram import Cells, ecp5_settings, sdr_settings
+from spatten_fpga.sim.lanes import Lanes
 
 from .memory import M12L64322A, MT41K256M16
+from .processor import processor_for
 from .soc import SpattenSoc
 
 TOP = "spatten_soc"
@@ -100,18 +103,30 @@ BOARDS = {
 class SimulatedPHY(LiteXModule):
     """A PHY with a board's timing, and chips whose cells are somebody else's.
 
+    Parameters
+    ----------
+    board : what it simulates.
+    levelled : whether its byte lanes have to be levelled first, as a board's.
+
     Attributes
     ----------
     settings, dfi : as LiteDRAM wants them.
     cells : :class:`.Cells`.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, levelled: bool = False) -> None:
         self.settings = settings = board.settings
         geometry = board.module.geom_settings
-        bits = settings.dfi_databits
-        self.dfi = Interface(geometry.addressbits, geometry.bankbits, settings.nranks, bits, settings.nphases)
-        self.cells = Cells(self.dfi, settings, geometry.colbits)
+        pins = geometry.addressbits, geometry.bankbits, settings.nranks, settings.dfi_databits
+        self.dfi = chips = Interface(*pins, settings.nphases)
+        if levelled:
+            chips = Interface(*pins, settings.nphases)
+            self.lanes = Lanes(self.dfi, chips, settings)
+        self.cells = Cells(chips, settings, geometry.colbits)
+
+    def get_csrs(self) -> list:
+        """Of the lanes, under the names that they have on a board."""
+        return self.lanes.get_csrs() if hasattr(self, "lanes") else []
 
 
 class Clock(LiteXModule):
@@ -139,13 +154,17 @@ class SimulatedSoc(SpattenSoc):
     board : what it simulates.
     memory_bytes : as in :class:`.SpattenSoc`.
     link : whether it has the link SpL, with the packets of requests and answers on pins.
+    options : more for :class:`.SpattenSoc`, such as ``cpu_type`` and ``with_analyzer``. With a processor the
+        DRAM has to be levelled as a board's, if the board's has to be.
     """
 
-    def __init__(self, board: Board, memory_bytes: int | None = None, link: bool = False) -> None:
-        phy = SimulatedPHY(board)
+    def __init__(self, board: Board, memory_bytes: int | None = None, link: bool = False, **options) -> None:
+        has_processor = options.get("cpu_type") is not None
+        phy = SimulatedPHY(board, levelled=has_processor and processor_for(board.settings) is not None)
         cells = phy.cells
         platform = SimPlatform("SIM", _pins(cells) + (_link_pins() if link else []))
-        super().__init__(platform, board.clock, board.config, phy, board.module, memory_bytes=memory_bytes)
+        options["memory_bytes"] = memory_bytes
+        super().__init__(platform, board.clock, board.config, phy, board.module, **options)
         self.crg = Clock(platform)
         self.host = host = wishbone.Interface(data_width=32, adr_width=30)
         self.add_host("host", host)
@@ -163,6 +182,9 @@ class SimulatedSoc(SpattenSoc):
         ]
         if link:
             self._put_link_on_pins(board.config)
+
+    def build(self, *arguments, **options) -> None:
+        """Nothing: no tool flow of LiteX stands behind it. :func:`system_verilog` makes the Verilog."""
 
     def _put_link_on_pins(self, config: AcceleratorConfig) -> None:
         """As a board has it, but for what lies between the link and the network."""
@@ -219,7 +241,8 @@ def system_verilog(soc: SpattenSoc) -> str:
     """A finalised system as one Verilog text that needs no files beside it."""
     output = soc.platform.get_verilog(soc, name=TOP)
     lines = [line for line in output.main_source.splitlines() if line and not line.startswith("//")]  # a date
-    return with_contents("\n".join(lines) + "\n", output.data_files)
+    parts = [Path(source).read_text("utf-8") for source, *_ in soc.platform.sources]  # of a processor
+    return "\n".join([with_contents("\n".join(lines) + "\n", output.data_files), *parts])
 
 
 def with_contents(verilog: str, files: Mapping[str, str]) -> str:

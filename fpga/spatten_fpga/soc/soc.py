@@ -20,6 +20,8 @@ from spatten_fpga.backend.litedram import LiteDRAMBackend
 from spatten_fpga.core.accelerator import SpAtten
 from spatten_fpga.core.geometry import Geometry
 
+from .processor import add_console, options_for
+
 BUS_TIMEOUT = 4096  # cycles until an access that nobody answers is counted as an error; LiteX waits a million
 
 
@@ -60,7 +62,9 @@ class SpattenSoc(SoCCore):
     phy : of the DRAM, nobody's submodule yet.
     chips : the DRAM's module at this clock, from :mod:`.memory`.
     memory_bytes : that jobs may reach; all there are unless given.
-    options : more for LiteX's ``SoCCore``, such as ``cpu_type``.
+    with_analyzer : whether it has LiteScope on the core's interesting signals, see :mod:`.analyzer`.
+    options : more for LiteX's ``SoCCore``. With ``cpu_type="serv"`` the stock BIOS makes memory ready, and
+        what it prints is in ``console`` of the bus, see :mod:`.processor`.
 
     Raises
     ------
@@ -76,17 +80,18 @@ class SpattenSoc(SoCCore):
         chips: SDRAMModule,
         *,
         memory_bytes: int | None = None,
+        with_analyzer: bool = False,
         **options,
     ) -> None:
-        defaults = {
+        settings = {
             "cpu_type": None,
             "ident": identifier(config),
-            "with_uart": False,
-            "integrated_sram_size": 0,
             "timer_uptime": True,
             "bus_timeout": BUS_TIMEOUT,
+            **options_for(options.get("cpu_type")),
+            **options,
         }
-        super().__init__(platform, int(clock), **{**defaults, **options})
+        super().__init__(platform, int(clock), **settings)
         self.chip_bytes = chip_bytes(chips, phy.settings)
         self.memory_bytes = memory_bytes or self.chip_bytes
         if self.memory_bytes > self.chip_bytes:
@@ -115,6 +120,12 @@ class SpattenSoc(SoCCore):
         self.job_irq = JobEvents(spatten.irq)
         if self.irq.enabled:
             self.irq.add("job_irq", use_loc_if_exists=True)
+        if self.cpu_type is not None and settings["uart_name"] == "stub":
+            add_console(self)
+        if with_analyzer:
+            from .analyzer import add_analyzer  # LiteScope, which nobody else needs
+
+            add_analyzer(self)
         self.comb += [
             spatten.dram_ready.eq(ddrctrl.init_done.storage & ~ddrctrl.init_error.storage),
             spatten.memory.command.connect(backend.port.command),

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import bench, devices, doctor, evaluate, plan, replay, run, trace
+from . import bench, bitstreams, devices, doctor, evaluate, load, plan, replay, run, selftest, trace, tune
 from .console import errors_to_exit_codes, versions
 
 
@@ -56,10 +56,14 @@ app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
 app.command("replay")(replay.replay)
+app.command("tune")(tune.tune)
 app.command("trace")(trace.trace)
 app.command("plan")(plan.plan)
 app.command("devices")(devices.devices)
 app.command("doctor")(doctor.doctor)
+app.command("bitstreams")(bitstreams.bitstreams)
+app.command("load")(load.load)
+app.command("selftest")(selftest.selftest)
 
 
 def main() -> None:

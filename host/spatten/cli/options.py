@@ -14,7 +14,7 @@ from spatten_drivers import Device, open_device
 from spatten_drivers.model.kernels import kernel as kernel_by_name
 from spatten_drivers.recording import Recorder, Shadow
 
-from ..presets import PRESETS, chosen_schedule
+from ..presets import OWN, PRESETS, chosen_schedule
 
 if TYPE_CHECKING:
     from ..runs.tasks import Target
@@ -32,7 +32,12 @@ Model = Annotated[
     typer.Option(help="minilm, gpt2-prose, bert-base-random, gpt2-small-random, a folder, or a hub id."),
 ]
 ScheduleName = Annotated[
-    str, typer.Option("--schedule", help=f"A .toml or .json file, or one of: {', '.join(PRESETS)}.")
+    str,
+    typer.Option(
+        "--schedule",
+        help=f"A .toml or .json file, own for what the model's config holds (else dense), or one of: "
+        f"{', '.join(PRESETS)}.",
+    ),
 ]
 DeviceUri = Annotated[
     str, typer.Option("--device", help="auto, emulator, or a device uri: see `spatten devices`.")
@@ -74,7 +79,7 @@ def opened_target(
     from ..runs.tasks import Target
 
     kernel_by_name(kernel)
-    plan = chosen_schedule(schedule)
+    plan = OWN if schedule == OWN else chosen_schedule(schedule)
     opened = open_device(device, require_board=require_board, kernel=kernel, announce=announce)
     return Target(plan, _watched(opened, record, shadow, kernel, announce), kernel, require_board)
 

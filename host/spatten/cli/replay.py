@@ -31,7 +31,10 @@ def replay(
     device: DeviceUri = "auto",
     require_board: RequireBoard = False,
     kernel: Kernel = "auto",
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for one job.")] = 60.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Seconds to wait for one job; the device's own if not given."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play a recording on a device and compare every answer, bit for bit.

@@ -47,7 +47,7 @@ def run(
     file: File = None,
     model: Model = None,
     task: Task = "auto",
-    schedule: ScheduleName = "dense",
+    schedule: ScheduleName = "own",
     device: DeviceUri = "auto",
     require_board: RequireBoard = False,
     kernel: Kernel = "auto",

@@ -19,12 +19,10 @@ from transformers.modeling_utils import PreTrainedModel
 
 from spatten_drivers import open_device
 
-from ..schedule import Schedule
 from .interface import NAME, register_functions
+from .own import own_schedule
 from .session import Session, session_of
 
-#: Where a model's own schedule stands in its config: a preset's name, or the table of a :class:`Schedule`.
-SCHEDULE_KEY = "spatten_schedule"
 #: Device that models are attached to by themselves.
 DEVICE_VARIABLE = "SPATTEN_DEVICE"
 
@@ -66,9 +64,4 @@ def _attach_on_first_call(module: nn.Module, _: Any) -> None:
 
 def _attach(model: PreTrainedModel) -> None:
     device = open_device(os.environ.get(DEVICE_VARIABLE, "auto"))
-    Session(model, _own_schedule(model.config), device, closes_device=True, automatic=True)._enter_model()
-
-
-def _own_schedule(config: Any) -> str | Schedule:
-    given = getattr(config, SCHEDULE_KEY, "dense")
-    return given if isinstance(given, str) else Schedule.from_dict(given)
+    Session(model, own_schedule(model.config), device, closes_device=True, automatic=True)._enter_model()

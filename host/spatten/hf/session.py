@@ -16,7 +16,7 @@ from spatten_drivers import Accelerator, Device, Shape, open_device
 from spatten_drivers.sequence import check_shape
 
 from ..errors import InputError, ModelError
-from ..presets import chosen_schedule, preset
+from ..presets import OWN, chosen_schedule, preset
 from ..record import RunRecord
 from ..schedule import LayerPlan, Schedule
 from .cache import DeviceCache, adopt, store_of
@@ -25,6 +25,7 @@ from .families import FAMILIES, family_of
 from .forward import ForwardPass, token_columns
 from .heads import LiveProjection
 from .interface import NAME, in_flight, register_functions
+from .own import own_schedule
 
 _KEY = "_spatten_session"
 
@@ -32,7 +33,7 @@ _KEY = "_spatten_session"
 def attach(
     model: PreTrainedModel,
     *,
-    schedule: str | Schedule = "dense",
+    schedule: str | Schedule = OWN,
     device: str | Device = "auto",
     kernel: str = "auto",
     require_board: bool = False,
@@ -42,7 +43,8 @@ def attach(
     Parameters
     ----------
     model : an unmodified transformers model in evaluation mode.
-    schedule : a preset's name, a ``.toml`` or ``.json`` file, or a schedule.
+    schedule : a preset's name, a ``.toml`` or ``.json`` file, or a schedule; ``own`` is what the model's
+        config holds, or ``dense`` if it holds none.
     device : an open device, or what :func:`spatten_drivers.open_device` takes.
     kernel, require_board : as for :func:`spatten_drivers.open_device`; of no use with an open device.
 
@@ -105,6 +107,8 @@ class Session:
         self.model, self.device, self.automatic = model, device, automatic
         self._base, self._closes_device = model.base_model, closes_device
         self._family, self._config = family_of(self._base), self._base.config
+        if schedule == OWN:
+            schedule = own_schedule(self._config)
         self._schedule = chosen_schedule(schedule) if isinstance(schedule, str) else schedule
         heads = self._config.num_attention_heads
         self._dim = self._config.hidden_size // heads
@@ -115,6 +119,12 @@ class Session:
         self._pass: ForwardPass | None = None
         self._temporary: DeviceCache | None = None
         self.reset_record()
+
+    @property
+    def schedule_name(self) -> str:
+        """What reports call the schedule that runs."""
+        given = self._schedule
+        return given.name if isinstance(given, Schedule) else given
 
     def reset_record(self) -> None:
         """Start a new record."""
@@ -217,7 +227,7 @@ class Session:
             if not self._is_active():
                 return forward(hidden, *args, **kwargs)
             if layer == 0:
-                self._pass = self._begin(hidden, *_cache_and_mask(self._family.causal, args, kwargs))
+                self._pass = self._begin(hidden, *cache_and_mask(self._family.causal, args, kwargs))
             assert self._pass is not None
             try:
                 with in_flight(self._pass):
@@ -309,7 +319,7 @@ class Session:
         return (given if isinstance(given, Schedule) else preset(given, layers, length)).plan(layers)
 
 
-def _cache_and_mask(
+def cache_and_mask(
     causal: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, torch.Tensor | None]:
     """What transformers passes to a block beside the hidden states: GPT-2 the cache first, BERT the mask."""

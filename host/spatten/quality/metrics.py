@@ -78,7 +78,7 @@ def share_change(scores: Scores, baseline: Scores) -> Estimate:
     interval (Clopper and Pearson) of that share becomes the interval of the difference, which therefore
     excludes zero exactly when McNemar's exact test rejects at 5 %.
     """
-    differences = _paired(scores, baseline)
+    differences = paired(scores, baseline)
     better, changed, n = _count(differences > 0), _count(differences != 0), len(differences)
     if not changed:
         return Estimate(0.0, 0.0, 0.0)
@@ -89,15 +89,15 @@ def share_change(scores: Scores, baseline: Scores) -> Estimate:
 
 def perplexity(scores: Scores) -> Estimate:
     """exp of the mean negative log-likelihood; windows are resampled, for their tokens hang together."""
-    return Estimate(*(float(np.exp(end)) for end in _bootstrapped_mean(scores)))
+    return Estimate(*(float(np.exp(end)) for end in bootstrapped_mean(scores)))
 
 
 def perplexity_change(scores: Scores, baseline: Scores) -> Estimate:
     """Relative change of perplexity (0.02 is 2 % worse), from the differences of the same windows."""
-    return Estimate(*(float(np.expm1(end)) for end in _bootstrapped_mean(_paired(scores, baseline))))
+    return Estimate(*(float(np.expm1(end)) for end in bootstrapped_mean(paired(scores, baseline))))
 
 
-def _bootstrapped_mean(values: Scores) -> Estimate:
+def bootstrapped_mean(values: Scores) -> Estimate:
     """Mean with its percentile bootstrap interval; the same values always give the same interval."""
     if len(values) < 2:
         raise ValueError(f"{len(values)} windows cannot be resampled; expected 2 or more: raise the scale")
@@ -113,7 +113,7 @@ def _bootstrapped_mean(values: Scores) -> Estimate:
     return Estimate(float(values.mean()), float(ends.low), float(ends.high))
 
 
-def _paired(scores: Scores, baseline: Scores) -> Scores:
+def paired(scores: Scores, baseline: Scores) -> Scores:
     if scores.shape != baseline.shape:
         raise ValueError(
             f"{len(scores)} scores against {len(baseline)} of the baseline; expected the same examples"

@@ -123,7 +123,7 @@ def run_texts(
         return Run(
             model=loaded.name,
             task=loaded.task,
-            schedule=_schedule_name(target.schedule),
+            schedule=session.schedule_name,
             device=str(device),
             config_digest=f"{device.config.digest:016x}",
             layers=config.num_hidden_layers,
@@ -228,7 +228,3 @@ def steps_of(task: str, texts: int, generation: Generation) -> int:
 def _similarity(texts: Sequence[TextRun]) -> list[list[float]]:
     vectors = np.array([text.output["embedding"] for text in texts])
     return np.round(vectors @ vectors.T, 4).tolist()
-
-
-def _schedule_name(schedule: str | Schedule) -> str:
-    return schedule.name if isinstance(schedule, Schedule) else schedule

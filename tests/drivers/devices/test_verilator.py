@@ -25,6 +25,7 @@ from spatten_drivers.devices import Device, SocDevice
 from spatten_drivers.devices.verilator import Verilator
 from spatten_drivers.errors import DeviceError, DeviceTimeoutError, JobError
 from spatten_drivers.registers import REGISTERS
+from tests.drivers.broken import BROKEN
 from tests.drivers.floats import Layer, layer
 from tests.model.corners import CORNERS
 from tests.model.jobs import JobImage, build
@@ -176,18 +177,6 @@ def test_cycles_are_counted(soc: Verilator) -> None:
     assert soc.cycles == before
     counters = clean_job(driver, data).answer.counters
     assert 0 < counters["busy_qk"] < counters["cycles"] < soc.cycles - before
-
-
-#: Fields of a job that was broken between driver and device, and how it ends.
-BROKEN = {
-    "magic": ("magic", 1, Status.BAD_MAGIC),
-    "version": ("abi_major", 2, Status.BAD_VERSION),
-    "answer outside": ("answer_address", 1 << 30, Status.BAD_ADDRESS),
-    "digest": ("config_digest_lo", 1, Status.BAD_DIGEST),
-    "too many heads": ("n_heads", 17, Status.BAD_FIELD),
-    "keep too many": ("keep_tokens", 99, Status.BAD_FIELD),
-    "output outside": ("output_address", 1 << 30, Status.BAD_ADDRESS),
-}
 
 
 @pytest.mark.parametrize(("field", "value", "status"), BROKEN.values(), ids=BROKEN)

@@ -111,14 +111,14 @@ def test_the_other_end_hangs_up(line_device: tuple[LinkDevice, int]) -> None:
     line = SerialTransport(f"socket://127.0.0.1:{port}")
     client = LinkClient(line)
     client.write(PUSH, np.ones(1, np.uint32))
-    line._line._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
-    with pytest.raises(LinkError, match="the line is gone"):
+    line._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+    with pytest.raises(LinkError, match=r"the other side closed the connection|cannot send"):
         client.read(0, 1)
 
 
 @pytest.mark.parametrize("place", ["socket://127.0.0.1:1", "socket://127.0.0.1", "/dev/no-such-port"])
 def test_no_such_line(place: str) -> None:
-    with pytest.raises(LinkError, match=r"expected a serial port or socket://host:port|pyserial is missing"):
+    with pytest.raises(LinkError, match=r"expected a serial port or socket://host:port"):
         SerialTransport(place)
 
 

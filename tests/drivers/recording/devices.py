@@ -41,7 +41,10 @@ class Altered(Emulator):
 
 
 def flipping_a_bit(
-    region: str, offset: int, when: Callable[[dict[str, int]], bool] = lambda fields: True
+    region: str,
+    offset: int,
+    when: Callable[[dict[str, int]], bool] = lambda fields: True,
+    **options: Any,
 ) -> Altered:
     """One bit of an answer region is wrong in the jobs that ``when`` chooses."""
 
@@ -49,7 +52,7 @@ def flipping_a_bit(
         if when(fields):
             device._memory[fields[f"{region}_address"] + offset] ^= 4
 
-    device = Altered()
+    device = Altered(**options)
     device.after = flip
     return device
 

@@ -25,6 +25,7 @@ from spatten_drivers.accelerator import Ticket
 from spatten_drivers.answer import COUNTERS
 from spatten_drivers.errors import DeviceError, JobError
 from spatten_drivers.registers import REGISTERS
+from tests.drivers.broken import BROKEN
 from tests.drivers.floats import Layer, layer
 from tests.fpga.core.core_bench import CLOCKED
 from tests.model.corners import CORNERS
@@ -132,18 +133,6 @@ def test_the_interrupt_tells_of_each_end(board: Chip) -> None:
         board.wait_for_interrupt()
         assert board.read_register("JOBS_DONE") == done
     assert board.read_register("CONTROL") == IRQ_ENABLE
-
-
-#: Fields of a job that was broken between driver and device, and how it ends.
-BROKEN = {
-    "magic": ("magic", 1, Status.BAD_MAGIC),
-    "version": ("abi_major", 2, Status.BAD_VERSION),
-    "answer outside": ("answer_address", 1 << 20, Status.BAD_ADDRESS),
-    "digest": ("config_digest_lo", 1, Status.BAD_DIGEST),
-    "too many heads": ("n_heads", 5, Status.BAD_FIELD),
-    "keep too many": ("keep_tokens", 99, Status.BAD_FIELD),
-    "output outside": ("output_address", 1 << 20, Status.BAD_ADDRESS),
-}
 
 
 @pytest.mark.parametrize(("field", "value", "status"), BROKEN.values(), ids=BROKEN)

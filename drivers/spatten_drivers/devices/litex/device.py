@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...bitstream import Bitstream
+from ...config import AcceleratorConfig
 from ...errors import DeviceError, DeviceMismatchError, DramError, UnconfirmedWriteError
 from ...registers import REGISTER_BY_NAME
 from ..bus import Bus
@@ -22,6 +24,8 @@ from .memory_test import MemoryTest
 ATTEMPTS = 8
 #: Seconds that the software on a board's processor may take to level and test its memory.
 BIOS_SECONDS = 20.0
+CPU_RESET = 2  # of LiteX's register ctrl_reset: the processor alone
+CONSOLE_LINES = 12  # of the processor's console in a message
 _COUNT = 1 << 32
 
 
@@ -40,6 +44,7 @@ class LitexDevice(SocDevice):
     dram : how to make memory ready, if the system has no processor that does.
     window : bytes of memory that are tested cell by cell when it has been made ready.
     renew : make memory ready anew, though it is; what it holds is lost.
+    bitstream : that the board must run, if its folder is known.
 
     Attributes
     ----------
@@ -57,9 +62,11 @@ class LitexDevice(SocDevice):
         dram: Dram | None = None,
         window: int = 1 << 14,
         renew: bool = False,
+        bitstream: Bitstream | None = None,
     ) -> None:
         self._resources, self._dram = resources or ExitStack(), dram
         self._window, self._renew = window, renew
+        self.bitstream = bitstream
         self.leveling = None
         super().__init__(bus, csr_map, name=name, is_board=is_board)
 
@@ -73,7 +80,11 @@ class LitexDevice(SocDevice):
     def report(self) -> str:
         faults = ", ".join(f"{count} {kind}" for kind, count in self.link_counts.items()) or "none"
         lines = [f"link faults detected since opening: {faults}"]
-        return "\n".join([*lines, self.leveling.text()] if self.leveling else lines)
+        if self.leveling:
+            lines.append(self.leveling.text())
+        if printed := self.console():
+            lines.append(f"the processor's console:\n{printed}")
+        return "\n".join(lines)
 
     def write_word(self, address: int, value: int) -> None:
         word = np.array([value], np.uint32)
@@ -95,8 +106,13 @@ class LitexDevice(SocDevice):
         super().close()
         self._resources.close()
 
+    def expected_config(self) -> AcceleratorConfig | None:
+        return self.bitstream.config if self.bitstream else None
+
     def identify(self) -> None:
         super().identify()
+        if self.bitstream:
+            self.bitstream.require_device(self)
         wanted = str(self.csr_map.constants.get("config_identifier", ""))  # which LiteX puts in lower case
         if "identifier_mem" not in self.csr_map.bases or not wanted:
             return
@@ -157,7 +173,7 @@ class LitexDevice(SocDevice):
 
     def initialise_memory(self) -> None:
         """By the processor's software if the system has one, else from here."""
-        if self._has_processor or self._dram is None:
+        if self.has_processor or self._dram is None:
             self._wait_for_processor()
             return
         self.set_csr("ddrctrl_init_done", 0)
@@ -170,30 +186,33 @@ class LitexDevice(SocDevice):
             raise DramError(f"{self.name}: {error}") from error
         self.set_csr("ddrctrl_init_done", 1)
 
-    @property
-    def _has_processor(self) -> bool:
-        cpu = [name for name in self.csr_map.constants if name.startswith("config_cpu_type_")]
-        return bool(cpu) and "config_cpu_type_none" not in cpu
-
     def _wait_for_processor(self) -> None:
-        if not self._has_processor:
+        if not self.has_processor:
             raise DeviceError(
                 f"{self.name}: memory is not initialised, the system has no processor that does it, and "
                 f"there is no dram.json beside {self.csr_map.source}. Give the folder that the build wrote"
             )
+        if self._renew:
+            self.set_csr("ctrl_reset", CPU_RESET)
+            self.set_csr("ctrl_reset", 0)
         deadline = time.monotonic() + BIOS_SECONDS
         while not self.read_fields("STATUS")["DRAM_READY"]:
             if "ddrctrl_init_error" in self.csr_map.addresses and self.read_csr("ddrctrl_init_error"):
                 raise DramError(
-                    f"{self.name}: the board's own software found its memory bad. Look at its serial "
-                    "console, reset it"
+                    f"{self.name}: the board's own software found its memory bad. Reset it; it "
+                    f"{self._console_end()}"
                 )
             if time.monotonic() >= deadline:
                 raise DramError(
                     f"{self.name}: the board's own software has not made memory ready within "
-                    f"{BIOS_SECONDS:g} s. Look at its serial console, reset it"
+                    f"{BIOS_SECONDS:g} s. Reset it; it {self._console_end()}"
                 )
             time.sleep(0.1)
+
+    def _console_end(self) -> str:
+        """For a message: what the processor's software said last."""
+        lines = self.console().splitlines()[-CONSOLE_LINES:]
+        return "\n".join(["printed last:", *lines]) if lines else "keeps no console: look at its serial port"
 
     def _until_confirmed(self, write: Callable[[], None]) -> None:
         for _ in range(ATTEMPTS - 1):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LinkError
-from .channel import Channel
+from ...link.channel import Channel
 
 Words = NDArray[np.uint32]
 NOTHING: Words = np.zeros(0, np.uint32)

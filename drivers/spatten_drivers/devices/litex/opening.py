@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from ...bitstream import bitstream_beside
 from ...errors import DeviceError, DeviceMismatchError
 from ...link import LinkClient, SerialTransport, Transport, UdpTransport
+from ...link.channel import SerialChannel, tcp_channel, udp_channel
 from ...link.format import UDP_PORT
 from ...registers import IDENTITY_MAGIC
 from ..bus import Bus
 from ..csr_map import CsrMap
 from ..uri import Refusal, options_of, require_choice
-from .channel import SerialChannel, tcp_channel, udp_channel
 from .checked_bus import CheckedBus
 from .device import LitexDevice, dram_beside
 from .link import Link
@@ -71,13 +72,17 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
     a packet or a copy of it may be under way in the network, 0 on a cable without a switch. ``level=1`` makes
     memory ready anew, though it is.
 
+    A bitstream's folder around ``csr`` must match its manifest, and the board must run that bitstream.
+
     Raises
     ------
     DeviceError : with what is wrong and what to do.
+    BitstreamError : the folder does not match its manifest.
     """
     from .lock import BoardLock  # of systems with fcntl only
 
     place = _place(parts)
+    bitstream = bitstream_beside(Path(place.csr_map.source))
     scheme = place.board.split(":")[0]
     with ExitStack() as opening:
         lock = BoardLock(place.board)
@@ -93,6 +98,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
             dram=dram_beside(Path(place.csr_map.source)),
             renew=place.level,
             window=1 << 14 if scheme in ("udp", "link") else 1 << 10,
+            bitstream=bitstream,
         )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ...errors import LinkDamageError, LinkTimeoutError
-from .channel import Channel
+from ...link.channel import Channel
 from .etherbone import ADDRESS_WORDS, decode_answer, encode_request
 from .link import Exchange, Link, Words
 

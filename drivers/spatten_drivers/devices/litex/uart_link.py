@@ -14,7 +14,7 @@ from collections import Counter
 
 import numpy as np
 
-from .channel import Channel
+from ...link.channel import Channel
 from .link import Exchange, Link, NoAnswer, Words
 
 _WRITE, _READ = 1, 2

@@ -7,7 +7,7 @@ import secrets
 from collections import Counter
 
 from ...errors import LinkDamageError
-from .channel import DATAGRAM_BYTES, Channel
+from ...link.channel import DATAGRAM_BYTES, Channel
 from .etherbone import ADDRESS_WORDS, MAX_COUNT, Answer, decode_answer, encode_request
 from .link import Exchange, Link, NoAnswer, Words
 

@@ -8,7 +8,7 @@ import random
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from spatten_drivers.devices.litex.channel import Channel
+from spatten_drivers.link.channel import Channel
 from tests.drivers.devices.litex.bridges import EtherboneSlave, System, UartBridge
 
 TRANSIT = 50e-6  # seconds a packet takes without faults

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
-from ...errors import DeviceError, LinkError
+from ..errors import DeviceError, LinkError
 
 #: Longest datagram that is taken; LiteEth sends at most one Ethernet frame.
 DATAGRAM_BYTES = 2048

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""LiteX's BIOS for a system with a processor: compiled, and put into its ROM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from litex.soc.integration.builder import Builder
+
+from spatten_fpga.sim.verilator import ToolError
+
+NEEDS = (
+    "It needs pip install 'spatten[cpu]' and a RISC-V compiler: "
+    "apt-get install gcc-riscv64-unknown-elf meson ninja-build"
+)
+
+
+def compile_bios(soc, folder: Path) -> None:
+    """Compile the BIOS of a system that has a processor and no tool flow of its own, and fill its ROM.
+
+    Parameters
+    ----------
+    soc : it; finalised by this. On a board LiteX's ``Builder`` does the same.
+    folder : where the software is compiled; what the compilers say is in ``bios.log``.
+
+    Raises
+    ------
+    ToolError : a compiler or package is missing or refused.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "bios.log"
+    try:
+        with _said_to(log):
+            Builder(soc, output_dir=str(folder), compile_gateware=False).build()
+    except (OSError, ImportError, subprocess.CalledProcessError) as error:
+        raise ToolError(
+            f"the BIOS cannot be compiled: {error}\n{log.read_text('utf-8', 'replace')[-2000:]}{NEEDS}"
+        ) from error
+
+
+@contextmanager
+def _said_to(log: Path) -> Iterator[None]:
+    """What this process and its children write to stdout and stderr goes to a file.
+
+    LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX.
+    """
+    kept, path = (os.dup(1), os.dup(2)), os.environ.get("PATH", "")
+    with log.open("wb") as file:
+        try:
+            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            os.environ["PATH"] = path
+            sys.stdout.flush()
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``spatten tune``: fine-tune with pruning in the loop, under a budget of bytes or a bound of loss."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ..errors import ModelError
+from .console import (
+    err,
+    errors_to_exit_codes,
+    out,
+    print_json,
+    progress,
+    quiet_libraries,
+    say,
+    table,
+    versions,
+)
+from .options import AsJson, DeviceUri
+
+if TYPE_CHECKING:
+    from ..tune import Outcome
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="A .csv or .jsonl file, or sentiment, spam, retrieval, perplexity-sotu, perplexity-moby-dick."
+    ),
+]
+TaskName = Annotated[str, typer.Option("--task", help="classification, regression, retrieval, qa or lm.")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=COLUMN", help="What the file calls a column; may be repeated."),
+]
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="minilm, gpt2-prose, a folder, or a hub id.")],
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Folder of the tuned model.")],
+    task: TaskName = "classification",
+    budget: Annotated[str | None, typer.Option(help="K and V bytes below dense 32 bit, such as 10x.")] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(help="Most points lost (percent of perplexity) instead of a budget.")
+    ] = None,
+    column: Column = None,
+    max_tokens: Annotated[int, typer.Option(min=4, help="Longer texts are cut; windows of lm.")] = 128,
+    epochs: Annotated[float, typer.Option(help="Training of the result.")] = 2.0,
+    dense_epochs: Annotated[
+        float, typer.Option(help="Training before it, dense; 0 if MODEL is trained.")
+    ] = 2.0,
+    batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
+    rate: Annotated[
+        float, typer.Option(help="Learning rate of the result; dense training takes 5/3 of it.")
+    ] = 3e-5,
+    screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
+    look: Annotated[
+        int, typer.Option(min=2, help="Development rows that a schedule is looked at with.")
+    ] = 128,
+    trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
+    trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
+    examples: Annotated[int | None, typer.Option(min=2, help="Most training rows.")] = None,
+    report_examples: Annotated[
+        int | None, typer.Option(min=2, help="Most development and test rows.")
+    ] = None,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Also train the dense model as long again, and compare with that."),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of order, dropout, a new head and the search.")] = 0,
+    device: DeviceUri = "emulator",
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune with pruning in the forward pass, search the schedule, measure on the device.
+
+    The output is an ordinary model folder with the schedule in its config: `spatten run --model FOLDER`, or
+    `from_pretrained(FOLDER, attn_implementation="spatten")`. Stopped, the same command goes on where it was.
+
+    Examples:
+
+    - `spatten tune minilm --data spam --budget 10x --output tuned-spam`
+    - `spatten tune ./my-bert --data mine.csv --column text=review --max-loss 0.2 --output tuned-mine`
+    - `spatten tune gpt2-prose --data perplexity-sotu --task lm --budget 8x --output tuned-prose`
+    """
+    _check_installed()
+    quiet_libraries()
+    from ..tune import Effort, Recipe
+    from ..tune import tune as tuned
+    from ..tune.budget import ratio_of
+
+    effort = Effort(
+        screens=screens,
+        look=look,
+        trials=trials,
+        trial_epochs=trial_epochs,
+        dense=Recipe(dense_epochs, batch, rate * 5 / 3),
+        tuned=Recipe(epochs, batch, rate),
+        examples=examples,
+        report=report_examples,
+        control=control,
+    )
+    with errors_to_exit_codes("interrupted; the same command goes on from here"), progress(1) as bar:
+
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(bar.task_ids[0], description=what, completed=done, total=total)
+
+        outcome = tuned(
+            model,
+            data,
+            task,
+            output,
+            budget=None if budget is None else ratio_of(budget),
+            max_loss=max_loss,
+            columns=_columns(column or []),
+            max_tokens=max_tokens,
+            effort=effort,
+            device=device,
+            seed=seed,
+            progress=told,
+        )
+    _write_report(output, outcome)
+    _print(output, outcome, as_json)
+
+
+def _check_installed() -> None:
+    missing = [
+        name for name in ("accelerate", "scipy", "matplotlib") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ModelError(
+            f"tuning needs {', '.join(missing)}, which is not installed; run: pip install 'spatten[tune]'"
+        )
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in given:
+        name, equals, column = pair.partition("=")
+        if not (name and equals and column):
+            raise typer.BadParameter(
+                f"{pair!r}; expected NAME=COLUMN, such as text=review", param_hint="--column"
+            )
+        found[name] = column
+    return found
+
+
+def _write_report(output: Path, outcome: Outcome) -> None:
+    """The page that `spatten run` writes, of some test texts, with the tuning's own tables."""
+    from ..catalog import load
+    from ..report import Header, Section, build_report, write_report
+    from ..runs.tasks import Generation, Target, run_texts
+    from ..tune.result import tables
+
+    task = {"classification": "classification", "lm": "generation"}.get(outcome.settings["task"], "embedding")
+    loaded = load(str(output), task)
+    target = Target("own", "emulator")
+    run = run_texts(loaded, outcome.shown, target, generation=Generation(16), truncate=True)
+    settings = outcome.settings
+    lead = f"{settings['model']} tuned for {settings['data']}, as it reads some of the test texts."
+    section = Section(f"{settings['model']}, {settings['task']}", run, lead, tables(outcome))
+    command = shlex.join(["spatten", *sys.argv[1:]])
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page = output / "report.html"
+    write_report(page, build_report(Header(f"Tuned: {output.name}", command, date, versions()), [section]))
+    say(f"report: {page}")
+
+
+def _print(output: Path, outcome: Outcome, as_json: bool) -> None:
+    from ..tune.result import COLUMNS
+
+    if as_json:
+        found: dict[str, Any] = outcome.to_dict()
+        print_json(
+            {"folder": str(output), **{name: value for name, value in found.items() if name != "scores"}}
+        )
+        return
+    rows = table(
+        f"{escape(str(output))}: {len(outcome.dense)} test examples", *COLUMNS, outcome.metric.name, "change"
+    )
+    for row in outcome.rows():
+        rows.add_row(*map(escape, row))
+    out().print(rows)
+    err().print(
+        f"model folder: {output}; run it with: spatten run --model {output}", soft_wrap=True, markup=False
+    )

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""K and V bytes of a schedule on some texts, exactly: planned where nothing is decided by data, else run."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedModel
+
+from spatten_drivers import Device, KeyPolicy
+
+from ..errors import InputError
+from ..plan.facts import JobFacts
+from ..plan.shapes import ModelShape
+from ..plan.traffic import traffic
+from ..plan.workload import text_jobs
+from ..record import KV_KINDS
+from ..schedule import Schedule
+from .knobs import LEAST_TOKENS, Knobs
+from .measure import device_scores
+from .tasks import Feature, TuneTask
+
+#: Examples that a progressive schedule is run on to count its bytes.
+RUN_ON = 8
+#: Halvings of the interval of the share of tokens: planned, and run.
+HALVINGS, HALVINGS_RUN = 10, 6
+
+
+def ratio_of(text: str) -> float:
+    """``"10x"`` or ``"10"`` as 10.0.
+
+    Raises
+    ------
+    InputError : no number, or below 1.
+    """
+    try:
+        found = float(text.strip().lower().removesuffix("x"))
+    except ValueError:
+        found = math.nan
+    if not 1.0 <= found < math.inf:
+        raise InputError(
+            f"budget is {text!r}; expected a factor such as 10x: K and V bytes below dense 32 bit"
+        )
+    return found
+
+
+@dataclass
+class Bytes:
+    """Counts K and V bytes on fixed examples.
+
+    Parameters
+    ----------
+    model, task, features : what runs; a static schedule needs the lengths alone.
+    device : whose configuration counts, and where progressive schedules run.
+    """
+
+    model: PreTrainedModel
+    task: TuneTask
+    features: Sequence[Feature]
+    device: Device
+
+    def ratio(self, schedule: Schedule) -> float:
+        """Dense 32-bit K and V bytes over those read."""
+        if not _decides(schedule):
+            return self.planned(schedule)
+        step = max(1, len(self.features) // RUN_ON)
+        run = self.features[::step][:RUN_ON]
+        return device_scores(self.model, self.task, run, schedule, self.device).ratio(32)
+
+    def planned(self, schedule: Schedule) -> float:
+        """The same from lengths alone; of a progressive schedule what it is if no row refetches."""
+        read = dense = 0.0
+        for count, job in self._jobs(schedule):
+            found = traffic(job, self.device.config)
+            read += count * sum(found[kind] for kind in KV_KINDS)
+            dense += count * 2 * 4 * job.head_dim * self._dense_rows(job)
+        return dense / read
+
+    def fitted(self, knobs: Knobs, budget: float) -> tuple[Knobs, float] | None:
+        """The knobs with the greatest share of tokens that keeps the budget, and the ratio it gives.
+
+        ``None`` if even the smallest share reads too much.
+        """
+        found = _most_tokens(knobs, budget, self.planned, 1.0, HALVINGS)
+        if found is None or not _decides(knobs.schedule()):
+            return found
+        return _most_tokens(knobs, budget, self.ratio, found[0].tokens, HALVINGS_RUN)
+
+    def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
+        """Layer jobs, and how often each is done: texts of one length have the same."""
+        for (prompt, generated), count in Counter(self._lengths()).items():
+            for jobs in text_jobs(self._shape(), schedule, prompt, generated, refetch_share=0.0):
+                yield from ((count, job) for job in jobs)
+
+    def _lengths(self) -> Iterator[tuple[int, int]]:
+        """(tokens of the first pass, tokens fed one by one) of every text."""
+        steps = getattr(self.task, "steps", 0)
+        for feature in self.features:
+            for name in ("input_ids", "match_ids"):
+                if name in feature:
+                    length = len(feature[name])
+                    yield (length - 1 - steps, steps) if steps else (length, 0)
+
+    def _shape(self) -> ModelShape:
+        config = self.model.config
+        heads, positions = config.num_attention_heads, config.max_position_embeddings
+        dim, causal = config.hidden_size // heads, self.task.generates
+        return ModelShape("model", config.num_hidden_layers, heads, dim, positions, causal)
+
+    def _dense_rows(self, job: JobFacts) -> int:
+        """Rows of K that a job of this shape fetches with nothing pruned (contract, section 8)."""
+        if job.reuses(self.device.config.kv_buffer_rows):
+            return job.total_heads * job.slots
+        if job.causal:
+            return job.total_heads * sum(range(job.slots - job.queries + 1, job.slots + 1))
+        return job.total_heads * job.queries * job.slots
+
+
+def _decides(schedule: Schedule) -> bool:
+    """Whether the data decide which planes are read."""
+    return schedule.quantization.k_policy == KeyPolicy.PROGRESSIVE
+
+
+def _most_tokens(
+    knobs: Knobs, budget: float, ratio: Callable[[Schedule], float], high: float, halvings: int
+) -> tuple[Knobs, float] | None:
+    """As :meth:`Bytes.fitted`, with a share of tokens from ``LEAST_TOKENS`` to ``high``."""
+
+    def tried(share: float) -> tuple[Knobs, float]:
+        turned = replace(knobs, tokens=share)
+        return turned, ratio(turned.schedule())
+
+    for share in (high, LEAST_TOKENS):
+        best = tried(share)
+        if best[1] >= budget:
+            break
+    else:
+        return None
+    low = best[0].tokens
+    for _ in range(halvings if low < high else 0):
+        middle = tried(round((low + high) / 2, 4))
+        if middle[1] >= budget:
+            low, best = middle[0].tokens, middle
+        else:
+            high = middle[0].tokens
+    return best

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Examples to tune on: rows of a CSV or JSONL file by column, or a task that the quality study draws."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..quality.data import split
+from ..quality.tasks import TASKS, Classification, Perplexity, Retrieval, Sample, pairs, shuffled
+
+Row = dict[str, Any]
+
+#: What a row has to have, by task.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "classification": ("text", "label"),
+    "regression": ("text", "label"),
+    "retrieval": ("text", "match"),
+    "qa": ("question", "context", "answer"),
+    "lm": ("text",),
+}
+#: Tasks of the quality study by name, and what they are here.
+SHIPPED = {
+    task.name: {Classification: "classification", Retrieval: "retrieval", Perplexity: "lm"}[type(task)]
+    for task in TASKS
+}
+#: Shares of a file without a column ``split``; the rest is for training.
+DEVELOPMENT_SHARE, TEST_SHARE = 0.1, 0.2
+#: Examples that a shipped task sets aside for the search, beyond those that the study sets aside.
+DEVELOPMENT = 400
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows to learn from, to choose a schedule by, and to report on; no row stands in two of them."""
+
+    train: list[Row]
+    development: list[Row]
+    test: list[Row]
+
+
+def read_examples(
+    source: str, task: str, columns: Mapping[str, str] | None = None, seed: int = 0
+) -> Examples:
+    """Examples for a task.
+
+    Parameters
+    ----------
+    source : a ``.csv`` or ``.jsonl`` file, or the name of a shipped task.
+    task : one of :data:`COLUMNS`.
+    columns : the file's names for the columns of the task, where they differ.
+    seed : of the order, and so of the parts of a file that has no column ``split``.
+
+    Raises
+    ------
+    InputError : no such file or name, a column is missing, a cell is empty, or a part has no rows.
+    """
+    if source in SHIPPED:
+        if SHIPPED[source] != task:
+            raise InputError(f"data {source!r} is for {SHIPPED[source]}; the task is {task}. Choose another")
+        return _shipped(source, seed)
+    rows = [_renamed(row, place, task, columns or {}) for place, row in _numbered(source)]
+    return _parted(rows, source, seed)
+
+
+def _numbered(source: str) -> Iterable[tuple[str, Row]]:
+    """Rows, each with what an error should call it."""
+    path = Path(source)
+    if path.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"data is {source!r}; expected a .csv or .jsonl file, or one of {sorted(SHIPPED)}")
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            if path.suffix == ".csv":
+                found: list[Row] = list(csv.DictReader(stream))
+            else:
+                found = [json.loads(line) for line in stream if line.strip()]
+    except OSError as error:
+        raise InputError(f"data {source!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"data {source!r} is not valid {path.suffix[1:]} in UTF-8: {error}") from error
+    return [(f"data {source!r}, row {number}", row) for number, row in enumerate(found, 1)]
+
+
+def _renamed(row: Any, place: str, task: str, columns: Mapping[str, str]) -> Row:
+    if not isinstance(row, dict):
+        raise InputError(f"{place} is {row!r}; expected an object with columns")
+    found = {name: row.get(columns.get(name, name)) for name in COLUMNS[task]}
+    for name, value in found.items():
+        if value is None or value == "":
+            wanted = columns.get(name, name)
+            raise InputError(
+                f"{place} has no {wanted!r}, which {task} needs as {name!r}; its columns are "
+                f"{sorted(map(str, row))}. Name another column with {name}=COLUMN"
+            )
+    return {**found, "split": row.get(columns.get("split", "split"))}
+
+
+def _parted(rows: list[Row], source: str, seed: int) -> Examples:
+    """By the column ``split`` (train, development or dev, test) if it is there, else by chance."""
+    names = {row["split"] for row in rows}
+    if names == {None}:
+        mixed = shuffled(rows, seed)
+        test, aside = round(len(rows) * TEST_SHARE), round(len(rows) * DEVELOPMENT_SHARE)
+        parts = mixed[test + aside :], mixed[test : test + aside], mixed[:test]
+    else:
+        parts = tuple(
+            [row for row in rows if row["split"] in wanted]
+            for wanted in (("train",), ("development", "dev"), ("test",))
+        )
+        unknown = names - {"train", "development", "dev", "test"}
+        if unknown:
+            raise InputError(
+                f"data {source!r} has split {sorted(map(str, unknown))}; expected train, dev or test"
+            )
+    for part, name in zip(parts, ("train", "development", "test"), strict=True):
+        if len(part) < 2:
+            raise InputError(f"data {source!r} has {len(part)} rows of {name}; expected 2 or more. Add rows")
+    return Examples(*parts)
+
+
+def _shipped(name: str, seed: int) -> Examples:
+    """The study's own test examples; what it leaves over is for training and for the search."""
+    (task,) = (task for task in TASKS if task.name == name)
+    if isinstance(task, Classification):
+        rows = [{"text": text, "label": str(label)} for text, label in shuffled(task.load(), seed)]
+        cut = task.train_size + task.development
+        spare = rows[cut + task.size :]
+        aside, used = rows[task.train_size : cut] + spare[:DEVELOPMENT], rows[: task.train_size]
+        return Examples(used + spare[DEVELOPMENT:], aside, rows[cut : cut + task.size])
+    if isinstance(task, Retrieval):
+        return _passages(task, seed)
+    return _prose(task, seed)
+
+
+def _passages(task: Retrieval, seed: int) -> Examples:
+    test = task.examples(Sample(task.size, seed))
+    aside = task.examples(Sample(task.development, seed, development=True))
+    taken = {*test, *aside}
+    every = [pair for texts in task.load() for text in texts for pair in pairs(text, task.words)]
+    rest = [pair for pair in shuffled(every, seed) if pair not in taken]
+    return Examples(*(_matches(part) for part in (rest, aside, test)))
+
+
+def _matches(found: Sequence[tuple[str, str]]) -> list[Row]:
+    return [{"text": first, "match": second} for first, second in found]
+
+
+def _prose(task: Perplexity, seed: int) -> Examples:
+    """Windows of the held-out tenth to choose and to report by; documents of the rest to learn from."""
+    from ..quality import data
+
+    documents = {"perplexity-sotu": data.state_of_the_union, "perplexity-moby-dick": data.moby_dick}[
+        task.name
+    ]
+    train = [{"text": text} for text in shuffled(split(documents())[0], seed)]
+    sizes = (Sample(task.development, seed, development=True), Sample(task.size, seed))
+    aside, test = ([{"ids": ids} for ids in task.examples(size)] for size in sizes)
+    return Examples(train, aside, test)

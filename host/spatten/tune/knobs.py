@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Schedules in a few numbers that a search can turn, starting from the paper's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+from spatten_drivers import Quantization
+
+from ..schedule import FRONT_HEADS, FRONT_TOKENS, Schedule, interpolated
+
+#: From many bytes to few: one plane, or MSB and LSB planes with the threshold of their rows.
+FORMATS: dict[str, Quantization] = {
+    "12": Quantization.static(12),
+    "8+4 below 0.1": Quantization.progressive(8, 4, 0.1),
+    "8": Quantization.static(8),
+    "6+4 below 0.1": Quantization.progressive(6, 4, 0.1),
+    "6": Quantization.static(6),
+    "4+4 below 0.1": Quantization.progressive(4, 4, 0.1),
+    "4+4 below 0.05": Quantization.progressive(4, 4, 0.05),
+    "4": Quantization.static(4),
+}
+HEADS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
+VALUES = (1.0, 0.7, 0.5, 0.3, 0.2)
+SLOPES = (0.0, 0.25, 0.5, 0.8)
+RECENT = (1, 8, 32)
+#: Factor on one layer's share of tokens.
+TILT = 1.3
+#: No average share of tokens below this.
+LEAST_TOKENS = 0.05
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """A schedule of a model of ``layers`` layers.
+
+    Attributes
+    ----------
+    tokens, heads : average share kept behind the front, as the paper's rule has it.
+    values : share of the values kept per query.
+    formats : one of :data:`FORMATS`.
+    front : layers at the front that keep all tokens.
+    slope : how steeply the share of tokens falls; 0.5 is the paper's.
+    tilt : factors on the shares of single layers, by layer.
+    recent : tokens at the end that are never pruned.
+    generates : the prompt is read whole.
+    """
+
+    layers: int
+    tokens: float = 1.0
+    heads: float = 0.9
+    values: float = 1.0
+    formats: str = "6+4 below 0.1"
+    front: int = 1
+    slope: float = 0.5
+    tilt: tuple[tuple[int, float], ...] = ()
+    recent: int = 1
+    generates: bool = False
+
+    @classmethod
+    def paper(cls, layers: int, *, generates: bool) -> Knobs:
+        """The paper's rule: 15 % of the layers whole, 10 % of the heads pruned, 6+4 bits."""
+        return cls(layers, front=min(layers - 1, math.ceil(FRONT_TOKENS * layers)), generates=generates)
+
+    def schedule(self, name: str = "tuned") -> Schedule:
+        """The schedule that the knobs stand for."""
+        line = interpolated(self.tokens, self.layers, self.front / self.layers, self.slope)
+        factors = dict(self.tilt)
+        tilted = [min(1.0, share * factors.get(layer, 1.0)) for layer, share in enumerate(line)]
+        return Schedule(
+            tokens=tuple(round(share, 4) for share in accumulate(tilted, min)),
+            heads=tuple(round(h, 4) for h in interpolated(self.heads, self.layers, FRONT_HEADS)),
+            values=self.values,
+            quantization=FORMATS[self.formats],
+            protect_last=self.recent,
+            prune_prefill=not self.generates,
+            name=name,
+        )
+
+    def neighbours(self) -> Iterator[tuple[str, Knobs]]:
+        """One knob turned by one notch, with what was done; ``tokens`` follows from the budget."""
+        names = tuple(FORMATS)
+        for way in (1, -1):
+            for field, notches in (
+                ("formats", names),
+                ("heads", HEADS),
+                ("values", VALUES),
+                ("slope", SLOPES),
+                ("front", tuple(range(1, self.layers))),
+                ("recent", RECENT if self.generates else (self.recent,)),
+            ):
+                turned = _notch(notches, getattr(self, field), way)
+                if turned is not None:
+                    yield f"{field} {turned}", replace(self, **{field: turned})
+        for layer in range(self.front, self.layers):
+            for factor in (TILT, 1 / TILT):
+                both = dict(self.tilt) | {layer: round(dict(self.tilt).get(layer, 1.0) * factor, 4)}
+                more = "more" if factor > 1 else "fewer"
+                yield f"layer {layer} {more} tokens", replace(self, tilt=tuple(sorted(both.items())))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+def _notch(notches: tuple[Any, ...], value: Any, way: int) -> Any:
+    """The neighbour of a value in its list, or ``None`` at the end."""
+    place = notches.index(value) + way if value in notches else 0
+    return notches[place] if 0 <= place < len(notches) else None

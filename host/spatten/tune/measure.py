@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How good a model is, and what it reads: in plain float, in the surrogate, and on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+import spatten
+from spatten_drivers import Device
+
+from ..quality.subject import Traffic
+from ..schedule import Schedule
+from .rules import Rule, cumulative
+from .surrogate import surrogate
+from .tasks import Feature, Scores, TuneTask
+
+#: Examples a batch where nothing is learned.
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of examples, and K and V bytes: read, and of the same jobs dense at 16 bit."""
+
+    scores: Scores
+    traffic: Traffic
+
+    def ratio(self, bits: int) -> float:
+        """Dense K and V bytes at ``bits`` over those read."""
+        return self.traffic.dense_16 * (bits / 16) / max(1, self.traffic.read)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Measured:
+        """From ``scores``, ``read`` and ``dense_16``, as a state file has them."""
+        return cls(np.array(record["scores"]), Traffic(record["read"], record["dense_16"]))
+
+
+def expected_loss(
+    model: PreTrainedModel,
+    task: TuneTask,
+    features: Sequence[Feature],
+    schedule: Schedule | None,
+    rule: Rule = cumulative,
+) -> float:
+    """Mean loss per example; as the surrogate runs the schedule, or in float without one."""
+    total = 0.0
+    with torch.inference_mode(), _attention(model, schedule, rule):
+        for places in batches(features):
+            batch = on_device(task.collate([features[i] for i in places]), model)
+            total += len(places) * float(task.loss(model, batch, pruned=schedule is not None))
+    return total / len(features)
+
+
+def batched_scores(
+    model: PreTrainedModel,
+    task: TuneTask,
+    features: Sequence[Feature],
+    schedule: Schedule | None = None,
+    rule: Rule = cumulative,
+) -> Scores:
+    """Scores in padded batches; as the surrogate runs the schedule, or in float without one."""
+    found: list[Any] = [None] * len(features)
+    with torch.inference_mode(), _attention(model, schedule, rule):
+        for places in batches(features):
+            batch = on_device(task.collate([features[i] for i in places]), model)
+            for place, answer in zip(places, task.answers(model, batch), strict=True):
+                found[place] = answer
+    return task.scores(np.stack(found), features)
+
+
+def device_scores(
+    model: PreTrainedModel,
+    task: TuneTask,
+    features: Sequence[Feature],
+    schedule: str | Schedule,
+    device: Device | str,
+    step: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Scores on a device, one example at a time; padding is neither computed nor counted there."""
+    answers: list[NDArray[np.float64]] = []
+    traffic = Traffic()
+    with torch.inference_mode(), spatten.attach(model, schedule=schedule, device=device) as session:
+        for feature in features:
+            session.reset_record()
+            answers.append(task.answers(model, on_device(task.collate([feature]), model))[0])
+            traffic.add(session.record)
+            step()
+    return Measured(task.scores(np.stack(answers), features), traffic)
+
+
+def batches(features: Sequence[Feature], size: int = BATCH) -> Iterator[list[int]]:
+    """Indices by length, so that little is padded."""
+    order = sorted(range(len(features)), key=lambda i: len(features[i]["input_ids"]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def on_device(batch: dict[str, torch.Tensor], model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """The batch where the model is."""
+    return {name: part.to(model.device) for name, part in batch.items()}
+
+
+def _attention(model: PreTrainedModel, schedule: Schedule | None, rule: Rule) -> Any:
+    return nullcontext() if schedule is None else surrogate(model, schedule, rule=rule)

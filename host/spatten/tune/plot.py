@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a tuning looked at and what came of it: development loss over bytes, test quality over bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..report.figure import svg_figure
+
+if TYPE_CHECKING:
+    from .result import Outcome
+
+LOOK, TRIAL, RESULT = "#0072B2", "#D55E00", "#000000"
+
+
+def save_plot(path: Path, outcome: Outcome) -> None:
+    """Two panels as an SVG at ``path``."""
+    with svg_figure(path, 7.2, 3.2) as figure:
+        left, right = figure.subplots(1, 2)
+        _search(left, outcome)
+        _result(right, outcome)
+
+
+def _search(panel: Any, outcome: Outcome) -> None:
+    looks = [part for part in outcome.looked_at if part["kind"] == "look"]
+    trials = [part for part in outcome.looked_at if part["kind"].startswith("trial")]
+    for parts, color, name in (
+        (looks, LOOK, "looked at, untrained"),
+        (trials, TRIAL, "tried, some training"),
+    ):
+        ratios, losses = [part["ratio"] for part in parts], [part["loss"] for part in parts]
+        panel.plot(ratios, losses, "o", color=color, markersize=4, label=name)
+    panel.set_xlabel("fewer K/V bytes than 32 bit")
+    panel.set_ylabel("loss on development rows")
+    panel.legend(frameon=False, fontsize=8)
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def _result(panel: Any, outcome: Outcome) -> None:
+    metric = outcome.metric
+    points = [("dense float", 1.0, outcome.baseline, "o", LOOK)]
+    for name, part, color in (("without tuning", outcome.before, TRIAL), ("tuned", outcome.tuned, RESULT)):
+        points.append((name, part.ratio(32), part.scores, "s" if name == "tuned" else "v", color))
+    for name, ratio, scores, marker, color in points:
+        value, low, high = (metric.scale * part for part in metric.estimate(scores))
+        error = [[value - low], [high - value]]
+        panel.errorbar(
+            [ratio], [value], yerr=error, fmt=marker, color=color, markersize=5, elinewidth=0.8, label=name
+        )
+    panel.set_xlabel("fewer K/V bytes than 32 bit")
+    panel.set_ylabel(f"{metric.name}{metric.unit}, test rows")
+    panel.legend(frameon=False, fontsize=8)
+    panel.grid(alpha=0.25, linewidth=0.5)

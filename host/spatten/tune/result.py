@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a tuning leaves: a model folder whose config holds the schedule, its numbers, a page and a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..hf.own import ORIGIN_KEY, SCHEDULE_KEY
+from ..quality.metrics import Estimate, Metric
+from ..quality.report import change_text, quality_text
+from ..report.write import write_atomic
+from ..schedule import Schedule
+from .knobs import Knobs
+from .measure import Measured
+from .metrics import lost_points
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished tuning, measured on its test rows.
+
+    Attributes
+    ----------
+    settings : what was asked for.
+    metric : of the scores.
+    schedule : stands in the result's config.
+    dense, control : scores of the dense float model, and of it trained as long again, if that was asked for.
+    before, tuned : on the device with the schedule, without and with tuning.
+    looked_at : schedules that were looked at or tried, with ratio and loss on development rows.
+    shown : some test texts, for the report.
+    device : where it was measured.
+    """
+
+    settings: dict[str, Any]
+    metric: Metric
+    schedule: Schedule
+    dense: NDArray[np.float64]
+    control: NDArray[np.float64] | None
+    before: Measured
+    tuned: Measured
+    looked_at: list[dict[str, Any]]
+    shown: list[str]
+    device: str
+
+    @property
+    def baseline(self) -> NDArray[np.float64]:
+        """What losses are counted against: the dense model trained as long, else the dense model."""
+        return self.dense if self.control is None else self.control
+
+    def lost(self, scores: NDArray[np.float64]) -> Estimate:
+        """Points lost against the baseline, with the 95 % interval of the pairs."""
+        return lost_points(self.metric, scores, self.baseline)
+
+    def rows(self) -> list[list[str]]:
+        """Model, bytes below 32 and 16 bit, quality, change against the baseline: as texts."""
+        float_rows = [("dense, float32", self.dense)]
+        if self.control is not None:
+            float_rows.append(("dense, trained as long again, float32", self.control))
+        found = [
+            [name, "1.00x", "0.50x", self._quality(scores), self._change(scores)]
+            for name, scores in float_rows
+        ]
+        for name, part in (("schedule without tuning", self.before), ("tuned", self.tuned)):
+            ratios = [f"{part.ratio(bits):.2f}x" for bits in (32, 16)]
+            found.append([name, *ratios, self._quality(part.scores), self._change(part.scores)])
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, scores of single examples included."""
+        scores = {"dense": self.dense, "before": self.before.scores, "tuned": self.tuned.scores}
+        if self.control is not None:
+            scores["control"] = self.control
+        return {
+            "settings": self.settings,
+            "metric": self.metric.name,
+            "schedule": self.schedule.to_dict(),
+            "x32": self.tuned.ratio(32),
+            "x16": self.tuned.ratio(16),
+            "quality": {name: self.metric.estimate(part).value for name, part in scores.items()},
+            "lost": {name: self.lost(part)._asdict() for name, part in scores.items()},
+            "device": self.device,
+            "scores": {name: part.tolist() for name, part in scores.items()},
+        }
+
+    def _quality(self, scores: NDArray[np.float64]) -> str:
+        return quality_text(self.metric, self.metric.estimate(scores))
+
+    def _change(self, scores: NDArray[np.float64]) -> str:
+        return (
+            "baseline"
+            if scores is self.baseline
+            else change_text(self.metric, self.metric.change(scores, self.baseline))
+        )
+
+
+COLUMNS = ["model", "K/V bytes below 32 bit", "below 16 bit"]
+
+
+def save_result(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, outcome: Outcome
+) -> None:
+    """The folder that ``from_pretrained`` takes, with ``tuned.json`` and ``tuned.svg`` beside the weights."""
+    from .plot import save_plot
+
+    setattr(model.config, SCHEDULE_KEY, outcome.schedule.to_dict())
+    setattr(model.config, ORIGIN_KEY, _origin(outcome))
+    model.to("cpu").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_atomic(folder / "tuned.json", json.dumps(outcome.to_dict(), indent=1) + "\n")
+    save_plot(folder / "tuned.svg", outcome)
+
+
+def _origin(outcome: Outcome) -> dict[str, Any]:
+    """Who made the schedule and for what, for whoever finds the folder later."""
+    return {
+        "spatten": metadata.version("spatten"),
+        "base": outcome.settings["model"],
+        "task": outcome.settings["task"],
+        "x32": round(outcome.tuned.ratio(32), 2),
+        "x16": round(outcome.tuned.ratio(16), 2),
+    }
+
+
+def tables(outcome: Outcome) -> list[tuple[str, list[str], list[list[str]]]]:
+    """For the report: the result, and what was tried for it."""
+    name = outcome.metric.name
+    caption = f"{len(outcome.dense)} test examples on {outcome.device}"
+    tried = [_tried(part) for part in outcome.looked_at if part["kind"].startswith("trial")]
+    best = sorted(
+        (part for part in outcome.looked_at if part["kind"] == "look"), key=lambda part: part["loss"]
+    )
+    looked = [_tried(part) for part in best[:10]]
+    header = ["schedule", "bytes below 32 bit", "loss on development rows"]
+    found = [(caption, [*COLUMNS, name, "change"], outcome.rows())]
+    return found + [
+        (c, header, rows) for c, rows in (("Tried", tried), ("Looked at, the best", looked)) if rows
+    ]
+
+
+def _tried(part: dict[str, Any]) -> list[str]:
+    return [knobs_text(part["knobs"]), f"{part['ratio']:.2f}x", f"{part['loss']:.4f}"]
+
+
+def knobs_text(knobs: Knobs) -> str:
+    """``4 bit, tokens 81 %, heads 90 %, values 100 %``."""
+    text = (
+        f"{knobs.formats} bit, tokens {knobs.tokens:.0%}, heads {knobs.heads:.0%}, values {knobs.values:.0%}"
+    )
+    extra = f", front {knobs.front}, slope {knobs.slope:g}"
+    tilt = "".join(f", layer {layer} x{factor:.2f}" for layer, factor in knobs.tilt)
+    return (text + extra + tilt).replace("%", " %")

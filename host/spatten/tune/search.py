@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The search for a schedule: many are looked at without training, few are tried with some."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .budget import Bytes
+from .knobs import FORMATS, HEADS, Knobs
+from .state import State
+
+#: Budgets that a search for a bound of loss goes through by halving.
+LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A schedule within the budget: bytes below dense 32 bit, loss on the development examples."""
+
+    knobs: Knobs
+    ratio: float
+    loss: float
+    turned: str
+
+
+class Search:
+    """Schedules within a budget, cheapest first in the sense of loss.
+
+    Parameters
+    ----------
+    start : the paper's rule for this model.
+    bytes : counts.
+    loss : of a schedule without training, as the surrogate runs it.
+    state : results so far.
+    screens : schedules that are looked at for one budget, at most.
+    seed : of the order in which knobs are turned.
+    step : told after every schedule looked at.
+    """
+
+    def __init__(
+        self,
+        start: Knobs,
+        bytes: Bytes,
+        loss: Callable[[Knobs], float],
+        state: State,
+        *,
+        screens: int = 40,
+        seed: int = 0,
+        step: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.start, self.bytes, self.loss, self.state = start, bytes, loss, state
+        self.screens, self.seed, self.step = screens, seed, step
+
+    def finalists(self, budget: float, count: int) -> list[Candidate]:
+        """The ``count`` best by loss, of number formats or heads that differ: like ones would train alike.
+
+        Raises
+        ------
+        InputError : nothing within the budget was found.
+        """
+        found = sorted(self.candidates(budget), key=lambda candidate: candidate.loss)
+        if not found:
+            raise InputError(
+                f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or "
+                "give longer texts"
+            )
+        kinds: dict[tuple[Any, ...], Candidate] = {}
+        for candidate in found:
+            kinds.setdefault((candidate.knobs.formats, candidate.knobs.heads), candidate)
+        return list(kinds.values())[:count]
+
+    def candidates(self, budget: float) -> list[Candidate]:
+        """The paper's rule in all number formats, then from the best on, one knob at a time, uphill."""
+        left = self.screens
+        found: list[Candidate] = []
+        for formats in FORMATS:
+            for heads in (self.start.heads, HEADS[0]):
+                knobs = replace(self.start, formats=formats, heads=heads)
+                made = self._looked_at(knobs, budget, f"paper, {formats} bit, heads {heads}")
+                left -= 1
+                if made is None:
+                    break  # with more heads it reads more
+                found.append(made)
+        if not found:
+            return []
+        return self._climbed(found, budget, left)
+
+    def _climbed(self, found: list[Candidate], budget: float, left: int) -> list[Candidate]:
+        """``found`` and what was looked at from the best of them on, until no single knob helps."""
+        rng = np.random.default_rng(self.seed)
+        while left > 0:
+            best = min(found, key=lambda candidate: candidate.loss)
+            turns = list(best.knobs.neighbours())
+            for index in rng.permutation(len(turns)).tolist():
+                made = self._looked_at(turns[index][1], budget, turns[index][0])
+                left -= 1
+                found += [made] if made else []
+                if left <= 0 or (made and made.loss < best.loss):
+                    break
+            else:
+                break
+        return found
+
+    def _looked_at(self, knobs: Knobs, budget: float, turned: str) -> Candidate | None:
+        """Fit into the budget and look at it; what was looked at before is known."""
+
+        def work() -> Any:
+            fitted = self.bytes.fitted(knobs, budget)
+            if fitted is None:
+                return None
+            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self.loss(fitted[0])}
+
+        asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
+        result = self.state.once(f"look {budget:g} {asked}", work)
+        self.step()
+        return (
+            None
+            if result is None
+            else Candidate(knobs_of(result["knobs"]), result["ratio"], result["loss"], turned)
+        )
+
+
+def knobs_of(record: dict[str, Any]) -> Knobs:
+    """Knobs from their JSON-able form."""
+    return Knobs(**{**record, "tilt": tuple((int(layer), float(factor)) for layer, factor in record["tilt"])})
+
+
+def widest(bound_held: Callable[[float], bool]) -> float | None:
+    """The greatest budget of :data:`LADDER` at which the bound holds, by halving; ``None`` if none."""
+    low, high = -1, len(LADDER)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if bound_held(LADDER[middle]) else (low, middle)
+    return LADDER[low] if low >= 0 else None

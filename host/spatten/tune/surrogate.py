@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the device does to a model, in torch and with gradients: for training with pruning in the loop.
+
+Static and progressive quantization, cascade token and head pruning and local value pruning as the contract
+has them, on padded batches. Integers are floats on the same grid, weights are float32 softmax rather than the
+contract's 16-bit table, outputs are not rounded; docs/tuning.md says how often that changes a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
+
+from ..errors import ModelError
+from ..hf.families import Family, family_of
+from ..hf.interface import attention, in_flight, mask
+from ..hf.session import cache_and_mask
+from ..schedule import LayerPlan, Schedule
+from .live import BatchCascade, LiveBatch
+from .planes import grown_scale, needed_scale, rounded, truncated
+from .rules import Rule, cumulative
+
+NAME = "spatten-surrogate"
+_FAR = -1e9
+_KEY = "_spatten_live"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one layer of one pass decided, for all rows of the batch: what tests and the page compare."""
+
+    step: int
+    layer: int
+    keys: torch.Tensor
+    queries: torch.Tensor
+    heads: torch.Tensor
+    refetched: torch.Tensor | None
+
+
+Watch = Callable[[Decision], None]
+
+
+@contextmanager
+def surrogate(
+    model: PreTrainedModel, schedule: Schedule, *, rule: Rule = cumulative, watch: Watch | None = None
+) -> Iterator[PreTrainedModel]:
+    """``model`` with the device's pruning and quantization in every forward pass, training mode or not.
+
+    Parameters
+    ----------
+    model : a BERT or a GPT-2 with any head.
+    schedule : what is pruned and how it is quantized.
+    rule : what importance a token gains from a layer.
+    watch : told every layer's decisions.
+
+    Raises
+    ------
+    ModelError : another family.
+    ConfigError : the schedule does not fit the model.
+    """
+    base = model.base_model
+    family, before = family_of(base), model.config._attn_implementation
+    passes = _Passes(family, base.config, schedule.plan(base.config.num_hidden_layers), rule, watch)
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, mask)  # without it a model would silently get no mask
+    blocks = list(family.blocks(base))
+    if any("forward" in block.__dict__ for block in blocks):
+        raise ModelError("the model is attached already; leave that session or surrogate first")
+    model.set_attn_implementation(NAME)
+    for layer, block in enumerate(blocks):
+        block.forward = passes.block(layer, block.forward)
+    try:
+        yield model
+    finally:
+        for block in blocks:
+            del block.__dict__["forward"]
+        model.set_attn_implementation(before)
+
+
+class _Passes:
+    """The blocks of a model while a surrogate runs."""
+
+    def __init__(self, family: Family, config: Any, plan: LayerPlan, rule: Rule, watch: Watch | None) -> None:
+        self.family, self.config, self.plan, self.rule, self.watch = family, config, plan, rule, watch
+        self.now: _BatchPass | None = None
+
+    def block(self, layer: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if layer == 0:
+                self.now = self._begin(hidden, *cache_and_mask(self.family.causal, args, kwargs))
+            assert self.now is not None
+            before = self.now.cascade.queries
+            with in_flight(self.now):
+                computed = forward(hidden, *args, **kwargs)
+            # BERT drops a token before the block's FFN, GPT-2 behind the block: it keeps what it had then.
+            alive = self.now.cascade.queries if self.family.before_ffn else before
+            return torch.where(alive[..., None], computed, hidden)
+
+        return run
+
+    def _begin(self, hidden: torch.Tensor, cache: Any, given: torch.Tensor | None) -> _BatchPass:
+        live: LiveBatch | None = getattr(cache, _KEY, None)
+        if live is None:
+            live = LiveBatch(self.plan, self.config.num_attention_heads, causal=self.family.causal)
+            if cache is not None:
+                setattr(cache, _KEY, live)
+        rows, columns = hidden.shape[:2]
+        real = torch.ones(rows, columns, dtype=torch.bool, device=hidden.device)
+        if given is not None:
+            real = given[:, -columns:].bool()
+        cascade = BatchCascade(live, real)
+        return _BatchPass(cascade, self.plan.schedule.quantization, self.rule, self.watch)
+
+
+class _BatchPass:
+    """The layer whose block runs now: what :func:`spatten.hf.interface.attention` calls."""
+
+    def __init__(self, cascade: BatchCascade, formats: Quantization, rule: Rule, watch: Watch | None) -> None:
+        self.cascade, self.formats, self.rule, self.watch = cascade, formats, rule, watch
+        self.heads, self.layer = np.arange(cascade.live.total_heads), 0
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """Attention of a padded batch ``[B, H, n, D]`` over ``[B, H, columns, D]``; ``[B, n, H, D]``."""
+        cascade, layer = self.cascade, self.layer
+        cascade.store(layer)
+        q = rounded(query, needed_scale(query, cascade.queries, self.formats.q_bits), self.formats.q_bits)
+        k, k_msb = self._planes("k", key)
+        v, v_msb = self._planes("v", value)
+        visible, live = cascade.visible(), self._live_rows()
+        weights, refetched = self._weights(q, k, k_msb, visible, scaling)
+        out = self._values(weights, v, v_msb, refetched, cascade.values_kept(layer)) * live
+        self._tell(refetched)
+        with torch.no_grad():
+            gained = self.rule(weights * live, v)
+            loudness = out.abs().sum(dim=(2, 3))
+        cascade.advance(layer, gained, loudness)
+        self.layer += 1
+        return out.transpose(1, 2)
+
+    def _live_rows(self) -> torch.Tensor:
+        """``bool [B, H, n, 1]``: rows of a live head and a live query."""
+        return self.cascade.heads[:, :, None, None] & self.cascade.queries[:, None, :, None]
+
+    def _planes(self, name: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """K or V in full precision, and with its MSB plane alone where that can be asked for."""
+        live, formats = self.cascade.live, self.formats
+        bits, low = getattr(formats, f"{name}_bits"), getattr(formats, f"{name}_lsb_bits")
+        fresh = values[:, :, -self.cascade.queries.shape[1] :]
+        held = live.scales.get((self.layer, name))
+        needed = needed_scale(fresh, self.cascade.queries, bits) * (formats.headroom if held is None else 1.0)
+        scale = grown_scale(held, needed) if held is None or formats.growth == "double" else held
+        live.scales[self.layer, name] = scale
+        whole = rounded(values, scale, bits)
+        return whole, truncated(whole, scale, midpoint=name == "v") if low else None
+
+    def _weights(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        k_msb: torch.Tensor | None,
+        visible: torch.Tensor,
+        scaling: float,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Probabilities ``[B, H, n, columns]`` and, if progressive, the rows ``[B, H, n]`` that refetched."""
+
+        def softmax(keys: torch.Tensor) -> torch.Tensor:
+            scores = (q @ keys.transpose(-1, -2)) * scaling
+            return scores.masked_fill(~visible, _FAR).softmax(dim=-1) * visible
+
+        if k_msb is None or self.formats.k_policy == KeyPolicy.ALWAYS:
+            return softmax(k), None
+        first = softmax(k_msb)
+        if self.formats.k_policy == KeyPolicy.MSB_ONLY:
+            return first, None
+        refetched = first.detach().amax(dim=-1) < self.formats.threshold
+        if not refetched.any():
+            return first, refetched
+        return torch.where(refetched[..., None], softmax(k), first), refetched
+
+    def _values(
+        self,
+        weights: torch.Tensor,
+        v: torch.Tensor,
+        v_msb: torch.Tensor | None,
+        refetched: torch.Tensor | None,
+        keep: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Weighted values ``[B, H, n, D]``; dropped ones still count in the probabilities of the others."""
+        if keep is not None:
+            weights = weights * _greatest(weights.detach(), keep)
+        policy = self.formats.v_policy
+        if v_msb is None or policy == ValuePolicy.ALWAYS:
+            return weights @ v
+        if policy == ValuePolicy.MSB_ONLY or refetched is None:
+            return weights @ v_msb
+        return torch.where(refetched[..., None], weights @ v, weights @ v_msb)
+
+    def _tell(self, refetched: torch.Tensor | None) -> None:
+        if self.watch is not None:
+            cascade = self.cascade
+            told = (cascade.keys, cascade.queries, cascade.heads, refetched)
+            self.watch(Decision(cascade.live.step, self.layer, *told))
+
+
+def _greatest(weights: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """``bool`` like ``weights [B, H, n, columns]``: each row's ``keep [B]`` greatest, ties to the left."""
+    ranks = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    return ranks < keep[:, None, None, None]

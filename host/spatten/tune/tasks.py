@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a model is tuned for: its head, how rows become tokens, the loss, and a score per example."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from ..errors import InputError
+from ..quality.metrics import ACCURACY, PERPLEXITY, Metric
+from ..quality.tasks import retrieved
+from .data import Examples, Row
+from .metrics import F1, UNEXPLAINED
+
+Feature = dict[str, Any]
+Batch = dict[str, torch.Tensor]
+Scores = NDArray[np.float64]
+
+
+class TuneTask(ABC):
+    """One kind of task.
+
+    Attributes
+    ----------
+    head : transformers' class for it.
+    metric : how scores are summed up and compared.
+    generates : scored on generation steps.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[Any]
+    metric: ClassVar[Metric]
+    generates: ClassVar[bool] = False
+
+    def __init__(self, examples: Examples, max_tokens: int) -> None:
+        self.examples, self.max_tokens = examples, max_tokens
+
+    def config(self) -> dict[str, Any]:
+        """Entries of the model's config that the head needs."""
+        return {}
+
+    @abstractmethod
+    def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
+        """Rows as token ids and what is expected of them; every feature has ``input_ids``."""
+
+    def collate(self, features: Sequence[Feature]) -> Batch:
+        """A padded batch, as tensors."""
+        batch = padded([feature["input_ids"] for feature in features])
+        if "token_type_ids" in features[0]:
+            batch["token_type_ids"] = padded([f["token_type_ids"] for f in features])["input_ids"]
+        for name in ("labels", "start_positions", "end_positions"):
+            if name in features[0]:
+                batch[name] = torch.tensor([feature[name] for feature in features])
+        return batch
+
+    def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
+        """Mean loss of a batch; the head's own unless a task says otherwise."""
+        loss: torch.Tensor = model(**batch).loss
+        return loss
+
+    @abstractmethod
+    def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
+        """What the model says to each example of a batch, ``[B, ...]``."""
+
+    @abstractmethod
+    def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
+        """One score per example."""
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Batch:
+    """Ids padded on the right with 0, and their mask."""
+    parts = [torch.tensor(list(row), dtype=torch.long) for row in rows]
+    ids = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
+    places = torch.arange(ids.shape[1])[None]
+    return {"input_ids": ids, "attention_mask": (places < torch.tensor([[len(row)] for row in rows])).long()}
+
+
+class _Text(TuneTask):
+    """One text a row."""
+
+    head = AutoModelForSequenceClassification
+
+    def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
+        texts = [str(row["text"]) for row in rows]
+        ids = tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
+        return [{"input_ids": own, "labels": self.label(row)} for own, row in zip(ids, rows, strict=True)]
+
+    @abstractmethod
+    def label(self, row: Row) -> Any: ...
+
+    def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
+        asked = {name: part for name, part in batch.items() if name != "labels"}
+        found: NDArray[np.float64] = model(**asked).logits.double().cpu().numpy()
+        return found
+
+
+class Classifying(_Text):
+    """A label for a text, out of those that the training rows have."""
+
+    name, metric = "classification", ACCURACY
+
+    def __init__(self, examples: Examples, max_tokens: int) -> None:
+        super().__init__(examples, max_tokens)
+        self.labels = sorted({str(row["label"]) for row in examples.train})
+        if len(self.labels) < 2:
+            raise InputError(f"the training rows have the labels {self.labels}; expected two or more")
+
+    def config(self) -> dict[str, Any]:
+        ids = {label: index for index, label in enumerate(self.labels)}
+        return {"num_labels": len(ids), "label2id": ids, "id2label": dict(enumerate(self.labels))}
+
+    def label(self, row: Row) -> int:
+        if str(row["label"]) not in self.labels:
+            raise InputError(f"a row has the label {row['label']!r}; the training rows have {self.labels}")
+        return self.labels.index(str(row["label"]))
+
+    def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
+        labels = np.array([feature["labels"] for feature in features])
+        return np.asarray(answers.argmax(axis=1) == labels, np.float64)
+
+
+class Regressing(_Text):
+    """A number for a text; scored by its squared error over the variance of the expected numbers."""
+
+    name, metric = "regression", UNEXPLAINED
+
+    def config(self) -> dict[str, Any]:
+        return {"num_labels": 1, "problem_type": "regression"}
+
+    def label(self, row: Row) -> float:
+        try:
+            return float(row["label"])
+        except ValueError as error:
+            raise InputError(f"a row has the label {row['label']!r}; regression expects a number") from error
+
+    def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
+        wanted = np.array([feature["labels"] for feature in features])
+        return np.square(answers[:, 0] - wanted) / max(float(wanted.var()), 1e-12)
+
+
+class Retrieving(TuneTask):
+    """The match of a text among all matches, by inner product of mean embeddings."""
+
+    name, head, metric = "retrieval", AutoModel, ACCURACY
+    #: Of similarities in the contrastive loss; the model's own training used it.
+    temperature = 0.05
+
+    def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
+        options = {"truncation": True, "max_length": self.max_tokens}
+        sides = [
+            tokenizer([str(r[side]) for r in rows], **options)["input_ids"] for side in ("text", "match")
+        ]
+        return [{"input_ids": text, "match_ids": match} for text, match in zip(*sides, strict=True)]
+
+    def collate(self, features: Sequence[Feature]) -> Batch:
+        """Texts first, then their matches: ``[2 B, tokens]``."""
+        return padded([feature[name] for name in ("input_ids", "match_ids") for feature in features])
+
+    def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
+        texts, matches = embedded(model, batch).chunk(2)
+        likeness = texts @ matches.T / self.temperature
+        own = torch.arange(len(texts), device=likeness.device)
+        both = functional.cross_entropy(likeness, own) + functional.cross_entropy(likeness.T, own)
+        return both / 2
+
+    def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
+        sides = torch.stack(embedded(model, batch).chunk(2), dim=1)
+        found: NDArray[np.float64] = sides.double().cpu().numpy()
+        return found
+
+    def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
+        return retrieved(answers[:, 0], answers[:, 1])
+
+
+def embedded(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Unit-length means over all tokens, pruned ones as they left: ``[B, hidden]``."""
+    real = batch["attention_mask"][..., None].to(model.dtype)
+    states = model(**batch).last_hidden_state
+    return functional.normalize((states * real).sum(dim=1) / real.sum(dim=1), dim=-1)
+
+
+class Answering(TuneTask):
+    """The span of a context that answers a question, scored by F1 over its tokens."""
+
+    name, head, metric = "qa", AutoModelForQuestionAnswering, F1
+    #: Longest answer, in tokens.
+    longest = 30
+
+    def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
+        return [feature for row in rows if (feature := self._feature(tokenizer, row)) is not None]
+
+    def _feature(self, tokenizer: PreTrainedTokenizerBase, row: Row) -> Feature | None:
+        """``None`` for a row whose answer was cut off with the end of its context."""
+        context, answer = str(row["context"]), str(row["answer"])
+        start = context.find(answer)
+        if start < 0:
+            raise InputError(f"the answer {answer!r} does not stand in its context {context[:60]!r}...")
+        options = {"truncation": "only_second", "max_length": self.max_tokens}
+        found = tokenizer(str(row["question"]), context, **options)
+        first, last = (found.char_to_token(place, 1) for place in (start, start + len(answer) - 1))
+        if first is None or last is None:
+            return None
+        inside = [kind == 1 for kind in found.sequence_ids(0)]
+        feature = {name: found[name] for name in ("input_ids", "token_type_ids") if name in found}
+        return {**feature, "start_positions": first, "end_positions": last, "inside": inside}
+
+    def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
+        asked = {name: part for name, part in batch.items() if not name.endswith("positions")}
+        found = model(**asked)
+        both = torch.stack([found.start_logits, found.end_logits], dim=-1).double().cpu().numpy()
+        return np.pad(both, ((0, 0), (0, self.max_tokens - both.shape[1]), (0, 0)))
+
+    def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
+        return np.array([self._f1(*pair) for pair in zip(answers, features, strict=True)])
+
+    def _f1(self, logits: NDArray[np.float64], feature: Feature) -> float:
+        first, last = self._span(logits, feature["inside"])
+        found = set(range(first, last + 1))
+        wanted = set(range(feature["start_positions"], feature["end_positions"] + 1))
+        ids = feature["input_ids"]
+        shared = sum((Counter(ids[i] for i in found) & Counter(ids[i] for i in wanted)).values())
+        return 2 * shared / (len(found) + len(wanted))
+
+    def _span(self, logits: NDArray[np.float64], inside: Sequence[bool]) -> tuple[int, int]:
+        size = len(inside)
+        allowed = np.where(inside, 0.0, -1e9)
+        sums = (logits[:size, 0] + allowed)[:, None] + (logits[:size, 1] + allowed)[None]
+        span = np.triu(np.ones((size, size), bool)) & ~np.triu(np.ones((size, size), bool), self.longest)
+        first, last = np.unravel_index(np.where(span, sums, -np.inf).argmax(), sums.shape)
+        return int(first), int(last)
+
+
+class Foretelling(TuneTask):
+    """The next token of a text, scored on generation steps behind a prompt, as the quality study does."""
+
+    name, head, metric = "lm", AutoModelForCausalLM, PERPLEXITY
+    generates = True
+    #: Last tokens of a window that are fed one by one.
+    scored = 48
+
+    def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
+        """Windows of ``max_tokens`` ids, or those that the rows hold already."""
+        ready = [{"input_ids": list(row["ids"])[-self.max_tokens :]} for row in rows if "ids" in row]
+        texts = [str(row["text"]) for row in rows if "ids" not in row]
+        if not texts:
+            return ready
+        end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+        stream = [i for ids in tokenizer(texts, verbose=False)["input_ids"] for i in [*end, *ids]]
+        starts = range(0, len(stream) - self.max_tokens + 1, self.max_tokens)
+        if not starts:
+            raise InputError(f"the texts are {len(stream)} tokens; expected {self.max_tokens} or more")
+        return ready + [{"input_ids": stream[start : start + self.max_tokens]} for start in starts]
+
+    def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
+        return self._surprise(model, batch["input_ids"], steps=pruned).mean()
+
+    def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
+        surprise = self._surprise(model, batch["input_ids"], steps=True)[:, -self.steps :]
+        found: NDArray[np.float64] = surprise.mean(dim=1).double().cpu().numpy()
+        return found
+
+    def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
+        return answers
+
+    @property
+    def steps(self) -> int:
+        """Tokens of a window that are fed one by one."""
+        return min(self.scored, self.max_tokens // 2)
+
+    def _surprise(self, model: PreTrainedModel, ids: torch.Tensor, *, steps: bool) -> torch.Tensor:
+        """Nats of every token but the first, ``[B, tokens - 1]``; the last ones step by step, if wanted."""
+        border = ids.shape[1] - 1 - (self.steps if steps else 0)
+        answer = model(input_ids=ids[:, :border], use_cache=steps)
+        logits = [answer.logits]
+        for place in range(border, ids.shape[1] - 1):
+            feed, cache = ids[:, place : place + 1], answer.past_key_values
+            answer = model(input_ids=feed, past_key_values=cache, use_cache=True)
+            logits.append(answer.logits)
+        together = torch.cat(logits, dim=1).flatten(0, 1).float()
+        return functional.cross_entropy(together, ids[:, 1:].flatten(), reduction="none").view(len(ids), -1)
+
+
+KINDS: dict[str, type[TuneTask]] = {
+    kind.name: kind for kind in (Classifying, Regressing, Retrieving, Answering, Foretelling)
+}

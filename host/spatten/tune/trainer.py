@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""transformers' Trainer with the task's loss; pruning happens in the model, so nothing else differs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..schedule import Schedule
+from .rules import Rule, cumulative
+from .surrogate import surrogate
+from .tasks import Batch, Feature, TuneTask
+
+#: Told (what runs, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+#: Steps between two checkpoints.
+SAVE_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes
+    ----------
+    epochs : passes over the training rows; may be a part of one.
+    batch : rows a step.
+    rate : highest learning rate; it rises over the first tenth of the steps and falls to zero.
+    seed : of the order, of dropout and of a new head.
+    """
+
+    epochs: float = 2.0
+    batch: int = 16
+    rate: float = 5e-5
+    seed: int = 0
+
+
+class TaskTrainer(Trainer):
+    """A Trainer that asks the task for the loss."""
+
+    def __init__(self, task: TuneTask, *, pruned: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._task, self._pruned = task, pruned
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Mean loss of the batch."""
+        return self._task.loss(model, inputs, pruned=self._pruned)
+
+
+class _Log(TrainerCallback):
+    """Appends what the Trainer logs to a file, one JSON object a line, and moves the progress bar."""
+
+    def __init__(self, name: str, path: Path, progress: Progress) -> None:
+        self.name, self.path, self.progress = name, path, progress
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        append(self.path, {"run": self.name, "step": state.global_step, **(logs or {})})
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.progress(self.name, state.global_step, state.max_steps)
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """One line more in a log."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
+
+
+def train(
+    model: PreTrainedModel,
+    task: TuneTask,
+    features: Sequence[Feature],
+    recipe: Recipe,
+    folder: Path,
+    name: str,
+    *,
+    schedule: Schedule | None = None,
+    rule: Rule = cumulative,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Train in place, with the device's pruning if there is a schedule.
+
+    A checkpoint that an earlier call left is taken up.
+
+    ``folder/name`` holds checkpoints while this runs and is gone afterwards; ``folder/log.jsonl`` grows.
+    """
+    home = folder / name
+    options = TrainingArguments(
+        output_dir=str(home),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.rate,
+        weight_decay=0.01,
+        warmup_steps=0.1,
+        lr_scheduler_type="linear",
+        train_sampling_strategy="group_by_length",
+        seed=recipe.seed,
+        logging_steps=10,
+        save_steps=SAVE_STEPS,
+        save_total_limit=1,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    inside = nullcontext() if schedule is None else surrogate(model, schedule, rule=rule)
+    with inside:
+        trainer = TaskTrainer(
+            task,
+            pruned=schedule is not None,
+            model=model,
+            args=options,
+            train_dataset=list(features),
+            data_collator=task.collate,
+            callbacks=[_Log(name, folder / "log.jsonl", progress)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(home)) if home.is_dir() else None)
+    model.eval()
+    shutil.rmtree(home, ignore_errors=True)

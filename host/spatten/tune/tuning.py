@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From a model, examples and a budget to a model folder that holds its schedule: the whole way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, set_seed
+
+from spatten_drivers import Device, open_device
+
+from ..catalog import FOLDERS, check_vocabulary, from_hub
+from ..errors import InputError, ModelError
+from ..hf.families import family_of
+from .budget import Bytes
+from .data import COLUMNS, read_examples
+from .knobs import Knobs
+from .measure import Measured, batched_scores, device_scores, expected_loss
+from .metrics import lost_points
+from .result import Outcome, save_result
+from .rules import RULES
+from .search import Candidate, Search, knobs_of, widest
+from .state import State
+from .tasks import KINDS, Feature, TuneTask
+from .trainer import Progress, Recipe, append, train
+
+#: Where a tuning keeps its state, logs and checkpoints, within the output folder.
+WORK = "tuning"
+#: Test texts that the report shows.
+SHOWN = 4
+#: Tokens of them that a GPT-2 goes on from.
+SHOWN_PROMPT = 64
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work a tuning does.
+
+    Attributes
+    ----------
+    screens : schedules looked at without training, for one budget.
+    trials : of those, how many are tried with some training; with a bound of loss one for each budget.
+    trial_epochs : training of a trial.
+    dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is.
+    tuned : training of the result, with pruning.
+    examples : most training rows; all if ``None``.
+    look : development rows that a schedule is looked at with.
+    report : most development and test rows; all if ``None``.
+    control : train the dense model as long again, for a comparison that more training does not flatter.
+    """
+
+    screens: int = 40
+    trials: int = 3
+    trial_epochs: float = 0.3
+    dense: Recipe = field(default_factory=Recipe)
+    tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5))
+    examples: int | None = None
+    look: int = 128
+    report: int | None = None
+    control: bool = False
+
+
+def tune(
+    model: str,
+    data: str,
+    task: str,
+    output: str | Path,
+    *,
+    budget: float | None = None,
+    max_loss: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    max_tokens: int = 128,
+    effort: Effort | None = None,
+    rule: str = "cumulative",
+    device: Device | str = "emulator",
+    seed: int = 0,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Fine-tune a model with pruning in the loop, search its schedule, measure it, and save it.
+
+    Parameters
+    ----------
+    model : ``minilm``, ``gpt2-prose``, a folder or a hub id.
+    data, columns : as for :func:`spatten.tune.data.read_examples`.
+    task : ``classification``, ``regression``, ``retrieval``, ``qa`` (a BERT) or ``lm`` (a GPT-2).
+    output : folder of the result; what an earlier call with the same arguments left is taken up.
+    budget : K and V bytes, as a factor below dense 32 bit; or
+    max_loss : most points lost (percent of perplexity for ``lm``) on the development rows.
+    max_tokens : longer texts are cut; windows of ``lm`` are this long.
+    effort : how much work is done.
+    rule : importance rule in training; the device knows ``cumulative`` only, so others are for study.
+    device : where the result is measured, an open device or a uri.
+    seed : of order, dropout, a new head, and the search.
+
+    Returns
+    -------
+    Outcome : the schedule, qualities and bytes, on the test rows and the device.
+
+    Raises
+    ------
+    SpattenError : data, model or device do not fit, or nothing keeps the budget or bound.
+    """
+    _check(task, budget, max_loss, rule)
+    effort = effort or Effort()
+    settings = {
+        "model": model,
+        "data": data,
+        "task": task,
+        "budget": budget,
+        "max_loss": max_loss,
+        "columns": dict(columns or {}),
+        "max_tokens": max_tokens,
+        "effort": asdict(effort),
+        "rule": rule,
+        "seed": seed,
+    }
+    state = State(Path(output) / WORK, settings)
+    owned = not isinstance(device, Device)
+    opened = open_device(device) if isinstance(device, str) else device
+    try:
+        return _Tuning(settings, effort, Path(output), state, opened, progress).run()
+    finally:
+        if owned:
+            opened.close()
+
+
+def _check(task: str, budget: float | None, max_loss: float | None, rule: str) -> None:
+    if task not in KINDS:
+        raise InputError(f"task is {task!r}; expected one of {sorted(COLUMNS)}")
+    if rule not in RULES:
+        raise InputError(f"rule is {rule!r}; expected one of {sorted(RULES)}")
+    if (budget is None) == (max_loss is None):
+        raise InputError(f"budget is {budget} and max_loss is {max_loss}; expected one of them")
+    if budget is not None and not budget >= 1.0:
+        raise InputError(f"budget is {budget}; expected a factor of 1 or more")
+    if max_loss is not None and not max_loss >= 0.0:
+        raise InputError(f"max_loss is {max_loss}; expected points of 0 or more")
+
+
+class _Tuning:
+    """One tuning, step by step; every step that is done stands in the state."""
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        effort: Effort,
+        output: Path,
+        state: State,
+        device: Device,
+        progress: Progress,
+    ) -> None:
+        self.settings, self.effort, self.output, self.state = settings, effort, output, state
+        self.device, self.progress, self.work = device, progress, output / WORK
+        self.seed, self.rule = settings["seed"], RULES[settings["rule"]]
+        self.tokenizer, self.task = self._prepared()
+        parts = self.task.examples
+        progress("reading examples", 0, 1)
+        self.train, self.development, self.test = (
+            self.task.features(self.tokenizer, rows) for rows in (parts.train, parts.development, parts.test)
+        )
+        self.train = self.train[: effort.examples]
+        self.development, self.test = self.development[: effort.report], self.test[: effort.report]
+
+    def run(self) -> Outcome:
+        """All of it."""
+        model = self._dense()
+        start = self._weights(model)
+        self.bytes = Bytes(model, self.task, self.development, self.device)
+        self.baseline = np.array(
+            self.state.once("dense", lambda: self._float_scores(model, self.development))
+        )
+        chosen = (
+            self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
+        )
+        dense = np.array(self.state.once("dense test", lambda: self._float_scores(model, self.test)))
+        control = self._control(model, start) if self.effort.control else None
+        schedule = chosen.knobs.schedule(f"tuned-{chosen.ratio:.0f}x")
+        before = self._measured("untuned", model, chosen)
+        self._trained(model, start, "tuned", chosen)
+        tuned = self._measured("tuned test", model, chosen)
+        outcome = Outcome(
+            settings=self.settings,
+            metric=self.task.metric,
+            schedule=schedule,
+            dense=dense,
+            control=control,
+            before=before,
+            tuned=tuned,
+            looked_at=self._looked_at(),
+            shown=[self._text(feature) for feature in self.test[:SHOWN]],
+            device=str(self.device),
+        )
+        save_result(self.output, model, self.tokenizer, outcome)
+        return outcome
+
+    def _text(self, feature: Feature) -> str:
+        ids = feature["input_ids"][: SHOWN_PROMPT if self.task.generates else None]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    # ------------------------------------------------------------------------------------ models
+
+    def _prepared(self) -> tuple[Any, TuneTask]:
+        name, settings = self.settings["model"], self.settings
+        self.source = FOLDERS[name]() if name in FOLDERS else name
+        tokenizer = from_hub(name, lambda: AutoTokenizer.from_pretrained(self.source))
+        check_vocabulary(name, tokenizer)
+        examples = read_examples(settings["data"], settings["task"], settings["columns"], self.seed)
+        return tokenizer, KINDS[settings["task"]](examples, settings["max_tokens"])
+
+    def _new_model(self) -> PreTrainedModel:
+        """The base with the task's head, a new one if it has none."""
+        set_seed(self.seed)
+        options = {**self.task.config(), "attn_implementation": "sdpa"}
+        name = self.settings["model"]
+        model = from_hub(name, lambda: self.task.head.from_pretrained(self.source, **options))
+        if family_of(model.base_model).causal != self.task.generates:
+            kind = "a GPT-2" if self.task.generates else "a BERT"
+            raise ModelError(f"model {name!r} is a {model.config.model_type}; {self.task.name} needs {kind}")
+        longest = min(model.config.max_position_embeddings, self.device.config.max_sequence)
+        if self.task.max_tokens > longest:
+            raise InputError(f"max_tokens is {self.task.max_tokens}; {name} on {self.device} takes {longest}")
+        return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+    def _dense(self) -> PreTrainedModel:
+        """The dense model that everything starts from, trained for the task if that is wanted."""
+        model = self._new_model()
+        if self.effort.dense.epochs > 0:
+            self._trained(model, None, "dense", None)
+        return model
+
+    def _trained(
+        self,
+        model: PreTrainedModel,
+        start: dict[str, Any] | None,
+        name: str,
+        chosen: Candidate | None,
+        recipe: Recipe | None = None,
+    ) -> None:
+        """Train from ``start``, or take the weights of an earlier call; they stand in ``tuning/NAME.pt``."""
+        path = self.work / f"{name}.pt"
+        if path.is_file():
+            model.load_state_dict(torch.load(path, map_location=model.device, weights_only=True))
+            return
+        if start is not None:
+            model.load_state_dict(start)
+        recipe = recipe or (self.effort.tuned if chosen else self.effort.dense)
+        train(
+            model,
+            self.task,
+            self.train,
+            replace(recipe, seed=self.seed),
+            self.work,
+            name,
+            schedule=chosen.knobs.schedule() if chosen else None,
+            rule=self.rule,
+            progress=self.progress,
+        )
+        scratch = path.with_suffix(".part")
+        torch.save(model.state_dict(), scratch)
+        scratch.replace(path)
+
+    @staticmethod
+    def _weights(model: PreTrainedModel) -> dict[str, Any]:
+        return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    # ------------------------------------------------------------------------------------ search
+
+    def _search(self, model: PreTrainedModel) -> Search:
+        causal = self.task.generates
+        start = Knobs.paper(model.config.num_hidden_layers, generates=causal)
+        look = self.development[: self.effort.look]
+        done = iter(range(1, 1 << 30))
+
+        def loss(knobs: Knobs) -> float:
+            found = expected_loss(model, self.task, look, knobs.schedule(), self.rule)
+            append(self.work / "log.jsonl", {"look": knobs.to_dict(), "loss": found})
+            return found
+
+        def step() -> None:
+            self.progress("looking at schedules", next(done), self.effort.screens)
+
+        return Search(
+            start, self.bytes, loss, self.state, screens=self.effort.screens, seed=self.seed, step=step
+        )
+
+    def _within_budget(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:
+        """The best of a few trials."""
+        finalists = self._search(model).finalists(self.settings["budget"], self.effort.trials)
+        if len(finalists) == 1:
+            return finalists[0]
+        losses = [self._trial(model, start, c, f"trial-{i}")["loss"] for i, c in enumerate(finalists)]
+        model.load_state_dict(start)
+        return finalists[int(np.argmin(losses))]
+
+    def _within_loss(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:
+        """The fewest bytes at which a trial loses no more than allowed on the development rows."""
+        search, found = self._search(model), dict[float, Candidate]()
+
+        def held(budget: float) -> bool:
+            model.load_state_dict(start)
+            try:
+                found[budget] = search.finalists(budget, 1)[0]
+            except InputError:
+                return False
+            tried = self._trial(model, start, found[budget], f"trial-{budget:g}x")
+            return bool(tried["lost"] <= self.settings["max_loss"])
+
+        best = widest(held)
+        model.load_state_dict(start)
+        if best is None:
+            raise InputError(
+                f"every trial lost more than {self.settings['max_loss']:g} points on the development rows; "
+                "allow more, train longer, or give more examples"
+            )
+        return found[best]
+
+    def _trial(
+        self, model: PreTrainedModel, start: dict[str, Any], candidate: Candidate, name: str
+    ) -> dict[str, Any]:
+        """Some training, then loss and points lost on the development rows."""
+
+        def work() -> dict[str, Any]:
+            recipe = replace(self.effort.tuned, epochs=self.effort.trial_epochs)
+            self._trained(model, start, name, candidate, recipe)
+            (self.work / f"{name}.pt").unlink()
+            schedule = candidate.knobs.schedule()
+            scores = batched_scores(model, self.task, self.development, schedule, self.rule)
+            result = {
+                "knobs": candidate.knobs.to_dict(),
+                "ratio": candidate.ratio,
+                "untrained": candidate.loss,
+                "loss": expected_loss(model, self.task, self.development, schedule, self.rule),
+                "lost": lost_points(self.task.metric, scores, self.baseline).value,
+            }
+            append(self.work / "log.jsonl", {"trial": name, **result})
+            return result
+
+        found: dict[str, Any] = self.state.once(name, work)
+        return found
+
+    def _looked_at(self) -> list[dict[str, Any]]:
+        """Everything that was tried, for the report and the plot."""
+        found = [(key.partition(" ")[0], result) for key, result in self.state.results.items()]
+        return [
+            {"kind": kind, **result, "knobs": knobs_of(result["knobs"])}
+            for kind, result in found
+            if isinstance(result, dict) and "knobs" in result
+        ]
+
+    # ------------------------------------------------------------------------------------ measuring
+
+    def _float_scores(self, model: PreTrainedModel, features: list[Feature]) -> list[float]:
+        self.progress("scoring in float", 0, 1)
+        return batched_scores(model, self.task, features).tolist()
+
+    def _control(self, model: PreTrainedModel, start: dict[str, Any]) -> np.ndarray:
+        """Scores of the dense model trained as long again."""
+
+        def work() -> list[float]:
+            self._trained(model, start, "control", None, self.effort.tuned)
+            (self.work / "control.pt").unlink()
+            return self._float_scores(model, self.test)
+
+        found = np.array(self.state.once("control", work))
+        model.load_state_dict(start)
+        return found
+
+    def _measured(self, name: str, model: PreTrainedModel, chosen: Candidate) -> Measured:
+        """Scores and bytes of the test rows on the device."""
+        done = iter(range(1, len(self.test) + 1))
+
+        def step() -> None:
+            self.progress(f"measuring, {name}", next(done), len(self.test))
+
+        def work() -> dict[str, Any]:
+            found = device_scores(model, self.task, self.test, chosen.knobs.schedule(), self.device, step)
+            return {
+                "scores": found.scores.tolist(),
+                "read": found.traffic.read,
+                "dense_16": found.traffic.dense_16,
+            }
+
+        return Measured.of(self.state.once(name, work))

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Folders of bitstreams: what is read, what is refused with which words, and the published schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spatten_drivers import PRESETS, Emulator, Overlay
+from spatten_drivers.bitstream import FIELDS, LINKS, Bitstream, bitstream_beside
+from spatten_drivers.devices.litex import LitexDevice
+from spatten_drivers.errors import BitstreamError, DeviceMismatchError
+
+from .bitstream_folder import change, record, write_folder
+from .devices.soc_bus import EmulatedSoc
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "bitstreams" / "manifest.schema.json").read_text("utf-8"))
+CONFIG = PRESETS["ecp5-25f"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "colorlight_i5")
+
+
+def test_a_whole_folder(folder: Path) -> None:
+    found = Bitstream.load(folder)
+    found.verify()
+    assert found.problems() == []
+    assert (found.board, found.digest, found.config) == ("colorlight_i5", CONFIG.digest, CONFIG)
+    assert found.files["csr.json"].bytes == 3
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(BitstreamError) as caught:
+        Bitstream.load(folder).verify()
+    return str(caught.value)
+
+
+def test_a_changed_byte_names_both_hashes(folder: Path) -> None:
+    wanted = Bitstream.load(folder).files["spatten.bit"].sha256
+    data = bytearray((folder / "spatten.bit").read_bytes())
+    data[100] ^= 1
+    (folder / "spatten.bit").write_bytes(data)
+    said = refused(folder)
+    found = hashlib.sha256(data).hexdigest()
+    assert f"spatten.bit has SHA-256 {found}, the manifest says {wanted}" in said
+    assert "python3 -m spatten_fpga.targets.colorlight_i5 --build --seed 1" in said
+
+
+def test_a_cut_file_names_both_sizes(folder: Path) -> None:
+    (folder / "csr.json").write_bytes(b"{")
+    assert "csr.json has 1 bytes, the manifest says 3" in refused(folder)
+
+
+def test_missing_and_unnamed_files(folder: Path) -> None:
+    (folder / "config.yml").unlink()
+    (folder / "old.bit").write_bytes(b"")
+    said = refused(folder)
+    assert "config.yml cannot be read: No such file or directory" in said
+    assert "files does not name old.bit, which is there" in said
+
+
+def test_a_digest_that_is_not_of_the_configuration(folder: Path) -> None:
+    change(folder, config_digest="00" * 8)
+    assert f"config_digest is {'00' * 8}, but that of config is {CONFIG.digest:016x}" in refused(folder)
+
+
+def test_another_abi(folder: Path) -> None:
+    assert "abi is 2.0, this driver speaks 1.0" in refused(change(folder, abi="2.0"))
+
+
+def test_registers_checked_of_another_map(folder: Path) -> None:
+    change(folder, registers_checked={"count": 3, "csr_sha256": "a" * 64})
+    assert f"registers_checked.csr_sha256 is {'a' * 64}" in refused(folder)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_is_needed_and_of_its_kind(folder: Path, name: str) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    for broken in ({k: v for k, v in manifest.items() if k != name}, manifest | {name: [[]]}):
+        (folder / "manifest.json").write_text(json.dumps(broken), "utf-8")
+        with pytest.raises(BitstreamError, match=rf"(has no field {name}|{name} is \[\[\]\]); expected"):
+            Bitstream.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "no JSON"), ("[]", "holds list"), ("{}", "has no field schema")]
+)
+def test_what_is_no_manifest(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "manifest.json").write_text(text, "utf-8")
+    with pytest.raises(BitstreamError, match=said):
+        Bitstream.load(tmp_path)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BitstreamError, match="cannot be read: No such file"):
+        Bitstream.load(tmp_path / "nowhere")
+
+
+# Devices ------------------------------------------------------------------------------------------
+
+
+def test_overlay_takes_the_bitstream_that_the_device_runs(folder: Path) -> None:
+    device = Emulator(CONFIG, memory_bytes=8 << 20)
+    assert Overlay(folder / "spatten.bit", device=device).is_loaded()
+
+
+def test_overlay_refuses_another_device_and_names_the_fields(folder: Path) -> None:
+    device = Emulator(memory_bytes=1 << 20)
+    with pytest.raises(DeviceMismatchError) as caught:
+        Overlay(folder / "spatten.bit", device=device)
+    said = str(caught.value)
+    digests = f"config_digest {CONFIG.digest:016x} in the manifest, {device.config.digest:016x} on the device"
+    assert digests in said
+    assert "memory_bytes 8388608 in the manifest, 1048576 on the device" in said
+    assert "config.lanes 8 in the manifest, 64 on the device" in said
+
+
+def test_overlay_refuses_a_damaged_folder_and_a_foreign_file(folder: Path) -> None:
+    device = Emulator(CONFIG, memory_bytes=8 << 20)
+    with pytest.raises(BitstreamError, match=r"does not name it; it names spatten.bit"):
+        Overlay(folder / "manifest.json", device=device)
+    (folder / "csr.json").write_bytes(b"[]\n")
+    with pytest.raises(BitstreamError, match=r"csr.json has SHA-256"):
+        Overlay(folder / "spatten.bit", device=device)
+
+
+def test_a_manifest_of_another_kind_is_none(tmp_path: Path) -> None:
+    """Beside a simulator or a bare core."""
+    (tmp_path / "manifest.json").write_text('{"preset": "small"}', "utf-8")
+    assert bitstream_beside(tmp_path / "csr.json") is None
+    assert bitstream_beside(tmp_path / "nowhere" / "csr.json") is None
+
+
+def test_a_board_must_run_the_bitstream_of_its_folder(folder: Path) -> None:
+    bitstream = Bitstream.load(folder)
+    other = EmulatedSoc(Emulator(memory_bytes=8 << 20))
+    with pytest.raises(DeviceMismatchError, match=r"config_digest .* in the manifest, .* on the device"):
+        LitexDevice(other, other.csr_map, name="board", bitstream=bitstream)
+    bus = EmulatedSoc(Emulator(CONFIG, memory_bytes=8 << 20))
+    with LitexDevice(bus, bus.csr_map, name="board", bitstream=bitstream) as device:
+        assert device.config == CONFIG
+
+
+# Schema -------------------------------------------------------------------------------------------
+
+
+def faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    """What of a value breaks a schema; the part of JSON Schema 2020-12 that ours uses, and no more."""
+    known = {
+        "$schema", "$id", "title", "description", "type", "const", "enum", "pattern", "minimum", "minLength",
+        "items", "minItems", "maxItems", "properties", "required", "additionalProperties", "propertyNames",
+        "minProperties", "anyOf",
+    }  # fmt: skip
+    assert set(schema) <= known
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
+    kinds["null"] = type(None)
+    if "type" in schema and (not isinstance(value, kinds[schema["type"]]) or isinstance(value, bool)):
+        return [f"{value!r} is no {schema['type']}"]
+    if "anyOf" in schema and all(faults(value, one) for one in schema["anyOf"]):
+        return [f"{value!r} fits nothing"]
+    other_kind = "const" in schema and type(value) is not type(schema["const"])  # true is not 1
+    if other_kind or value != schema.get("const", value) or value not in schema.get("enum", [value]):
+        return [f"{value!r} is not allowed"]
+    return [*_text_faults(value, schema), *_parts_faults(value, schema)]
+
+
+def _text_faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    found = []
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        found.append(f"{value!r} does not match {schema['pattern']}")
+    if isinstance(value, str) and len(value) < schema.get("minLength", 0):
+        found.append(f"{value!r} is too short")
+    if isinstance(value, int | float) and value < schema.get("minimum", value):
+        found.append(f"{value} is too small")
+    return found
+
+
+def _parts_faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    found = []
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            found.append(f"{len(value)} items")
+        found += [fault for item in value for fault in faults(item, schema.get("items", {}))]
+    if isinstance(value, dict):
+        found += [f"{name} is missing" for name in schema.get("required", ()) if name not in value]
+        if len(value) < schema.get("minProperties", 0):
+            found.append("empty")
+        for name, part in value.items():
+            found += faults(name, schema.get("propertyNames", {}))
+            rule = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
+            found += [f"{name} is not known"] if rule is False else faults(part, rule)
+    return found
+
+
+def test_schema_and_driver_name_the_same_fields() -> None:
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert list(SCHEMA["properties"]) == SCHEMA["required"] == list(FIELDS)
+    assert SCHEMA["properties"]["links"]["items"]["enum"] == list(LINKS)
+    assert SCHEMA["properties"]["config"]["required"] == list(CONFIG.to_dict())
+    assert all(field["description"] for field in SCHEMA["properties"].values())
+
+
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"registers_checked": {"count": 5, "csr_sha256": "b" * 64}},
+    {"date": "2026-11-28T01:12:09Z"},
+    {"more": 1},
+    {"schema": 2},
+    {"schema": True},
+    {"board": "Colorlight i5"},
+    {"idcode": "41111043"},
+    {"config_digest": "ABCDEF0123456789"},
+    {"abi": "1"},
+    {"clock_hz": 0},
+    {"clock_hz": 75.5},
+    {"links": []},
+    {"links": ["telegraph"]},
+    {"files": {}},
+    {"files": {"../up": {"sha256": "0" * 64, "bytes": 1}}},
+    {"files": {"a.bit": {"sha256": "0" * 64}}},
+    {"registers_checked": {"count": 0, "csr_sha256": "b" * 64}},
+    {"clocks": {"sys": {"asked_mhz": 75.0}}},
+    {"utilisation": {"DP16KD": [1, 2, 3]}},
+    {"seeds": {"one": 71.0}},
+    {"tools": {"yosys": ""}},
+    {"source_commit": "main"},
+    {"date": "yesterday"},
+    {"rebuild": "rm -rf /"},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=[str(n) for n in range(len(CHANGES))])
+def test_schema_and_driver_agree(changes: dict[str, Any]) -> None:
+    """What one refuses the other refuses."""
+    named = {"spatten.bit": {"sha256": "0" * 64, "bytes": 1}}
+    manifest = record(**({"files": named} | changes))
+    by_driver = [name for name, (rule, _) in FIELDS.items() if not rule(manifest[name])]
+    by_schema = faults(manifest, SCHEMA)
+    assert bool(by_driver) == bool(by_schema), (by_driver, by_schema)
+    assert bool(by_driver) is (CHANGES.index(changes) > 3)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "bitstreams").glob("*/manifest.json")), ids=lambda path: path.parent.name
+)
+def test_shipped_bitstreams_are_whole(path: Path) -> None:
+    found = Bitstream.load(path.parent)
+    found.verify()
+    assert found.board == path.parent.name
+    assert faults(json.loads(path.read_text("utf-8")), SCHEMA) == []

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From a file of examples to a model folder that holds its schedule, on models built here; no network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForQuestionAnswering,
+    GPT2LMHeadModel,
+)
+from typer.testing import CliRunner
+
+import spatten
+from spatten.cli import app
+from spatten.errors import InputError, ModelError
+from spatten.hf.own import ORIGIN_KEY, SCHEDULE_KEY, own_schedule
+from spatten.hf.session import session_of
+from spatten.quality.metrics import Estimate
+from spatten.tune import Effort, Recipe, tune
+from spatten.tune import budget as budget_module
+from spatten.tune import tuning as tuning_module
+from spatten.tune.data import Examples, read_examples
+from spatten.tune.measure import batched_scores, device_scores, expected_loss
+from spatten.tune.metrics import lost_points
+from spatten.tune.search import Search
+from spatten.tune.surrogate import surrogate
+from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
+from spatten_drivers.errors import ConfigError
+from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
+
+RECIPE = Recipe(epochs=1.0, batch=16, rate=1e-3)
+EFFORT = Effort(screens=17, trials=1, dense=RECIPE, tuned=RECIPE, look=8, report=8)
+
+
+def _sentences(count: int) -> list[dict[str, Any]]:
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(8, 24))) for _ in range(count)]
+    return [{"review": text, "kind": "sea" if "whale" in text else "land"} for text in texts]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_runs() -> Iterator[None]:
+    """Progressive schedules are counted on one text: that is what takes the time here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget_module, "RUN_ON", 1)
+        patch.setattr(budget_module, "HALVINGS_RUN", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tuned classifier, by the command line."""
+    home = tmp_path_factory.mktemp("tune")
+    tiny_bert(home / "bert")
+    (home / "data.jsonl").write_text("\n".join(map(json.dumps, _sentences(80))), "utf-8")
+    given = [
+        "tune",
+        home / "bert",
+        "--data",
+        home / "data.jsonl",
+        "--output",
+        home / "out",
+        "--budget",
+        "10x",
+    ]
+    names = [
+        "--column",
+        "text=review",
+        "--column",
+        "label=kind",
+        "--max-tokens",
+        "24",
+        "--device",
+        "emulator",
+    ]
+    work = ["--epochs", "1", "--dense-epochs", "1", "--screens", "17", "--look", "8", "--trials", "2"]
+    small = ["--report-examples", "8", "--trial-epochs", "0.3", "--json"]
+    result = CliRunner().invoke(app, [str(part) for part in [*given, *names, *work, *small]])
+    assert result.exit_code == 0, result.stderr
+    (home / "stdout.json").write_text(result.stdout, "utf-8")
+    return home / "out"
+
+
+def test_the_command_says_what_it_reached(folder: Path) -> None:
+    said = json.loads((folder.parent / "stdout.json").read_text("utf-8"))
+    assert said["x32"] == 2 * said["x16"] >= 9.5
+    assert set(said["quality"]) == {"dense", "before", "tuned"}
+    assert said["schedule"]["name"] == "tuned-10x"
+
+
+def test_the_folder_runs_anywhere(folder: Path) -> None:
+    """Plain attention ignores the schedule, "spatten" takes it, and the run is the one that was measured."""
+    loaded = AutoModelForSequenceClassification.from_pretrained
+    plain, tuned = loaded(folder), loaded(folder, attn_implementation="spatten")
+    assert plain.config.id2label == {0: "land", 1: "sea"}
+    ids = torch.tensor([AutoTokenizer.from_pretrained(folder)("the whale rose from a dark sea")["input_ids"]])
+    with torch.inference_mode():
+        assert plain(ids).logits.shape == (1, 2)
+        tuned(ids)
+    session = session_of(tuned.base_model)
+    assert session.schedule_name == "tuned-10x"
+    said = json.loads((folder / "tuned.json").read_text("utf-8"))
+    assert spatten.Schedule.from_dict(said["schedule"]) == own_schedule(plain.config)
+    assert getattr(plain.config, ORIGIN_KEY)["task"] == "classification"
+    session.detach()
+
+
+def test_run_takes_the_folders_schedule(folder: Path) -> None:
+    arguments = ["run", "the whale rose", "--model", str(folder), "--device", "emulator", "--json"]
+    said = json.loads(CliRunner().invoke(app, arguments).stdout)
+    assert said["schedule"] == "tuned-10x"
+
+
+def test_the_measured_scores_are_those_of_the_folder(folder: Path) -> None:
+    said = json.loads((folder / "tuned.json").read_text("utf-8"))
+    data, columns = said["settings"]["data"], said["settings"]["columns"]
+    task = KINDS["classification"](read_examples(data, "classification", columns), 24)
+    features = task.features(AutoTokenizer.from_pretrained(folder), task.examples.test)[:8]
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    again = device_scores(model, task, features, "own", "emulator")
+    assert again.scores.tolist() == said["scores"]["tuned"]
+    assert again.ratio(32) == said["x32"]
+
+
+def test_report_plot_and_log_are_there(folder: Path) -> None:
+    page = (folder / "report.html").read_text("utf-8")
+    assert "tuned-10x" in page
+    assert "Looked at, the best" in page
+    assert (folder / "tuned.svg").read_text("utf-8").startswith("<?xml")
+    log = [json.loads(line) for line in (folder / "tuning" / "log.jsonl").read_text("utf-8").splitlines()]
+    assert {entry["run"] for entry in log if "run" in entry} == {"dense", "tuned", "trial-0", "trial-1"}
+    assert sum("look" in entry for entry in log) > 5
+
+
+def _arguments(home: Path, **changes: Any) -> dict[str, Any]:
+    tiny_bert(home / "bert")
+    (home / "data.jsonl").write_text("\n".join(map(json.dumps, _sentences(60))), "utf-8")
+    given = {"model": str(home / "bert"), "data": str(home / "data.jsonl"), "task": "classification"}
+    names = {
+        "columns": {"text": "review", "label": "kind"},
+        "max_tokens": 24,
+        "effort": EFFORT,
+        "budget": 9.0,
+    }
+    return {**given, **names, "output": home / "out", **changes}
+
+
+def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the last training, from a checkpoint: what comes out is what an unbroken run gives."""
+    arguments = _arguments(tmp_path)
+    whole = tune(**{**arguments, "output": tmp_path / "whole"})
+    monkeypatch.setattr("spatten.tune.trainer.SAVE_STEPS", 1)
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if (what, done) == ("tuned", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(**arguments, progress=interrupt)
+    looks, seen = [], []
+    monkeypatch.setattr(tuning_module, "expected_loss", lambda *_: looks.append(1) or 0.0)
+    again = tune(**arguments, progress=lambda what, done, _: seen.append((what, done)))
+    assert looks == []
+    assert min(done for what, done in seen if what == "tuned") == 2
+    assert again.tuned.scores.tolist() == whole.tuned.scores.tolist()
+    assert again.schedule == whole.schedule
+    monkeypatch.setattr(tuning_module, "train", None)
+    assert tune(**arguments).tuned.ratio(32) == again.tuned.ratio(32)
+    with pytest.raises(InputError, match=r"holds a tuning with \{'seed': 0\}"):
+        tune(**arguments, seed=1)
+
+
+def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effort = replace(EFFORT, trial_epochs=0.2, dense=replace(RECIPE, epochs=0.0), screens=1)
+    arguments = _arguments(tmp_path, budget=None, max_loss=2.0, effort=effort)
+    lost = {16.0: 1.0, 14.0: 0.0}  # of the trial at a budget; others lose more
+    budgets, finalists = list[float](), Search.finalists
+    monkeypatch.setattr(Search, "finalists", lambda self, b, n: budgets.append(b) or finalists(self, b, n))
+    monkeypatch.setattr(
+        tuning_module, "lost_points", lambda *_: Estimate(lost.get(budgets[-1], 3.0), 0.0, 0.0)
+    )
+    found = tune(**arguments)
+    assert 16.0 <= found.tuned.ratio(32) < 20
+    assert len(budgets) <= 4
+    lost.clear()
+    with pytest.raises(InputError, match="every trial lost more than 2 points"):
+        tune(**{**arguments, "output": tmp_path / "never"})
+
+
+def test_an_old_or_foreign_schedule_gets_a_clear_message() -> None:
+    config = sharp_bert().config
+    assert own_schedule(config) == "dense"
+    setattr(config, SCHEDULE_KEY, {"tokens": 0.5, "merge": True})
+    with pytest.raises(
+        ConfigError, match=r"config.json has a spatten_schedule .*unknown entries \['merge'\]"
+    ):
+        own_schedule(config)
+    setattr(config, ORIGIN_KEY, {"spatten": "0.0.7"})
+    with pytest.raises(ConfigError, match=r"written by spatten 0\.0\.7"):
+        own_schedule(config)
+    setattr(config, SCHEDULE_KEY, {"tokens": [1.0, 0.5]})
+    with pytest.raises(ConfigError, match="2 ratios and the model 4 layers"):
+        own_schedule(config)
+    setattr(config, SCHEDULE_KEY, [1, 2])
+    with pytest.raises(ConfigError, match="expected a table of fields"):
+        own_schedule(config)
+
+
+# Tasks -------------------------------------------------------------------------------------------------
+
+NOTHING = Examples([], [], [])
+
+
+def test_a_generation_learns_from_its_steps() -> None:
+    """The loss of a pruned window is that of its prompt and every step; gradients go through the cache."""
+    task, model = Foretelling(NOTHING, 24), sharp_gpt2(GPT2LMHeadModel)
+    features = [{"input_ids": tokens(1, 24, seed=seed)[0].tolist()} for seed in (1, 2)]
+    batch = task.collate(features)
+    whole = task.loss(model, batch, pruned=False)
+    with surrogate(model, spatten.Schedule(prune_prefill=False)):
+        stepped = task.loss(model, batch, pruned=True)
+        stepped.backward()
+    assert float(stepped) == pytest.approx(float(whole), rel=2e-3)
+    assert float(model.transformer.h[0].attn.c_attn.weight.grad.abs().max()) > 0
+    scores = batched_scores(model, task, features, spatten.Schedule())
+    exact = device_scores(model, task, features, spatten.Schedule(), "emulator").scores
+    np.testing.assert_allclose(scores, exact, rtol=1e-3)
+
+
+def test_retrieval_finds_a_text_that_is_its_own_match() -> None:
+    task, model = Retrieving(NOTHING, 24), sharp_bert()
+    own = [tokens(1, 10 + seed, seed=seed)[0].tolist() for seed in range(4)]
+    features = [{"input_ids": ids, "match_ids": ids} for ids in own]
+    assert batched_scores(model, task, features).tolist() == [1.0] * 4
+    assert device_scores(model, task, features, "dense", "emulator").scores.tolist() == [1.0] * 4
+    crossed = [{"input_ids": a, "match_ids": b} for a, b in zip(own, reversed(own), strict=True)]
+    assert batched_scores(model, task, crossed).tolist() == [0.0] * 4
+    assert expected_loss(model, task, features, None) < expected_loss(model, task, crossed, None)
+
+
+def test_answers_are_spans_of_the_context(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
+    task = Answering(NOTHING, 24)
+    row = {"question": "the ship", "context": "one whale rose near the dark coast", "answer": "dark coast"}
+    (feature,) = task.features(tokenizer, [row])
+    span = feature["input_ids"][feature["start_positions"] : feature["end_positions"] + 1]
+    assert tokenizer.decode(span) == "dark coast"
+    logits = np.zeros((1, 24, 2))
+    logits[0, feature["start_positions"], 0] = logits[0, feature["end_positions"], 1] = 5.0
+    assert task.scores(logits, [feature]).tolist() == [1.0]
+    logits[0, feature["start_positions"] - 1, 0] = 9.0
+    assert task.scores(logits, [feature]).tolist() == [pytest.approx(0.8)]
+    with pytest.raises(InputError, match="does not stand in its context"):
+        task.features(tokenizer, [{**row, "answer": "elephant"}])
+    model = BertForQuestionAnswering.from_pretrained(tmp_path)
+    assert float(task.loss(model, task.collate([feature]), pruned=False)) > 0
+    assert batched_scores(model.eval(), task, [feature]).shape == (1,)
+
+
+def test_regression_scores_the_variance_left_unexplained() -> None:
+    task = Regressing(NOTHING, 24)
+    features = [{"input_ids": [2], "labels": label} for label in (1.0, 2.0, 3.0)]
+    assert task.scores(np.full((3, 1), 2.0), features).mean() == pytest.approx(1.0)
+    assert task.scores(np.array([[1.0], [2.0], [3.0]]), features).tolist() == [0.0] * 3
+    lost = lost_points(task.metric, np.array([0.2, 0.4, 0.3]), np.array([0.1, 0.3, 0.2]))
+    assert lost.value == pytest.approx(10.0)
+    with pytest.raises(InputError, match="expects a number"):
+        task.label({"label": "good"})
+
+
+# Data --------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_read_by_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    with path.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["body", "label", "split"])
+        table.writerows([f"text {i}", i % 2, part] for i, part in enumerate(["train", "dev", "test"] * 2))
+    found = read_examples(str(path), "classification", {"text": "body"})
+    assert [row["text"] for row in found.train] == ["text 0", "text 3"]
+    assert [row["text"] for row in found.development] == ["text 1", "text 4"]
+    assert [row["label"] for row in found.test] == ["0", "1"]
+
+
+def test_parts_without_a_split_are_disjoint_and_seeded(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"text {i}", "label": i % 2}) for i in range(50)), "utf-8")
+    first, again, other = (read_examples(str(path), "classification", seed=seed) for seed in (0, 0, 1))
+    parts = [{row["text"] for row in part} for part in (first.train, first.development, first.test)]
+    assert [len(part) for part in parts] == [35, 5, 10]
+    assert len(set.union(*parts)) == 50
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("data.txt", "", r"expected a \.csv or \.jsonl file, or one of"),
+        ("data.jsonl", '{"text": "a"}', "row 1 has no 'label', which classification needs"),
+        ("data.jsonl", "[1]", "row 1 is"),
+        ("data.jsonl", "{", "not valid jsonl"),
+        ("data.jsonl", '{"text": "a", "label": 1}', "expected 2 or more"),
+        ("data.jsonl", '{"text": "a", "label": 1, "split": "x"}', "expected train, dev or test"),
+    ],
+    ids=["kind", "column", "list", "json", "few", "split"],
+)
+def test_what_is_wrong_with_a_file_is_said(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(InputError, match=message):
+        read_examples(str(tmp_path / name), "classification")
+
+
+def test_a_missing_file_and_a_task_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        read_examples(str(tmp_path / "none.csv"), "lm")
+    with pytest.raises(InputError, match="'spam' is for classification; the task is lm"):
+        read_examples("spam", "lm")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"task": "fly"}, InputError, "task is 'fly'"),
+        ({"rule": "luck"}, InputError, "rule is 'luck'"),
+        ({"max_loss": 1.0}, InputError, "expected one of them"),
+        ({"budget": 0.5}, InputError, "a factor of 1 or more"),
+        ({"max_tokens": 100}, InputError, "takes 64"),
+        ({"task": "lm", "columns": {"text": "review"}}, ModelError, "needs a GPT-2"),
+    ],
+    ids=["task", "rule", "both", "budget", "length", "family"],
+)
+def test_what_cannot_be_tuned_is_refused(
+    changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        tune(**_arguments(tmp_path, **changes))

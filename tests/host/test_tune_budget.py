@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Bytes of a schedule are the device's, and a budget is kept by the greatest share of tokens that does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spatten.errors import InputError
+from spatten.tune.budget import Bytes, ratio_of
+from spatten.tune.data import Examples
+from spatten.tune.knobs import FORMATS, Knobs
+from spatten.tune.measure import device_scores
+from spatten.tune.search import LADDER, knobs_of, widest
+from spatten.tune.tasks import Foretelling, Retrieving, TuneTask
+from spatten_drivers import Device
+from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
+
+NOTHING = Examples([], [], [])
+PAPER = Knobs.paper(4, generates=False)
+
+
+def _ids(length: int) -> list[int]:
+    return tokens(1, length, seed=length)[0].tolist()
+
+
+def _pairs(device: Device) -> Bytes:
+    features = [{"input_ids": _ids(a), "match_ids": _ids(b)} for a, b in ((9, 30), (17, 9), (40, 23))]
+    return Bytes(sharp_bert(), Retrieving(NOTHING, 48), features, device)
+
+
+def _windows(device: Device) -> Bytes:
+    return Bytes(sharp_gpt2(), Foretelling(NOTHING, 40), [{"input_ids": _ids(40)}] * 2, device)
+
+
+@pytest.mark.parametrize("formats", ["8", "4"])
+@pytest.mark.parametrize("make", [_pairs, _windows], ids=["texts", "generation"])
+def test_planned_bytes_are_those_of_the_device(make: object, formats: str, device: Device) -> None:
+    counted: Bytes = make(device)  # type: ignore[operator]
+    generates = counted.task.generates
+    knobs = replace(PAPER, formats=formats, tokens=0.6, heads=0.7, values=0.5, generates=generates, recent=3)
+    run = device_scores(counted.model, counted.task, counted.features, knobs.schedule(), device)
+    assert counted.ratio(knobs.schedule()) == pytest.approx(run.ratio(32), rel=1e-12)
+
+
+def test_a_progressive_schedule_is_run(device: Device) -> None:
+    counted = _pairs(device)
+    schedule = replace(PAPER, formats="6+4 below 0.1", tokens=0.6).schedule()
+    run = device_scores(counted.model, counted.task, counted.features, schedule, device)
+    assert counted.ratio(schedule) == run.ratio(32)
+
+
+def test_a_budget_is_kept_by_the_most_tokens(device: Device) -> None:
+    counted = _pairs(device)
+    knobs, ratio = counted.fitted(replace(PAPER, formats="4"), 11.0)
+    assert ratio >= 11.0
+    assert 0.05 < knobs.tokens < 1.0
+    assert counted.ratio(replace(knobs, tokens=knobs.tokens + 0.03).schedule()) < 11.0
+    whole, _ = counted.fitted(replace(PAPER, formats="4"), 2.0)
+    assert whole.tokens == 1.0
+    assert counted.fitted(replace(PAPER, formats="12"), 40.0) is None
+
+
+def test_knobs_survive_json_and_stay_legal() -> None:
+    seen = {PAPER}
+    for _ in range(3):
+        seen |= {knobs for known in list(seen)[:20] for _, knobs in known.neighbours()}
+    assert len(seen) > 50
+    for knobs in seen:
+        assert knobs_of(knobs.to_dict()) == knobs
+        schedule = replace(knobs, tokens=0.5).schedule()
+        assert schedule.plan(4).token_ratios[0] == 1.0
+        assert schedule.quantization == FORMATS[knobs.formats]
+
+
+def test_the_papers_rule_is_the_start() -> None:
+    from spatten import paper_schedule
+
+    ours, paper = replace(PAPER, tokens=0.7).schedule(), paper_schedule(4, tokens=0.7, heads=0.9)
+    assert ours.plan(4).token_ratios == pytest.approx(paper.plan(4).token_ratios, abs=1e-4)
+    assert ours.plan(4).head_ratios == pytest.approx(paper.plan(4).head_ratios, abs=1e-4)
+
+
+@pytest.mark.parametrize("limit", [3.0, 4.0, 13.0, 40.0])
+def test_the_widest_budget_that_holds_is_found_in_few_trials(limit: float) -> None:
+    tried = []
+    found = widest(lambda budget: tried.append(budget) or budget <= limit)
+    assert found == max((budget for budget in LADDER if budget <= limit), default=None)
+    assert len(tried) <= 4
+
+
+@pytest.mark.parametrize(("text", "ratio"), [("10x", 10.0), ("2.5", 2.5), (" 40X ", 40.0)])
+def test_budgets_are_factors(text: str, ratio: float) -> None:
+    assert ratio_of(text) == ratio
+
+
+@pytest.mark.parametrize("text", ["", "ten", "0.5x", "nan", "inf"])
+def test_other_budgets_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="such as 10x"):
+        ratio_of(text)
+
+
+def test_every_task_is_known_by_its_name() -> None:
+    from spatten.tune.data import COLUMNS
+    from spatten.tune.tasks import KINDS
+
+    assert set(KINDS) == set(COLUMNS)
+    assert all(issubclass(kind, TuneTask) for kind in KINDS.values())
