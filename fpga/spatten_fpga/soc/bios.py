@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from litex.soc.integration.builder import Builder
 
@@ -25,18 +26,28 @@ def compile_bios(soc, folder: Path) -> None:
 
     Parameters
     ----------
-    soc : it; finalised by this. On a board LiteX's ``Builder`` does the same.
+    soc : it; finalised by this.
     folder : where the software is compiled; what the compilers say is in ``bios.log``.
 
     Raises
     ------
     ToolError : a compiler or package is missing or refused.
     """
+    run_builder(Builder(soc, output_dir=str(folder), compile_gateware=False), folder)
+
+
+def run_builder(builder: Builder, folder: Path, **options: Any) -> Any:
+    """What LiteX's ``Builder`` of a system with a processor gives; all it says goes to ``bios.log``.
+
+    Raises
+    ------
+    ToolError : a compiler or package is missing or refused.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "bios.log"
+    log = folder.resolve() / "bios.log"
     try:
         with _said_to(log):
-            Builder(soc, output_dir=str(folder), compile_gateware=False).build()
+            return builder.build(**options)
     except (OSError, ImportError, subprocess.CalledProcessError) as error:
         raise ToolError(
             f"the BIOS cannot be compiled: {error}\n{log.read_text('utf-8', 'replace')[-2000:]}{NEEDS}"

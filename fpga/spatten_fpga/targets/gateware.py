@@ -16,6 +16,7 @@ from litex.soc.integration.builder import Builder
 from migen import ClockDomain
 
 from spatten_drivers.errors import ConfigError
+from spatten_fpga.soc.bios import run_builder
 from spatten_fpga.soc.dram_json import dram_record
 
 from .board import Board
@@ -68,7 +69,8 @@ def write_gateware(board: Board, choice: Choice, output: Path) -> tuple[BoardSoc
         csr_json=str(output / "csr.json"),
         csr_csv=str(output / "csr.csv"),
     )
-    names = builder.build(build_name=NAME)
+    options = {"build_name": NAME}
+    names = run_builder(builder, output, **options) if has_cpu else builder.build(**options)
     (output / "config.yml").write_text(_config(soc), "utf-8")
     _write_dram(soc, output, has_cpu)
     sources = _gather(soc, gateware)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from spatten_drivers.bitstream import Bitstream
 from spatten_drivers.config import PRESETS
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.targets import NAMES, command, find
@@ -205,6 +206,7 @@ def test_the_manifest_says_what_was_built(tmp_path: Path) -> None:
         "liteeth",
     }
     assert str(tmp_path) not in json.dumps(record)
+    Bitstream.load(tmp_path)  # the driver reads it, and refuses fields of another kind
 
 
 @pytest.mark.usefixtures("tools")
