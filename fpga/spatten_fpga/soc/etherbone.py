@@ -14,16 +14,17 @@ The filter keeps back what is not a whole and good record; the third is one miss
 
 from __future__ import annotations
 
-from liteeth.common import eth_udp_user_description
+from liteeth.common import eth_phy_description, eth_udp_user_description
 from liteeth.core import LiteEthUDPIPCore
 from liteeth.core.udp import LiteEthUDPUserPort
 from liteeth.frontend.etherbone import LiteEthEtherbone
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream, wishbone
 from litex.soc.interconnect.packet import PacketFIFO
-from migen import If, Mux, Signal
+from migen import ClockDomainsRenamer, If, Mux, Signal
 
 UDP_PORT = 1234
+IP_ADDRESS, MAC_ADDRESS = "192.168.1.50", 0x10E2D5000000  # LiteX's usual ones
 #: Words of a record behind its header: base address, words written, return address, addresses read.
 DEPTH = 256
 HEADER_WORDS = 3  # of packet and record
@@ -135,24 +136,45 @@ class _OnePort:
         return self._port
 
 
-def udp_core(
-    soc, phy, *, ip_address: str = "192.168.1.50", mac_address: int = 0x10E2D5000000
-) -> LiteEthUDPIPCore:
-    """Give a system LiteEth's stack up to UDP.
-
-    It is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without ICMP,
-    whose chain of ready signals is the longest of LiteEth's.
+def udp_core(soc, phy, *, ip_address: str = IP_ADDRESS, mac_address: int = MAC_ADDRESS) -> LiteEthUDPIPCore:
+    """Give a system LiteEth's stack up to UDP; links share it.
 
     Parameters
     ----------
     soc : :class:`.SpattenSoc`, not finalised yet.
     phy : of LiteEth; a submodule of the system already.
     """
-    core = LiteEthUDPIPCore(
-        phy, mac_address, ip_address, int(soc.sys_clk_freq), dw=32, with_sys_datapath=True, with_icmp=False
-    )
+    core = udp_stack(phy, soc.sys_clk_freq, ip_address, mac_address)
     soc.add_module("ethcore", core)
     return core
+
+
+def udp_stack(
+    phy, clock: float, ip_address: str = IP_ADDRESS, mac_address: int = MAC_ADDRESS
+) -> LiteEthUDPIPCore:
+    """LiteEth's stack up to UDP.
+
+    It is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without ICMP,
+    whose chain of ready signals is the longest of LiteEth's.
+    """
+    core = LiteEthUDPIPCore(
+        phy, mac_address, ip_address, int(clock), dw=32, with_sys_datapath=True, with_icmp=False
+    )
+    _register_transmitter(core)
+    return core
+
+
+def _register_transmitter(core: LiteEthUDPIPCore) -> None:
+    """End the chain of ready behind the FIFO into the transmit clock.
+
+    At 125 MHz it would go from the gap between frames through the converter of widths to the FIFO's read
+    pointer and its memory: 8.6 ns of 8 on an ECP5 of speed grade 6.
+    """
+    pipeline = core.mac.core.tx_datapath.pipeline
+    place = next(i for i, stage in enumerate(pipeline) if isinstance(stage, stream.ClockDomainCrossing))
+    register = stream.Buffer(eth_phy_description(32), pipe_valid=True, pipe_ready=True)
+    core.transmit_register = ClockDomainsRenamer("eth_tx")(register)
+    pipeline.insert(place + 1, core.transmit_register)
 
 
 def add_etherbone(soc, core: LiteEthUDPIPCore, udp_port: int = UDP_PORT, depth: int = DEPTH) -> None:

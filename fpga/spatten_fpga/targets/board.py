@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from litedram.common import get_default_cl
 from litedram.modules import SDRAMModule
 from litedram.phy import ECP5DDRPHY, GENSDRPHY, HalfRateGENSDRPHY
 from liteeth.phy.ecp5rgmii import LiteEthPHYRGMII
 from litex.build.lattice import LatticeECP5Platform
 from litex.gen import LiteXModule
 
+from spatten_drivers.errors import ConfigError
+
+FASTEST_SDRAM = 133e6  # Hz
 Chips = Mapping[str, type[SDRAMModule]]
 
 
@@ -60,9 +64,20 @@ class Sdram:
     rate: str = "1:1"
 
     def phy(self, platform: LatticeECP5Platform, clock: float, crg: LiteXModule) -> tuple[LiteXModule, list]:
-        """The PHY; nothing is to be tied."""
-        kind = {"1:1": GENSDRPHY, "1:2": HalfRateGENSDRPHY}[self.rate]
-        return kind(platform.request("sdram"), clock), []
+        """The PHY; nothing is to be tied.
+
+        Raises
+        ------
+        ConfigError : the memory would be clocked faster than LiteDRAM knows a latency for.
+        """
+        kind, times = {"1:1": (GENSDRPHY, 1), "1:2": (HalfRateGENSDRPHY, 2)}[self.rate]
+        if times * clock > FASTEST_SDRAM:
+            raise ConfigError(
+                f"the clock of the SDRAM is {times * clock / 1e6:g} MHz; expected at most "
+                f"{FASTEST_SDRAM / 1e6:g}. Give a --sys-clk-freq of at most {FASTEST_SDRAM / times:.0f}"
+            )
+        latency = get_default_cl("SDR", 1 / (times * clock))  # of the memory's clock, not of the system's
+        return kind(platform.request("sdram"), clock, latency), []
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from typing import Any
 from spatten_drivers import PRESETS, AcceleratorConfig
 from spatten_drivers.errors import SpattenError
 from spatten_fpga.gen.options import load_options
+from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.synth.netlist import totals
 
 from .board import Board
 from .flow import Layout, Say, lay_out, pack, synthesise
 from .gateware import NAME, Gateware, write_gateware
-from .links import IP_ADDRESS, LINKS, MAC_ADDRESS, possible
+from .links import LINKS, possible
 from .manifest import write_manifest
 from .system import Choice
 from .timing import Clock, TimingError, check
@@ -117,8 +119,16 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
     pack(best, output, say)
     rebuild = _rebuild(board, given, best.seed)
     write_manifest(soc, gateware, best, layouts, output, _preset(config), rebuild)
-    say(f"done: {output / NAME}.bit")
+    say(f"done: {output / NAME}.bit; the largest process took {_most_memory():,} MB")
     return 0
+
+
+def _most_memory() -> int:
+    """MB of this process or of the largest one that it waited for."""
+    kilobytes = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return max(kilobytes) // 1000
 
 
 def _sweep(gateware: Gateware, module: Mapping[str, Any], seeds: Sequence[int], say: Say) -> list[Layout]:

@@ -21,9 +21,6 @@ from spatten_fpga.soc.etherbone import add_etherbone, udp_core
 
 from .board import Board
 
-IP_ADDRESS = "192.168.1.50"
-MAC_ADDRESS = 0x10E2D5000000
-
 
 def check_links(board: Board, links: Collection[str]) -> None:
     """Refuse links that the board cannot have.

@@ -9,10 +9,11 @@ from typing import Any
 
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.errors import ConfigError
+from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
 from spatten_fpga.soc.soc import SpattenSoc
 
 from .board import Board
-from .links import IP_ADDRESS, MAC_ADDRESS, add_links, check_links
+from .links import add_links, check_links
 
 SLOWEST, FASTEST = 10e6, 200e6  # Hz: limits of the chips' delay lines and of the PHY
 

@@ -12,7 +12,8 @@ from spatten_drivers.errors import SpattenError
 
 #: MHz that nextpnr is told for clocks that nobody says anything about. None of ours is so slow.
 UNSAID = 1.0
-_SIGNAL = re.compile(r"[a-z]\w*(\[\d+\])?$")  # a signal of the Verilog, no name that a tool made
+#: What yosys hangs on a signal's name to name what it makes of it, and the number of a bit.
+_MADE = re.compile(r"_(TRELLIS_FF|LUT4|PFUMX|L6MUX21|CCU2C|MULT18X18D|DP16KD)_.*|\[\d+\]$|[$.].*")
 
 
 class TimingError(SpattenError):
@@ -111,8 +112,8 @@ def in_words(path: Sequence[Mapping[str, Any]]) -> str:
     total = sum(step["delay"] for step in path)
     wires = sum(step["delay"] for step in path if step["type"] == "routing")
     cells = sum(step["type"] == "logic" for step in path)
-    names = [step["net"] for step in path if step["type"] == "routing"]
-    over = list(dict.fromkeys(name for name in names if _SIGNAL.match(name)))
+    names = (_MADE.sub("", step["net"]) for step in path if step["type"] == "routing")
+    over = list(dict.fromkeys(name for name in names if name))
     ends = f"from {path[0]['from']['cell']} to {path[-1]['to']['cell']}"
     way = f" by {', '.join(over)}" if over else ""
     return f"{total:.1f} ns, {wires:.1f} ns of them wires, through {cells} cells, {ends}{way}"

@@ -7,13 +7,12 @@ import random
 
 import pytest
 from liteeth.common import eth_phy_description
-from liteeth.core import LiteEthUDPIPCore
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream, wishbone
 from migen import ClockDomainsRenamer
 
 from spatten_fpga.sim import Bench
-from spatten_fpga.soc.etherbone import UDP_PORT, Etherbone
+from spatten_fpga.soc.etherbone import UDP_PORT, Etherbone, udp_stack
 from tests.drivers.devices.litex import test_faults
 from tests.drivers.devices.litex.bridges import EtherboneSlave, System
 from tests.drivers.devices.litex.faults import damaged
@@ -38,9 +37,7 @@ class Ethernet(LiteXModule):
 
     def __init__(self) -> None:
         self.phy = phy = Phy()
-        core = LiteEthUDPIPCore(
-            phy, 0x10E2D5000000, "192.168.1.50", int(75e6), dw=32, with_sys_datapath=True, with_icmp=False
-        )
+        core = udp_stack(phy, 75e6)
         self.core = ClockDomainsRenamer({"eth_tx": "sys", "eth_rx": "sys"})(core)
         self.etherbone = bone = Etherbone(core.udp, depth=DEPTH)
         self.memory = wishbone.SRAM(4 * WORDS, bus=bone.bus)

@@ -69,9 +69,15 @@ def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFix
             ["--link", "uartbone", "--link", "spl-uart"],
             "spl-uart wants a serial line that another link has; give one of uartbone, spl-uart",
         ),
+        (
+            "ulx3s",
+            ["--sys-clk-freq", "75e6"],
+            "the clock of the SDRAM is 150 MHz; expected at most 133. "
+            "Give a --sys-clk-freq of at most 66500000",
+        ),
         ("ulx3s", ["--config", "none.yml"], "none.yml: cannot be read: No such file or directory"),
     ],
-    ids=["clock", "serial", "config"],
+    ids=["clock", "serial", "memory", "config"],
 )
 def test_what_a_board_does_not_have(
     name: str, arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
