@@ -239,7 +239,7 @@ def test_interrupt_exits_130_and_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spatten.report.write.os.replace", interrupted)
+    monkeypatch.setattr("spatten.atomic.os.replace", interrupted)
     report = tmp_path / "report.html"
     result = spatten("run", TEXT, "--model", bert, "--device", "emulator", "--report", report)
     assert result.exit_code == 130

@@ -154,7 +154,7 @@ def test_interrupted_write_keeps_the_old_page(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("spatten.report.write.os.replace", fail)
+    monkeypatch.setattr("spatten.atomic.os.replace", fail)
     with pytest.raises((KeyboardInterrupt, ReportError)):
         write_atomic(path, "new")
     assert path.read_text() == "old"

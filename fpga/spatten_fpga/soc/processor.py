@@ -24,9 +24,8 @@ OPTIONS = {
     "with_uart": True,
     "uart_name": "stub",
 }
-#: For the BIOS: bytes of memory that it tests, as LiteX's two megabytes would take SERV most of a minute; and
-#: no date in its ROM, so that the same sources give the same bitstream.
-CONSTANTS = {"MEMTEST_DATA_SIZE": 1 << 14, "MEMTEST_ADDR_SIZE": 1 << 14, "CONFIG_BIOS_NO_BUILD_TIME": None}
+#: Bytes of memory that the BIOS tests: LiteX's two megabytes would take SERV most of a minute.
+TESTED = {"MEMTEST_DATA_SIZE": 1 << 14, "MEMTEST_ADDR_SIZE": 1 << 14}
 CONSOLE_BYTES = 4096
 
 
@@ -74,10 +73,10 @@ class Console(LiteXModule):
 
 
 def add_console(soc) -> None:
-    """Keep what the processor's software prints in ``console`` of the bus, and tell it what to leave out."""
+    """Keep what the processor's software prints in ``console`` of the bus."""
     soc.console = console = Console()
     soc.bus.add_slave("console", console.bus, SoCRegion(size=CONSOLE_BYTES, cached=False, mode="r"))
     uart = soc.uart.source
     soc.comb += [console.sink.valid.eq(uart.valid & uart.ready), console.sink.data.eq(uart.data)]
-    for name, value in CONSTANTS.items():
+    for name, value in TESTED.items():
         soc.add_constant(name, value)

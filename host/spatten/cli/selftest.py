@@ -57,7 +57,7 @@ def selftest(
     - `spatten selftest --device 'verilator?preset=small&door=back' --soak 30`
     - `spatten selftest --device 'litex:link://board?csr=bitstreams/ecpix5/csr.json&level=1' --soak 600`
     """
-    from ..report.write import check_writable, write_atomic
+    from ..atomic import check_writable, write_atomic
     from ..selftest import ITEMS, Bench, not_opened, run_selftest
 
     kernel_by_name(kernel)

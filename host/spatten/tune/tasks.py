@@ -212,7 +212,9 @@ class Answering(TuneTask):
             raise InputError(f"the answer {answer!r} does not stand in its context {context[:60]!r}...")
         options = {"truncation": "only_second", "max_length": self.max_tokens}
         found = tokenizer(str(row["question"]), context, **options)
-        first, last = (found.char_to_token(place, 1) for place in (start, start + len(answer) - 1))
+        first, last = (
+            found.char_to_token(place, sequence_index=1) for place in (start, start + len(answer) - 1)
+        )
         if first is None or last is None:
             return None
         inside = [kind == 1 for kind in found.sequence_ids(0)]
