@@ -360,9 +360,14 @@ def test_an_unwritable_file_is_told_before_anything_runs() -> None:
     assert "does not exist" in result.stderr
 
 
-def test_on_the_simulated_system(run: Callable[..., tuple[Result, dict[str, Any]]]) -> None:
-    """The RTL with LiteDRAM's controller: everything is measured there but levelling."""
-    result, written = run("--device", "verilator?preset=small&door=back", "--memory", "64KiB", "--soak", "1")
+@pytest.mark.parametrize("preset", ["small", pytest.param("ecp5-85f", marks=pytest.mark.deep)])
+def test_on_the_simulated_system(run: Callable[..., tuple[Result, dict[str, Any]]], preset: str) -> None:
+    """The RTL with LiteDRAM's controller: everything is measured there but levelling.
+
+    Cycles of ``ecp5-85f`` are held to the plan.
+    """
+    device = f"verilator?preset={preset}&door=back"
+    result, written = run("--device", device, "--memory", "64KiB", "--soak", "1")
     assert result.exit_code == 0, result.output
     verdicts = {item["name"]: item["verdict"] for item in written["items"]}
     assert verdicts == dict.fromkeys(NAMES, PASS) | {"leveling": UNMEASURED}
