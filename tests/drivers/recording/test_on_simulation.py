@@ -12,10 +12,15 @@ from spatten_drivers.recording import Recorder, replay
 from .devices import MEMORY, flipping_a_bit, growing, three_layers
 
 
-@pytest.fixture(scope="module", params=["small", pytest.param("ecp5-85f", marks=pytest.mark.deep)])
-def soc(request: pytest.FixtureRequest) -> Iterator[Device]:
-    """Its memory over bus and DRAM controller, as the default is."""
-    with open_device(f"verilator?preset={request.param}&door=front") as device:
+@pytest.fixture(params=["small", pytest.param("ecp5-85f", marks=pytest.mark.deep)])
+def uri(request: pytest.FixtureRequest) -> str:
+    """A system whose memory is reached over bus and DRAM controller, as the default is."""
+    return f"verilator?preset={request.param}&door=front"
+
+
+@pytest.fixture
+def soc(uri: str) -> Iterator[Device]:
+    with open_device(uri) as device:
         yield device
 
 
@@ -35,14 +40,17 @@ def test_the_models_recording_on_the_rtl(soc: Device, model: Emulator, tmp_path:
     assert report.recorded.cycles == 0 < report.replayed.cycles
 
 
-def test_the_rtls_recording_on_the_model_and_on_itself(soc: Device, model: Emulator, tmp_path: Path) -> None:
+def test_the_rtls_recording_on_the_model_and_on_itself(
+    uri: str, soc: Device, model: Emulator, tmp_path: Path
+) -> None:
     """On itself in the same cycles too, but for where a refresh of the DRAM falls."""
     path = tmp_path / "rtl.rec"
-    with Recorder(soc, path) as device:
+    with Recorder(soc, path) as device:  # which closes the device at its end
         three_layers(device)
-    for player in (model, soc):
-        report = replay(path, player)
-        assert (report.jobs, report.equal, report.differences) == (3, 3, [])
+    with open_device(uri) as again:
+        for player in (model, again):
+            report = replay(path, player)
+            assert (report.jobs, report.equal, report.differences) == (3, 3, [])
     assert report.replayed.cycles == pytest.approx(report.recorded.cycles, rel=0.05)
 
 
