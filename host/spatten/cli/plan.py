@@ -27,7 +27,11 @@ BoardName = Annotated[
 ]
 PresetName = Annotated[
     str | None,
-    typer.Option("--preset", help="Core: ecp5-85f, ecp5-25f, zynq-7020 or paper.", rich_help_panel=MACHINE),
+    typer.Option(
+        "--preset",
+        help="Core: ecp5-85f, ecp5-25f, ecp5-25f-slim, zynq-7020 or paper.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 Clock = Annotated[
     float | None, typer.Option("--clock", metavar="MHZ", help="System clock.", rich_help_panel=MACHINE)

@@ -2,6 +2,7 @@
 """What ``open_device`` opens, what it says, and what it refuses."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -144,13 +145,18 @@ def test_options_of_the_simulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         asked.append((folder, door))
         return Emulator(memory_bytes=1 << 16)
 
-    monkeypatch.setattr(verilator, "built_folder", lambda *what: tmp_path.joinpath(*map(str, what)))
+    def folder(*what: object, extras: Sequence[str]) -> Path:
+        return tmp_path.joinpath(*map(str, what), *extras)
+
+    monkeypatch.setattr(verilator, "built_folder", folder)
     monkeypatch.setattr(verilator, "Verilator", opened)
     open_device("verilator")
     open_device("verilator?preset=ecp5-25f&door=back&memory=4MiB")
+    open_device("verilator?with=analyzer")
     assert asked == [
         (tmp_path / "ecp5-85f" / "None", "front"),
         (tmp_path / "ecp5-25f" / str(4 << 20), "back"),
+        (tmp_path / "ecp5-85f" / "None" / "analyzer", "front"),
     ]
 
 
@@ -175,10 +181,14 @@ def test_the_emulator_as_it_is() -> None:
         ),
         ("verilator?preset=paper", "preset is 'paper'; expected one of ['ecp5-85f', 'ecp5-25f', 'small']"),
         ("verilator?door=side", "door is 'side'; expected one of ['front', 'back']"),
-        ("verilator?fast=1", "the verilator has no option ['fast']; it has ['preset', 'door', 'memory']"),
+        (
+            "verilator?fast=1",
+            "the verilator has no option ['fast']; it has ['preset', 'door', 'memory', 'with']",
+        ),
         (
             "emulator?preset=big",
-            "preset is 'big'; expected one of ['ecp5-85f', 'ecp5-25f', 'zynq-7020', 'paper']",
+            "preset is 'big'; expected one of "
+            "['ecp5-85f', 'ecp5-25f', 'ecp5-25f-slim', 'zynq-7020', 'paper']",
         ),
         (
             "emulator?speed=9&memory=1MiB&fast",
