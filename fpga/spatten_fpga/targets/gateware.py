@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +100,14 @@ def _write_dram(soc: BoardSoc, output: Path, has_cpu: bool) -> None:
 
 
 def _gather(soc: BoardSoc, folder: Path) -> tuple[str, ...]:
-    """Bring all Verilog into the folder, its dates left out; names of the files, the top's last.
+    """Bring all Verilog into the folder without LiteX's remarks; names of the files, the top's last.
+
+    These have a date, and a tree of modules in which instances stand in another order every time.
 
     yosys names cells after files, and nextpnr places by names: so no file may be known by where it lies.
     """
     top = f"{NAME}.v"
-    text = (folder / top).read_text("utf-8")
+    text = re.sub(r"/\*.*?\*/", "", (folder / top).read_text("utf-8"), flags=re.DOTALL)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("//")]
     (folder / top).write_text("\n".join(lines) + "\n", "utf-8")
     others = []
