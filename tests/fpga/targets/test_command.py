@@ -14,7 +14,7 @@ import pytest
 from spatten_drivers.bitstream import Bitstream
 from spatten_drivers.config import PRESETS
 from spatten_fpga.synth.flow import SynthesisError
-from spatten_fpga.targets import NAMES, command, find
+from spatten_fpga.targets import NAMES, command, find, manifest
 from spatten_fpga.targets.flow import Layout
 from spatten_fpga.targets.gateware import Gateware
 from spatten_fpga.targets.timing import Clock
@@ -144,6 +144,8 @@ def tools(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(command, "synthesise", lambda gateware, say: {"cells": {}})
     monkeypatch.setattr(command, "lay_out", laid_out)
     monkeypatch.setattr(command, "pack", packed)
+    # Their packages need not be there either.
+    monkeypatch.setattr(manifest, "PACKAGES", dict.fromkeys(manifest.PACKAGES, "migen"))
 
 
 @pytest.mark.usefixtures("tools")
