@@ -176,17 +176,7 @@ def _rebuild(board: Board, given: argparse.Namespace, seed: int) -> str:
     """The command that builds the same again, without what is the board's usual."""
     parts = ["python3", "-m", f"spatten_fpga.targets.{board.name}", "--build", "--seed", str(seed)]
     parser = _parser(board)
-    for name in (
-        "preset",
-        "config",
-        "sys_clk_freq",
-        "chips",
-        "link",
-        "ip_address",
-        "mac_address",
-        "baudrate",
-        "cpu_type",
-    ):
+    for name in CHOSEN:
         value = getattr(given, name)
         if value != parser.get_default(name):
             option = f"--{name.replace('_', '-')}"
