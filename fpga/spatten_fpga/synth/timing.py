@@ -26,6 +26,14 @@ def _length(path: Sequence[Mapping[str, Any]]) -> float:
     return sum(step["delay"] for step in path)
 
 
+def in_numbers(path: Sequence[Mapping[str, Any]]) -> str:
+    """Length, wires, cells and ends of a path that is not empty."""
+    wires = sum(step["delay"] for step in path if step["type"] == "routing")
+    steps = sum(step["type"] == "logic" for step in path)
+    ends = f"from {path[0]['from']['cell']} to {path[-1]['to']['cell']}"
+    return f"{_length(path):.1f} ns, {wires:.1f} ns of them wires, through {steps} cells, {ends}"
+
+
 def in_words(path: Sequence[Mapping[str, Any]], owners: Mapping[str, str]) -> str:
     """A path as a sentence.
 
@@ -34,16 +42,9 @@ def in_words(path: Sequence[Mapping[str, Any]], owners: Mapping[str, str]) -> st
     path : of :func:`slowest`, not empty.
     owners : unit of each cell, of :func:`.netlist.owners_of`.
     """
-    wires = sum(step["delay"] for step in path if step["type"] == "routing")
-    total = _length(path)
     crossed: list[str] = []
     for step in path:
         unit = owners.get(_PART.sub("", step["to"]["cell"]))
         if unit and unit not in crossed[-1:]:
             crossed.append(unit)
-    steps = sum(step["type"] == "logic" for step in path)
-    ends = f"from {path[0]['from']['cell']} to {path[-1]['to']['cell']}"
-    return (
-        f"{total:.1f} ns, {wires:.1f} ns of them wires, through {steps} cells, {ends}; "
-        f"units: {', then '.join(crossed) or 'unknown'}"
-    )
+    return f"{in_numbers(path)}; units: {', then '.join(crossed) or 'unknown'}"

@@ -118,10 +118,7 @@ def _gather(soc: BoardSoc, folder: Path) -> tuple[str, ...]:
     for place in soc.platform.verilog_include_paths:
         for path in Path(place).glob("*.v*"):
             shutil.copy(path, folder)
-    for script in (
-        f"build_{NAME}.sh",
-        f"{NAME}.ys",
-    ):  # LiteX's, with paths of this machine
+    for script in (f"build_{NAME}.sh", f"{NAME}.ys"):  # LiteX's, with paths of this machine
         (folder / script).unlink(missing_ok=True)
     return (*others, top)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spatten_drivers.errors import SpattenError
+from spatten_fpga.synth.timing import in_numbers
 
 #: MHz that nextpnr is told for clocks that nobody says anything about. None of ours is so slow.
 UNSAID = 1.0
@@ -109,14 +110,9 @@ def check(found: Sequence[Clock], margin: float = 0.0, wanted: Mapping[str, floa
 
 def in_words(path: Sequence[Mapping[str, Any]]) -> str:
     """Length, wires, ends and the signals on the way of a path of nextpnr's report."""
-    total = sum(step["delay"] for step in path)
-    wires = sum(step["delay"] for step in path if step["type"] == "routing")
-    cells = sum(step["type"] == "logic" for step in path)
     names = (_MADE.sub("", step["net"]) for step in path if step["type"] == "routing")
     over = list(dict.fromkeys(name for name in names if name))
-    ends = f"from {path[0]['from']['cell']} to {path[-1]['to']['cell']}"
-    way = f" by {', '.join(over)}" if over else ""
-    return f"{total:.1f} ns, {wires:.1f} ns of them wires, through {cells} cells, {ends}{way}"
+    return in_numbers(path) + (f" by {', '.join(over)}" if over else "")
 
 
 def nets_of(module: Mapping[str, Any], domains: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from spatten_drivers import Device
 from spatten_drivers.devices import SocDevice
 from spatten_drivers.registers import REGISTER_BY_NAME
@@ -42,24 +44,23 @@ def registers(bench: Bench) -> Finding:
 
 def _words_hold(bench: Bench, name: str, reset: int) -> int:
     device = bench.device
-    try:
-        for value in PATTERNS:
-            device.write_register(name, value)
-            _require(name, value, device.read_register(name))
-    finally:
-        device.write_register(name, reset)
+    count = _holds(name, device.write_register, device.read_register, reset)
     bench.step("registers")
-    return len(PATTERNS)
+    return count
 
 
 def _scratch_holds(device: SocDevice) -> int:
-    before = device.read_csr(SCRATCH)
+    return _holds(SCRATCH, device.write_csr, device.read_csr, device.read_csr(SCRATCH))
+
+
+def _holds(name: str, write: Callable[[str, int], None], read: Callable[[str], int], after: int) -> int:
+    """Whether a word reads as it was written; it has ``after`` in the end, whatever comes."""
     try:
         for value in PATTERNS:
-            device.write_csr(SCRATCH, value)
-            _require(SCRATCH, value, device.read_csr(SCRATCH))
+            write(name, value)
+            _require(name, value, read(name))
     finally:
-        device.write_csr(SCRATCH, before)
+        write(name, after)
     return len(PATTERNS)
 
 

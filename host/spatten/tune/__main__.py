@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..cli import threads
 
 # isort: split
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,11 +66,11 @@ def _table(model: str, data: str, texts: int, max_tokens: int, device: str) -> s
     return markdown_table(HEADER, lines)
 
 
-def _schedules(config: object) -> list[Schedule]:
+def _schedules(config: Any) -> list[Schedule]:
     """Presets for a BERT, four bits with a third of the tokens pruned, and what the model brings along."""
     from ..hf.own import own_schedule
 
-    layers = config.num_hidden_layers  # type: ignore[attr-defined]
+    layers = config.num_hidden_layers
     four = Quantization.static(4)
     chosen = [preset(name, layers, 128) for name in ("dense", "progressive", "gentle", "paper-bert")]
     chosen.append(paper_schedule(layers, tokens=0.7, heads=0.9, quantization=four, name="4 bit, tokens -30%"))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,32 +101,23 @@ def played_table(played: Mapping[str, Any]) -> str:
 
 def shares_table(played: Mapping[str, Any]) -> str:
     """What all cycles went to, in percent and in cycles."""
-    rows = [
-        [
-            name_of(name),
-            *(
-                f"{one['shares'][share]:,} ({100 * one['shares'][share] / one['cycles']:.1f} %)"
-                for share in SHARES
-            ),
-        ]
-        for name, one in played.items()
-    ]
-    return markdown_table(["what", *SHARES], rows)
+    return _parts_table(played, "shares", SHARES)
 
 
 def stalls_table(played: Mapping[str, Any]) -> str:
     """The counters of the answers: cycles in which no array worked."""
+    return _parts_table(played, "counters", STALLS)
+
+
+def _parts_table(played: Mapping[str, Any], of: str, parts: Sequence[str]) -> str:
     rows = [
         [
             name_of(name),
-            *(
-                f"{one['counters'][stall]:,} ({100 * one['counters'][stall] / one['cycles']:.1f} %)"
-                for stall in STALLS
-            ),
+            *(f"{one[of][part]:,} ({100 * one[of][part] / one['cycles']:.1f} %)" for part in parts),
         ]
         for name, one in played.items()
     ]
-    return markdown_table(["what", *STALLS], rows)
+    return markdown_table(["what", *parts], rows)
 
 
 def savings(found: Mapping[str, Any]) -> str:
