@@ -52,9 +52,14 @@ class Core(LiteXModule):
 
         # # #
 
-        self.engine = engine = ResetInserter()(Engine(config))
+        # The engine's reset reaches every corner of the chip: it comes from a register, not through logic.
+        self.cd_engine = ClockDomain()
+        self.engine = engine = ClockDomainsRenamer("engine")(Engine(config))
         self.answer = answer = ResetInserter()(AnswerWriter(geometry))
         self.fsm = fsm = FSM(reset_state="ENGINE")
+        cleared = Signal(reset=1)
+        self.comb += [self.cd_engine.clk.eq(ClockSignal()), self.cd_engine.rst.eq(cleared)]
+        self.sync += cleared.eq(fsm.ongoing("RESET"))
         running, kill = Signal(), Signal()
         status = Signal(STATUS_BITS)
         self.comb += [
@@ -74,7 +79,7 @@ class Core(LiteXModule):
         owed, stale = Signal(max=OUTSTANDING), Signal(max=OUTSTANDING)  # to the engine, to jobs before it
         asked, came, live = Signal(), Signal(), Signal()
         self.comb += [
-            live.eq(fsm.ongoing("ENGINE")),
+            live.eq(fsm.ongoing("ENGINE") & ~cleared),
             If(live, engine.memory.command.connect(commands.sink)),
             commands.source.connect(memory.command),
             If(live, engine.memory.write.connect(writes.sink)).Else(answer.write.connect(writes.sink)),
@@ -109,13 +114,13 @@ class Core(LiteXModule):
         ]
         fsm.act(
             "ENGINE",
-            jobs.connect(engine.jobs),
+            If(live, jobs.connect(engine.jobs)),
             engine.ends.connect(ends),
             If(kill, NextState("RESET")),
         )
         left = Signal(max=PATIENCE)
         pending = engine.memory.writes_pending
-        fsm.act("RESET", engine.reset.eq(1), NextValue(left, PATIENCE - 1), NextState("SETTLE"))
+        fsm.act("RESET", NextValue(left, PATIENCE - 1), NextState("SETTLE"))
         fsm.act(
             "SETTLE",
             NextValue(left, left - 1),
