@@ -36,7 +36,7 @@ export HF_HUB_OFFLINE       := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream seeds boards \
-        core-coverage core-formal core-fuzz core-mutate core-pnr core-report plan-grid quality soak soc-report clean
+        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report plan-grid quality soak soc-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ core-fuzz: $(DEV) ## 10,200 random jobs on the simulated core, with random gaps 
 
 core-mutate: $(DEV) ## 200 mutants of the core, and which ones jobs kill; writes docs/core-coverage.md
 	$(BIN)/python -m tests.fpga.core.mutate --mutants 200 --seed 1
+
+core-netlist: $(DEV) ## two cores as netlists of ECP5 cells play jobs against the model; writes docs/netlist.md
+	$(BIN)/python -m tests.fpga.synth.netlist
 
 core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes docs/core-fit.md, build/core-pnr.json
 	$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place

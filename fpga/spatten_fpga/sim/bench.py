@@ -118,6 +118,8 @@ class Bench:
     verilog : text of modules that ``dut`` holds as instances.
     coverage : count what runs and what toggles, see :meth:`write_coverage`.
     rewrite : changes the elaborated module before it becomes Verilog.
+    mapped : makes of its Verilog what is simulated in its stead, with the same ports:
+        :func:`spatten_fpga.synth.gates.gates`.
 
     Attributes
     ----------
@@ -140,6 +142,7 @@ class Bench:
         verilog: str = "",
         coverage: bool = False,
         rewrite: Callable[[_Fragment], _Fragment] | None = None,
+        mapped: Callable[[str], str] = spoil_collisions,
     ) -> None:
         self._memory = memory
         self._rewrite = rewrite
@@ -153,7 +156,7 @@ class Bench:
         self._words = {name: sum(f.words for f in fields) or 1 for name, fields in self._fields.items()}
         flags = ["--x-initial", "unique", "--x-assign", "unique"] if randomise else []
         text, harness = self._sources_of(dut, initial)
-        self.verilog = spoil_collisions(text) + verilog
+        self.verilog = mapped(text) + verilog
         if coverage:
             flags += ["--coverage-line", "--coverage-toggle"]
             harness += resources.files(__package__).joinpath("coverage.cpp").read_text("utf-8")

@@ -25,6 +25,7 @@ from .flow import Layout, Say, lay_out, pack, synthesise
 from .gateware import NAME, Gateware, write_gateware
 from .links import LINKS, possible
 from .manifest import write_manifest
+from .registers import check_registers
 from .system import Choice
 from .timing import Clock, TimingError, check
 
@@ -58,6 +59,10 @@ CHOSEN = (
     "baudrate",
     "cpu_type",
 )
+
+
+#: Where a build can stop: Verilog and maps written, registers tried in simulation, mapped to cells.
+STAGES = ("verilog", "registers", "synthesis")
 
 
 class LoaderError(SpattenError):
@@ -103,6 +108,9 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
     say(f"Verilog, pins and maps are in {output}")
     if given.stop_after == "verilog":
         return 0
+    checked = check_registers(soc, gateware, output / "csr.json", say)
+    if given.stop_after == "registers":
+        return 0
     module = synthesise(gateware, say)
     say(_taken(module))
     if given.stop_after == "synthesis":
@@ -118,7 +126,7 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
         return 1
     pack(best, output, say)
     rebuild = _rebuild(board, given, best.seed)
-    write_manifest(soc, gateware, best, layouts, output, _preset(config), rebuild)
+    write_manifest(soc, gateware, best, layouts, output, _preset(config), checked, rebuild)
     say(f"done: {output / NAME}.bit; the largest process took {_most_memory():,} MB")
     return 0
 
@@ -235,7 +243,7 @@ def _parser(board: Board) -> argparse.ArgumentParser:
     act.add_argument("--build", action="store_true", help="build the bitstream, or up to --stop-after")
     act.add_argument("--load", action="store_true", help="load it into the FPGA, until power goes")
     act.add_argument("--flash", action="store_true", help="write it to the board's flash")
-    act.add_argument("--stop-after", choices=("verilog", "synthesis"), help="build no further than this")
+    act.add_argument("--stop-after", choices=STAGES, help="build no further than this")
     act.add_argument("--output-dir", type=Path, metavar="DIR", help=f"where to build (build/{board.name})")
     _system_options(parser, board)
     tools = parser.add_argument_group("tools")

@@ -32,6 +32,7 @@ def write_manifest(
     layouts: Sequence[Layout],
     output: Path,
     preset: str | None,
+    checked: dict[str, Any] | None,
     rebuild: str,
 ) -> Path:
     """Describe the build in a folder.
@@ -42,11 +43,12 @@ def write_manifest(
     best, layouts : the one that was packed, and those of all seeds tried.
     output : folder with the files it describes.
     preset : name of the core's configuration, None if it has none.
+    checked : registers that were exercised, of :func:`.registers.check_registers`.
     rebuild : command that builds the same again.
     """
     path = output / MANIFEST
     record = _record(soc, gateware, best, output) | _origin()
-    record |= {"preset": preset or "custom", "rebuild": rebuild}
+    record |= {"preset": preset or "custom", "registers_checked": checked, "rebuild": rebuild}
     record["seeds"] = {str(layout.seed): round(layout.reached, 2) for layout in layouts}
     path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     return path

@@ -55,6 +55,7 @@ class BoardSoc(SpattenSoc):
     Attributes
     ----------
     board, core_config, links, chips : Board, AcceleratorConfig, names of links, name of the DRAM's module.
+    baudrate : of the serial line, 0 if there is none.
 
     Raises
     ------
@@ -80,5 +81,5 @@ class BoardSoc(SpattenSoc):
         super().__init__(platform, clock, choice.config, phy, module, **options)
         self.crg = crg
         self.comb += ties
-        baudrate = choice.baudrate or board.baudrate
-        add_links(self, self.links, choice.ip_address, choice.mac_address, baudrate)
+        self.baudrate = choice.baudrate or board.baudrate
+        add_links(self, self.links, choice.ip_address, choice.mac_address, self.baudrate)

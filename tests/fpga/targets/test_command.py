@@ -104,6 +104,8 @@ def test_load_before_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 # A build whose tools are made up ------------------------------------------------------------------
 
+CSR = b"{}\n"
+CSR_SHA256 = hashlib.sha256(CSR).hexdigest()
 SPEEDS = {1: 63.0, 2: 69.0, 3: 58.0}  # MHz by seed; a fourth cannot be routed
 
 
@@ -129,7 +131,7 @@ def tools(monkeypatch: pytest.MonkeyPatch):
         folder = output / "gateware"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spatten.v").write_text("module spatten(); endmodule\n")
-        (output / "csr.json").write_text("{}\n")
+        (output / "csr.json").write_bytes(CSR)
         return soc, Gateware(folder, ("spatten.v",), (), {"sys": "sys_clk"}, {"sys": 60.0})
 
     def laid_out(gateware: Gateware, module, seed: int, say):
@@ -141,6 +143,7 @@ def tools(monkeypatch: pytest.MonkeyPatch):
         (output / "spatten.bit").write_bytes(bytes([best.seed]))
 
     monkeypatch.setattr(command, "write_gateware", written)
+    monkeypatch.setattr(command, "check_registers", lambda *_: {"count": 46, "csr_sha256": CSR_SHA256})
     monkeypatch.setattr(command, "synthesise", lambda gateware, say: {"cells": {}})
     monkeypatch.setattr(command, "lay_out", laid_out)
     monkeypatch.setattr(command, "pack", packed)
@@ -195,6 +198,7 @@ def test_the_manifest_says_what_was_built(tmp_path: Path) -> None:
     assert (record["preset"], record["config"]) == ("ecp5-25f", config.to_dict())
     assert record["config_digest"] == f"{config.digest:016x}"
     assert record["links"] == ["spl-udp", "uart"]
+    assert record["registers_checked"] == {"count": 46, "csr_sha256": CSR_SHA256}
     assert record["files"]["spatten.bit"] == {"sha256": hashlib.sha256(b"\1").hexdigest(), "bytes": 1}
     assert "manifest.json" not in record["files"]
     assert len(record["source_commit"]) == 40

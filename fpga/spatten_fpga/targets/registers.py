@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every register of a system at the address that ``csr.json`` gives it, in simulation of its very Verilog."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from litex.soc.interconnect.csr import CSRStorage
+
+from spatten_drivers.errors import SpattenError
+from spatten_fpga.sim.verilator import Progress
+
+from .gateware import Gateware
+from .line import Line
+from .system import BoardSoc
+
+WORD = 32
+SPARED = {"ctrl_reset"}  # writing it resets the system
+ERRORS = "ctrl_bus_errors"
+
+
+@dataclass(frozen=True)
+class Register:
+    """A register of the map.
+
+    Attributes
+    ----------
+    name : as in csr.json.
+    address : of its first word, bytes.
+    words : of 32 bits.
+    bits : that hold what is written; 0 if it does not hold.
+    reset : what it reads after the reset, if it holds.
+    """
+
+    name: str
+    address: int
+    words: int
+    bits: int
+    reset: int
+
+
+def check_registers(
+    soc: BoardSoc, gateware: Gateware, csr: Path, progress: Progress
+) -> dict[str, Any] | None:
+    """Read every register, and write every one that holds what is written; None without a bridge to do it by.
+
+    Each that holds must read its reset value first. Then all are written with a bit of a number of their own,
+    round by round, and read back: two that were at one address would differ in some round.
+
+    Raises
+    ------
+    SpattenError : one reads something else, or nobody answered at an address.
+    """
+    if "uartbone" not in soc.links:
+        return None
+    found = registers(soc, json.loads(csr.read_text("utf-8")))
+    width = round(soc.sys_clk_freq / soc.baudrate)
+    line = Line(gateware, soc.platform.default_clk_name, width, progress)
+    try:
+        progress(f"{len(found)} registers by the serial bridge")
+        exercise(line, found)
+    finally:
+        line.close()
+    return {
+        "count": sum(register.words for register in found),
+        "csr_sha256": hashlib.sha256(csr.read_bytes()).hexdigest(),
+    }
+
+
+def registers(soc: BoardSoc, csr: dict[str, Any]) -> list[Register]:
+    """All that the map has; whether each holds is known from the elaborated system."""
+    made = {
+        f"{bank}_{register.name}": register
+        for bank, all_of, *_ in soc.csr_bankarray.banks
+        for register in all_of
+    }
+    return [
+        Register(name, place["addr"], place["size"], *_held(made.get(name)))
+        for name, place in csr["csr_registers"].items()
+    ]
+
+
+def _held(register: object) -> tuple[int, int]:
+    if not isinstance(register, CSRStorage) or hasattr(register, "dat_w") or register.size > WORD:
+        return 0, 0
+    return register.size, register.storage.reset.value
+
+
+def exercise(line: Line, found: Sequence[Register]) -> None:
+    """Read all, try those that hold, and leave them as they were; raises as :func:`check_registers` does."""
+    for register in found:
+        line.read(register.address, register.words)
+    holding = [register for register in found if register.bits and register.name not in SPARED]
+    for register in holding:
+        _require(register, register.reset, line.read(register.address))
+    for pattern in _patterns(len(holding)):
+        for place, register in enumerate(holding):
+            line.write(register.address, pattern[place] & _ones(register))
+        for place, register in enumerate(holding):
+            _require(register, pattern[place] & _ones(register), line.read(register.address))
+    for register in holding:
+        line.write(register.address, register.reset)
+    errors = next(register for register in found if register.name == ERRORS)
+    if count := line.read(errors.address):
+        raise SpattenError(f"{count} accesses to registers were answered by nobody on the simulated bus")
+
+
+def _patterns(count: int) -> Iterator[list[int]]:
+    """For each of so many registers a word: its bits alike, by a digit of its number; then bits that vary."""
+    for digit in range(count.bit_length()):
+        yield [0xFFFFFFFF * (number >> digit & 1) for number in range(1, count + 1)]
+    for inverted in (0, 0xFFFFFFFF):
+        yield [0x9E3779B9 * number & 0xFFFFFFFF ^ inverted for number in range(1, count + 1)]
+
+
+def _ones(register: Register) -> int:
+    return (1 << register.bits) - 1
+
+
+def _require(register: Register, wanted: int, read: int) -> None:
+    if read != wanted:
+        raise SpattenError(
+            f"register {register.name} at {register.address:#010x} reads {read:#x} in simulation, "
+            f"expected {wanted:#x}"
+        )
