@@ -219,7 +219,8 @@ class Sequence:
                 f"K is {k} and V is {v}; expected both ({expected[0]} heads, {expected[1]} slots, "
                 f"{expected[2]} elements), and at least one of each"
             )
-        if slots[0] < 0 or slots[-1] >= self.shape.slots or (slots[1:] <= slots[:-1]).any():
+        descends = len(slots) > 1 and (slots[1:] <= slots[:-1]).any()
+        if slots[0] < 0 or slots[-1] >= self.shape.slots or descends:
             raise OperandError(
                 f"rows at the slots {slots[0]} to {slots[-1]}; expected ascending slots below "
                 f"{self.shape.slots}, which is what the sequence holds. Truncate the input, or make a longer "
@@ -229,9 +230,10 @@ class Sequence:
 
     def check_place(self, layer: int, heads: NDArray[np.intp]) -> None:
         """Raise :class:`OperandError` unless the layer and all heads are there."""
-        if not 0 <= layer < self.shape.layers or heads.min() < 0 or heads.max() >= self.shape.heads:
+        ids = heads.tolist()  # a dozen at most: plain numbers cost less than arrays
+        if not 0 <= layer < self.shape.layers or min(ids) < 0 or max(ids) >= self.shape.heads:
             raise OperandError(
-                f"layer {layer}, heads {heads.tolist()}; expected a layer below {self.shape.layers} and "
+                f"layer {layer}, heads {ids}; expected a layer below {self.shape.layers} and "
                 f"heads below {self.shape.heads}"
             )
 

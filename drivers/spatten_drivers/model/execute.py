@@ -61,37 +61,35 @@ def _visible(job: LayerJob) -> NDArray[np.int64]:
 
 
 def _write_outputs(memory: NDArray[np.uint8], job: LayerJob, done: Attended, beat: int) -> None:
-    size = 2 * job["head_dim"]
-    rows = np.zeros((*done.output.shape[:2], padded(size, beat)), np.uint8)
+    size, start = 2 * job["head_dim"], job["output_address"]
+    heads, queries, _ = done.output.shape
+    row = padded(size, beat)
+    rows = memory[start : start + heads * queries * row].reshape(heads, queries, row)
     rows[..., :size] = done.output.view(np.uint8)
-    _store(memory, job["output_address"], rows)
+    rows[..., size:] = 0
 
 
 def _update_tokens(memory: NDArray[np.uint8], job: LayerJob, done: Attended, beat: int) -> NDArray[np.uint16]:
     """Running token importance (section 6); answers the surviving entries of the key list (section 7)."""
     start, slots = job["token_importance_address"], job.key_slots
-    words = np.zeros(padded(4 * job["n_slots"], beat) // 4, np.int64)
-    if job["add_tokens"]:
-        count = job["n_slots"]
-        words[:count] = memory[start : start + 4 * count].view("<u4")
-    old = words[slots] * job["decay"] >> 16
+    words = memory[start : start + padded(4 * job["n_slots"], beat)].view("<u4")
+    words[job["n_slots"] if job["add_tokens"] else 0 :] = 0
+    old = words[slots].astype(np.int64) * job["decay"] >> 16
     gain = (done.token_gain.astype(np.int64) + (1 << _GAIN_SHIFT - 1)) >> _GAIN_SHIFT
     words[slots] = fresh = np.minimum(old + gain, _TOKEN_MAX)
-    _store(memory, start, words.astype("<u4"))
     return job.keys[top_k(fresh, job["keep_tokens"], job.protected)]
 
 
 def _update_heads(memory: NDArray[np.uint8], job: LayerJob, done: Attended, beat: int) -> NDArray[np.uint16]:
     """Running head importance; answers the surviving head ids. Plain numbers: sixteen heads at most."""
     start, count = job["head_importance_address"], job["total_heads"]
-    words = memory[start : start + 8 * count].view("<u8").tolist() if job["add_heads"] else [0] * count
+    stored = memory[start : start + padded(8 * count, beat)].view("<u8")
+    words = stored[:count].tolist() if job["add_heads"] else [0] * count
     ids = job.heads["head_id"]
     factors = zip(job.heads["importance_mult"].tolist(), job.heads["importance_shift"].tolist(), strict=True)
     for head, gain, (mult, shift) in zip(ids.tolist(), done.head_gain.tolist(), factors, strict=True):
         words[head] = min(words[head] + (gain * mult + (1 << shift >> 1) >> shift), _HEAD_MAX)
-    raw = np.zeros(padded(8 * count, beat), np.uint8)
-    raw[: 8 * count] = np.array(words, "<u8").view(np.uint8)
-    _store(memory, start, raw)
+    stored[:count], stored[count:] = words, 0
     return ids[top_k(np.array(words, np.uint64)[ids].astype(np.int64), job["keep_heads"])].astype(np.uint16)
 
 

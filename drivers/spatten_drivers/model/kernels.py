@@ -25,9 +25,17 @@ from .division import Block, add_gain, divide
 HIDDEN = -(2.0**60)
 
 
-Region = NDArray[np.uint8]
+Memory = NDArray[np.uint8]
 Slots = NDArray[np.int64]
 Rows = NDArray[Any]
+
+
+class Region(NamedTuple):
+    """Rows in device memory: byte addresses of head 0, slot 0, from head to head and from slot to slot."""
+
+    address: int
+    stride: int
+    row: int
 
 
 class Coding(NamedTuple):
@@ -46,7 +54,7 @@ class Kernel(NamedTuple):
     ----------
     step_type : type of the elements that a job of one query, a step of decoding, is unpacked to: each is used
         once, so memory counts. Other jobs take float64, for BLAS.
-    unpack : ``(rows [H,N,row], heads [h], slots [n], dim, coding, dtype)`` gathers rows of a plane, unpacks
+    unpack : ``(memory, region, heads [h], slots [n], dim, coding, dtype)`` gathers rows of a plane, unpacks
         them to ``[h,n,dim]``.
     dot : ``(query [h,q,D], rows [h,n,D])`` is the product of each query and row, ``[h,q,n]``.
     mix : ``(weights [h,q,n], rows [h,n,D])`` is the weighted sum of rows, ``[h,q,D]``.
@@ -68,13 +76,17 @@ class Kernel(NamedTuple):
 
 
 def _numpy_unpack(
-    rows: Region,
+    memory: Memory,
+    region: Region,
     heads: NDArray[np.intp],
     slots: Slots,
     dim: int,
     coding: Coding,
     dtype: type[np.number] = np.float64,
 ) -> Rows:
+    address, stride, row = region
+    shape = (int(heads[-1]) + 1, int(slots[-1]) + 1, row)
+    rows = np.ndarray(shape, np.uint8, memory, address, (stride, row, 1))
     gathered = rows[heads][:, _as_slice(slots)]
     values: Rows = unpack_rows(gathered, coding.width, dim, signed=coding.signed).astype(dtype)
     if coding.shift:
@@ -138,7 +150,8 @@ NUMPY = Kernel(
 
 
 def _numba_unpack(
-    rows: Region,
+    memory: Memory,
+    region: Region,
     heads: NDArray[np.intp],
     slots: Slots,
     dim: int,
@@ -146,33 +159,40 @@ def _numba_unpack(
     dtype: type[np.number] = np.float64,
 ) -> Rows:
     out = np.empty((len(heads), len(slots), dim), dtype)
-    _unpacker(coding)(rows, heads, slots, out)
+    _unpacker(coding)(memory, *region, heads, slots, out)
     return out
 
 
 @cache
-def _unpacker(coding: Coding) -> Callable[[Region, NDArray[np.intp], Slots, Rows], None]:
-    """``unpack`` of one coding: with every shift a constant the compiler makes vectors of the loop."""
+def _unpacker(coding: Coding) -> Callable[[Memory, int, int, int, NDArray[np.intp], Slots, Rows], None]:
+    """``unpack`` of one coding.
+
+    With every shift a constant, and a row cut out of plain memory, whose bytes the compiler then knows to be
+    neighbours, it makes vectors of the loop.
+    """
     import numba
 
     width, signed, up, offset = coding
     group = 8 // math.gcd(width, 8)  # so many elements fill whole bytes
-    size = group * width // 8
+    step = group * width // 8
     mask, half = (1 << width) - 1, 1 << (width - 1)
     flip = half if signed else 0  # two's complement: flip the sign bit, then take its weight off
-    start = offset - (flip << up)
+    base = offset - (flip << up)
 
-    def unpack(rows: Region, heads: NDArray[np.intp], slots: Slots, out: Rows) -> None:
+    def unpack(
+        memory: Memory, address: int, stride: int, size: int, heads: NDArray[np.intp], slots: Slots, out: Rows
+    ) -> None:
         for h in range(len(heads)):
             for n in range(len(slots)):
-                row, elements = rows[heads[h], slots[n]], out[h, n]
+                start = address + heads[h] * stride + slots[n] * size
+                row, elements = memory[start : start + size], out[h, n]
                 for g in range(out.shape[2] // group):
                     for i in range(group):
-                        byte, shift = g * size + (i * width >> 3), i * width & 7
+                        byte, shift = g * step + (i * width >> 3), i * width & 7
                         word = np.int32(row[byte])
                         if shift + width > 8:
                             word |= np.int32(row[byte + 1]) << 8
-                        elements[g * group + i] = (((word >> shift & mask) ^ flip) << up) + start
+                        elements[g * group + i] = (((word >> shift & mask) ^ flip) << up) + base
 
     # numba's cache links by name, and all codings share this one's: apart, they cannot be taken for another.
     unpack.__qualname__ = f"unpack_{width}_{int(signed)}_{up}_{offset}".replace("-", "minus_")

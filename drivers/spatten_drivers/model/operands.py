@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..job import KeyPolicy, LayerJob, ValuePolicy
 from ..planes import LSB_WIDTH, row_bytes
 from .division import Block
-from .kernels import Coding, Kernel, Rows
+from .kernels import Coding, Kernel, Region, Rows
 
 _MIDPOINT = 1 << LSB_WIDTH - 1
 _LSB = Coding(LSB_WIDTH, signed=False)
@@ -69,11 +69,10 @@ class Operands:
     def _queries(self) -> Block:
         job = self._job
         row = row_bytes(job["head_dim"], job["q_bits"], self._beat)
-        shape = (job["n_heads"], job["n_queries"], row)
-        start = job["q_address"]
-        rows = self._memory[start : start + shape[0] * shape[1] * row].reshape(shape)
-        everything = np.arange(shape[0]), np.arange(shape[1])
-        return self._kernel.unpack(rows, *everything, job["head_dim"], Coding(job["q_bits"], signed=True))
+        region = Region(job["q_address"], job["n_queries"] * row, row)
+        everything = np.arange(job["n_heads"]), np.arange(job["n_queries"])
+        coding = Coding(job["q_bits"], signed=True)
+        return self._kernel.unpack(self._memory, region, *everything, job["head_dim"], coding)
 
     def _first_pass(self, name: str, heads: NDArray[np.intp], lsb_read: bool, unread: int) -> Rows:
         """K or V as a row first uses it; ``unread`` stands for the bits of an LSB plane that is not read."""
@@ -84,9 +83,8 @@ class Operands:
 
     def _plane(self, name: str, coding: Coding, heads: NDArray[np.intp]) -> Rows:
         """Live rows of a plane."""
-        job, stride = self._job, self._job[f"{name}_stride"]
-        row = row_bytes(job["head_dim"], coding.width, self._beat)
-        shape = (job["total_heads"], job["n_slots"], row)
-        region = np.ndarray(shape, np.uint8, self._memory, job[f"{name}_address"], (stride, row, 1))
+        job, dim = self._job, self._job["head_dim"]
+        row = row_bytes(dim, coding.width, self._beat)
+        region = Region(job[f"{name}_address"], job[f"{name}_stride"], row)
         dtype = self._kernel.step_type if job["n_queries"] == 1 else np.float64
-        return self._kernel.unpack(region, self._ids[heads], self._slots, job["head_dim"], coding, dtype)
+        return self._kernel.unpack(self._memory, region, self._ids[heads], self._slots, dim, coding, dtype)

@@ -9,6 +9,7 @@ came in.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -24,8 +25,16 @@ from ..record import RunRecord, layer_record
 from .cache import DeviceCache
 from .cascade import Cascade
 
-#: The emulator's products are small: on several threads NumPy's pool would spin against torch's.
 _blas = ThreadpoolController().select(user_api="blas")
+
+
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """The emulator's products are small: on several threads NumPy's pool would spin against torch's.
+
+    Setting a limit takes longer than asking whether it holds already.
+    """
+    several = any(library.num_threads != 1 for library in _blas.lib_controllers)
+    return _blas.limit(limits=1) if several else nullcontext()
 
 
 class ForwardPass:
@@ -95,7 +104,7 @@ class ForwardPass:
         )
         out = np.zeros((q.shape[1], q.shape[0], q.shape[2]), np.float32)
         parts = self._parts()
-        with _blas.limit(limits=1):
+        with _one_blas_thread():
             tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
             for (row, part), ticket in zip(parts, tickets, strict=True):
                 result = self._accelerator.wait(ticket)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatten_drivers import Accelerator, Emulator, KeyPolicy, LayerResult, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 from spatten_drivers.model import available_kernels
-from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, _unpacker, kernel
+from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, Region, _unpacker, kernel
 from spatten_drivers.planes import MSB_WIDTHS, pack_rows, row_bytes
 
 from ..floats import layer
@@ -46,12 +46,14 @@ def test_unpack(numba: Kernel, seed: int, coding: Coding, dim: int) -> None:
     low = -(1 << coding.width - 1) if coding.signed else 0
     bits = generator.integers(low, low + (1 << coding.width), (5, 30, dim))
     rows = pack_rows(bits, coding.width, row_bytes(dim, coding.width, 16))
+    region = Region(48, *rows.strides[:2])  # behind bytes of something else
+    memory = np.concatenate([np.full(48, 0xA5, np.uint8), rows.reshape(-1)])
     expected = bits * 2**coding.shift + coding.offset
     heads = np.sort(generator.choice(5, generator.integers(1, 6), replace=False))
     count = generator.integers(1, 31)
     for slots in (np.sort(generator.choice(30, count, replace=False)), np.arange(30)[-count:]):
         for one in (NUMPY, numba):
-            block = one.unpack(rows, heads, slots, dim, coding)
+            block = one.unpack(memory, region, heads, slots, dim, coding)
             np.testing.assert_array_equal(block, expected[heads][:, slots], err_msg=one.name)
 
 
