@@ -2,7 +2,7 @@
 """The system with what it may have besides: SERV with LiteX's BIOS, and LiteScope.
 
 Those of the processor build a system with both (a RISC-V compiler is needed), boot it, and share it. The
-BIOS takes 94 million cycles, 53 of them to level: a quarter of an hour of a CPU.
+BIOS takes 94 million cycles, 52 of them to level: a quarter of an hour of a CPU.
 """
 
 from __future__ import annotations
