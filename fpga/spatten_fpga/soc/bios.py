@@ -58,7 +58,7 @@ def run_builder(builder: Builder, folder: Path, **options: Any) -> Any:
 def _said_to(log: Path) -> Iterator[None]:
     """What this process and its children write to stdout and stderr goes to a file.
 
-    LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX. And LiteX writes the commit of
+    LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX. It also writes the commit of
     the tree around it into the ROM as its own; the ROM must be the same for all, so there is none.
     """
     kept, before = (os.dup(1), os.dup(2)), dict(os.environ)
