@@ -175,7 +175,7 @@ def test_the_analyzer_sees_a_job_as_the_answer_counts_it(analyzed: Verilator) ->
     analyzer.configure_subsampler(1)
     analyzer.configure_trigger(cond={"job_valid": "1"})
     analyzer.run(offset=16)
-    soc.bus.run(analyzer.depth)  # in which it empties its memory; a trigger in that time is kept, its samples not
+    soc.bus.run(analyzer.depth)  # it empties its memory first, and would take a trigger but no samples
     data = layer(soc, Quantization.static(8), tokens=2)
     Accelerator(soc).attend(data.sequence, data.request())
     soc.bus.run(analyzer.depth)
