@@ -85,7 +85,7 @@ class RunRecord:
 
     @property
     def digest(self) -> str:
-        """One hash over all jobs, in order: equal on every device."""
+        """One hash over all jobs, in order: equal on every device of a configuration."""
         return hashlib.sha256("".join(record.digest for record in self.layers).encode()).hexdigest()
 
     def ratio(self, bits: int) -> float:

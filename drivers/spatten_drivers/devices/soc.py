@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from .csr_map import CsrMap
 
 PREFIX = "spatten_"  # of the core's registers among those of the system
 WORD = 4
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # as a terminal is told it
 SETTLE_SECONDS = 10.0  # for the jobs of an earlier program to end once they are aborted
 
 
@@ -83,14 +85,14 @@ class SocDevice(Device):
         return bool(kinds) and "config_cpu_type_none" not in kinds
 
     def console(self) -> str:
-        """The last characters that the processor's software printed; empty if none are kept."""
+        """The last that the processor's software printed, without colours; empty if nothing is kept."""
         if "console" not in self.csr_map.memories:
             return ""
         region, count = self.csr_map.memory("console"), self.read_csr("console_count")
         kept = self.bus.read(region.base, region.size // WORD).astype("<u4").tobytes()
         end = count % region.size
         ordered = kept[end:] + kept[:end] if count > region.size else kept[:count]
-        return ordered.decode("latin-1").replace("\r", "")
+        return COLOUR.sub("", ordered.decode("latin-1")).replace("\r", "")
 
     # Memory ---------------------------------------------------------------------------------------
 

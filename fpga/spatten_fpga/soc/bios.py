@@ -58,17 +58,20 @@ def run_builder(builder: Builder, folder: Path, **options: Any) -> Any:
 def _said_to(log: Path) -> Iterator[None]:
     """What this process and its children write to stdout and stderr goes to a file.
 
-    LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX.
+    LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX. It also writes the commit of
+    the tree around it into the ROM as its own; the ROM must be the same for all, so there is none.
     """
-    kept, path = (os.dup(1), os.dup(2)), os.environ.get("PATH", "")
+    kept, before = (os.dup(1), os.dup(2)), dict(os.environ)
     with log.open("wb") as file:
         try:
-            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before.get('PATH', '')}"
+            os.environ["GIT_DIR"] = os.devnull
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             yield
         finally:
-            os.environ["PATH"] = path
+            os.environ.clear()
+            os.environ.update(before)
             sys.stdout.flush()
             for number, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, number)

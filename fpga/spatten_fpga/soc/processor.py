@@ -24,8 +24,9 @@ OPTIONS = {
     "with_uart": True,
     "uart_name": "stub",
 }
-#: Bytes of memory that the BIOS tests: LiteX's two megabytes would take SERV most of a minute.
-TESTED = {"MEMTEST_DATA_SIZE": 1 << 14, "MEMTEST_ADDR_SIZE": 1 << 14}
+#: Bytes of memory that the BIOS tests, the least with which it tests address lines too, LiteX's ``memtest.c``
+#: says: a second of SERV. LiteX's own two megabytes would take it most of a minute.
+TESTED_BYTES = 1 << 16
 CONSOLE_BYTES = 4096
 
 
@@ -78,5 +79,5 @@ def add_console(soc) -> None:
     soc.bus.add_slave("console", console.bus, SoCRegion(size=CONSOLE_BYTES, cached=False, mode="r"))
     uart = soc.uart.source
     soc.comb += [console.sink.valid.eq(uart.valid & uart.ready), console.sink.data.eq(uart.data)]
-    for name, value in TESTED.items():
-        soc.add_constant(name, value)
+    for name in ("MEMTEST_DATA_SIZE", "MEMTEST_ADDR_SIZE"):
+        soc.add_constant(name, soc.tested_bytes)

@@ -158,6 +158,8 @@ class SimulatedSoc(SpattenSoc):
         DRAM has to be levelled as a board's, if the board's has to be.
     """
 
+    tested_bytes = 1 << 14  # a board's 64 KiB would take minutes more; lines of addresses are not tested then
+
     def __init__(self, board: Board, memory_bytes: int | None = None, link: bool = False, **options) -> None:
         has_processor = options.get("cpu_type") is not None
         phy = SimulatedPHY(board, levelled=has_processor and processor_for(board.settings) is not None)

@@ -20,7 +20,7 @@ from spatten_fpga.backend.litedram import LiteDRAMBackend
 from spatten_fpga.core.accelerator import SpAtten
 from spatten_fpga.core.geometry import Geometry
 
-from .processor import add_console, options_for
+from .processor import TESTED_BYTES, add_console, options_for
 
 BUS_TIMEOUT = 4096  # cycles until an access that nobody answers is counted as an error; LiteX waits a million
 
@@ -66,10 +66,16 @@ class SpattenSoc(SoCCore):
     options : more for LiteX's ``SoCCore``. With ``cpu_type="serv"`` the stock BIOS makes memory ready, and
         what it prints is in ``console`` of the bus, see :mod:`.processor`.
 
+    Attributes
+    ----------
+    tested_bytes : of memory that a processor's software tests.
+
     Raises
     ------
     ConfigError : the chips have fewer bytes.
     """
+
+    tested_bytes = TESTED_BYTES
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The system with what it may have besides: SERV with LiteX's BIOS, and LiteScope.
 
-The deep tests build a system with both (a RISC-V compiler is needed) and boot it; all of them share it.
+Those of the processor build a system with both (a RISC-V compiler is needed), boot it, and share it. The
+BIOS takes 94 million cycles, 52 of them to level: a quarter of an hour of a CPU.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from spatten_drivers.devices.verilator import Verilator
 from spatten_fpga.sim.lanes import WINDOW, window_of
 from spatten_fpga.soc.processor import CONSOLE_BYTES, Console, processor_for
 from spatten_fpga.soc.simulation import BOARDS, SimulatedSoc
+from spatten_fpga.soc.soc import SpattenSoc
 from tests.drivers.floats import layer
 
 URI = "verilator?preset=small&door=back&with=cpu,analyzer"
+UNSEEN = 4  # samples
 COMPILER = "riscv64-unknown-elf-gcc"
 
 
@@ -72,7 +75,8 @@ def test_a_system_with_both_has_what_software_and_host_look_for() -> None:
     assert {"rom", "sram", "console", "main_ram"} <= set(soc.mem_regions)
     assert {"ddrphy", "console", "analyzer", "ddrctrl", "uart", "timer0"} <= set(soc.csr_regions)
     assert "CONFIG_CPU_TYPE_SERV" in soc.constants
-    assert soc.constants["MEMTEST_DATA_SIZE"] == 1 << 14
+    assert soc.constants["MEMTEST_DATA_SIZE"] == soc.constants["MEMTEST_ADDR_SIZE"] == 1 << 14
+    assert SpattenSoc.tested_bytes >= 0x10000, "LiteX's memtest.c leaves address lines out"
     assert sum(soc.analyzer_probes.values()) == soc.analyzer.data_width
     plain = SimulatedSoc(BOARDS["small"])
     plain.finalize()
@@ -99,9 +103,9 @@ def same_as_the_emulator(soc: Verilator) -> None:
     for device in (soc, Emulator(soc.config, memory_bytes=soc.memory_bytes)):
         data = layer(device, Quantization.progressive(6, 4, 0.3), tokens=20)
         results.append(Accelerator(device).attend(data.sequence, data.request(keep_tokens=9)))
-    assert results[0].answer.digest == results[1].answer.digest
-    assert results[0].tokens.tolist() == results[1].tokens.tolist()
-    assert (results[0].outputs == results[1].outputs).all()
+    found, expected = results
+    assert found.answer.differences(expected.answer) == []
+    assert (found.output == expected.output).all()
 
 
 @pytest.mark.deep
@@ -149,11 +153,21 @@ class Registers:
         self.read_csr, self.write_csr, self.set_csr = soc.read_csr, soc.write_csr, soc.write_csr
 
 
+@pytest.fixture(scope="module")
+def analyzed() -> Iterator[Verilator]:
+    """A system with the analyzer alone."""
+    with open_device("verilator?preset=small&door=back&with=analyzer") as device:
+        assert isinstance(device, Verilator)
+        yield device
+
+
 @pytest.mark.deep
-@pytest.mark.timeout(3600)
-def test_the_analyzer_sees_a_job_as_the_answer_counts_it(soc: Verilator) -> None:
-    """By LiteScope's own driver over our device: triggered by the job, then every cycle of its first part."""
-    litescope = pytest.importorskip("litescope")
+def test_the_analyzer_sees_a_job_as_the_answer_counts_it(analyzed: Verilator) -> None:
+    """By LiteScope's own driver over our device: triggered by the job, then every cycle of its first part.
+
+    The system takes some two minutes of a CPU to build, the rest a second.
+    """
+    litescope, soc = pytest.importorskip("litescope"), analyzed
     analyzer = litescope.LiteScopeAnalyzerDriver(
         CsrProxies(soc), "analyzer", config_csv=str(soc.folder / "analyzer.csv")
     )
@@ -161,6 +175,7 @@ def test_the_analyzer_sees_a_job_as_the_answer_counts_it(soc: Verilator) -> None
     analyzer.configure_subsampler(1)
     analyzer.configure_trigger(cond={"job_valid": "1"})
     analyzer.run(offset=16)
+    soc.bus.run(analyzer.depth)  # it empties its memory first, and would take a trigger but no samples
     data = layer(soc, Quantization.static(8), tokens=2)
     Accelerator(soc).attend(data.sequence, data.request())
     soc.bus.run(analyzer.depth)
@@ -175,7 +190,8 @@ def test_the_analyzer_sees_a_job_as_the_answer_counts_it(soc: Verilator) -> None
     for name, bits in names:
         seen[name] = [word >> place & (1 << bits) - 1 for word in analyzer.data]
         place += bits
-    assert len(seen["job_valid"]) >= analyzer.depth - 1
+    # LiteScope leaves the last samples in its way out, where its level does not count them.
+    assert len(seen["job_valid"]) >= analyzer.depth - UNSEEN
     begin = seen["job_valid"].index(1)
     assert begin <= 17  # the samples before the trigger, and what the pipeline holds
     assert not any(seen["running"][:begin])
