@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from spatten_drivers.errors import SpattenError
@@ -79,7 +80,7 @@ def library(
     ToolError : no Verilator, no compiler, or one of them refused; its own words are in the message. Or the
         cache folder cannot be written.
     """
-    settled = "\0".join([verilog, harness, top, *flags, *FLAGS, *CXX_FLAGS, str(verilator())])
+    settled = "\0".join([verilog, harness, top, *flags, *FLAGS, *CXX_FLAGS, version()])
     folder = cache_folder() / hashlib.sha256(settled.encode()).hexdigest()[:24]
     built = folder / "sim.so"
     if is_whole(built):
@@ -148,6 +149,21 @@ def verilator() -> Path:
     )
 
 
+def version() -> str:
+    """What the program says that it is, wherever it lies: what it makes differs by that.
+
+    Raises
+    ------
+    ToolError : there is none, or it does not run.
+    """
+    return _version(verilator())
+
+
+@cache
+def _version(program: Path) -> str:
+    return _call([str(program), "--version"])
+
+
 def _compile(work: Path, top: str, flags: Sequence[str], progress: Progress) -> None:
     root = verilator_root()
     command = [
@@ -214,7 +230,7 @@ def _runtime(root: Path, *more: str) -> list[str]:
     """Verilator's runtime as object files, compiled once for all designs."""
     names = ["verilated", "verilated_threads", "verilated_random", *more]
     sources = [root / "include" / f"{name}.cpp" for name in names]
-    mark = hashlib.sha256(f"{verilator()}{CXX_FLAGS}".encode()).hexdigest()[:16]
+    mark = hashlib.sha256(f"{version()}{CXX_FLAGS}".encode()).hexdigest()[:16]
     folder = cache_folder() / f"runtime-{mark}"
     folder.mkdir(parents=True, exist_ok=True)
     objects = []
@@ -249,9 +265,11 @@ def compiler() -> list[str]:
     )
 
 
-def _call(command: Sequence[str]) -> None:
+def _call(command: Sequence[str]) -> str:
+    """What a command says; if it fails, that in an error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ToolError(
             f"{Path(command[0]).name} failed ({done.returncode}):\n{(done.stderr or done.stdout)[-4000:]}"
         )
+    return done.stdout

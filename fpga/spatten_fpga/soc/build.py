@@ -34,7 +34,7 @@ from spatten_fpga.sim.verilator import (
     checksum,
     is_whole,
     library,
-    verilator,
+    version,
 )
 
 NAMES = ("ecp5-85f", "ecp5-25f", "small")  # of simulation.BOARDS, which take a second to import
@@ -82,7 +82,7 @@ def build(
 
 def recipe(preset: str, memory_bytes: int | None, link: bool = False, extras: Sequence[str] = ()) -> str:
     """A hash of all that goes into a simulator."""
-    text = [preset, str(memory_bytes), sys.version, str(verilator()), *FLAGS, *CXX_FLAGS]
+    text = [preset, str(memory_bytes), sys.version, version(), *FLAGS, *CXX_FLAGS]
     text += [*[LINK] * link, *sorted(extras)]
     text += [f"{name} {metadata.version(name)}" for name in TOOLS]
     text += [f"{path.name} {checksum(path)}" for path in [*_sources(), *(_link_sources() if link else ())]]

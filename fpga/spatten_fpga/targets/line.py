@@ -7,6 +7,7 @@ memory is there, and nothing of the network.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 from collections.abc import Iterable, Sequence
@@ -66,12 +67,12 @@ class Line(CommUART):
         self.debug, self.addr_bytes, self.bit_cycles = False, 4, bit_cycles
         verilog = "\n".join((gateware.folder / name).read_text("utf-8") for name in gateware.sources)
         harness = _harness(verilog, clock)
-        memories = re.sub(r'"(\w+\.init)"', rf'"{gateware.folder.resolve()}/\1"', verilog)
-        self._library = ctypes.CDLL(str(library(memories + _cells(), harness, NAME, (), progress)))
+        self._library = ctypes.CDLL(str(library(verilog + _cells(), harness, NAME, (), progress)))
         self._library.board_new.restype = ctypes.c_void_p
         self._board = ctypes.c_void_p(self._library.board_new(ctypes.c_uint64(bit_cycles)))
         self._waiting = bytearray()
-        self._run(b"", 1, POWER_UP)
+        with contextlib.chdir(gateware.folder):  # where what memories hold at first is read from
+            self._run(b"", 1, POWER_UP)
 
     def close(self) -> None:
         """Send what waits, and end the simulation."""
