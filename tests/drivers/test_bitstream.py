@@ -256,3 +256,10 @@ def test_shipped_bitstreams_are_whole(path: Path) -> None:
     found.verify()
     assert found.board == path.parent.name
     assert faults(json.loads(path.read_text("utf-8")), SCHEMA) == []
+    assert found.record["registers_checked"] is not None
+    assert verify_id(int(found.record["idcode"], 16)) in (path.parent / "spatten.bit").read_bytes()
+
+
+def verify_id(idcode: int) -> bytes:
+    """The command by which a bitstream asks the chip whether it is the one (Lattice FPGA-TN-02039, VERIFY_ID)."""
+    return bytes([0xE2, 0, 0, 0]) + idcode.to_bytes(4, "big")

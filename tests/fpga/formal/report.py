@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from spatten.report.markdown import markdown_table
+from spatten.report.markdown import markdown_rows, markdown_table
 from spatten.report.write import write_atomic
 from spatten_fpga.formal.sby import BMC, prove
 
@@ -40,9 +40,7 @@ def row(name: str, case: Case) -> tuple[list[str], bool]:
 
 def rows_of(page: str) -> dict[tuple[str, ...], list[str]]:
     """Rows of the table that a page holds, by unit and sizes."""
-    lines = (line.strip().strip("|").split("|") for line in page.splitlines() if line.startswith("| `"))
-    rows = ([cell.strip() for cell in line] for line in lines)
-    return {tuple(cells[:2]): cells for cells in rows}
+    return {tuple(cells[:2]): cells for cells in markdown_rows(page)}
 
 
 def main(names: list[str]) -> int:

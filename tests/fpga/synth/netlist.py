@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from spatten.report.markdown import markdown_table
+from spatten.report.markdown import markdown_rows, markdown_table
 from spatten.report.write import write_atomic
 from spatten_drivers.config import PRESETS, AcceleratorConfig
 from spatten_fpga.synth.gates import Gates, gates
@@ -77,11 +77,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("presets", nargs="*", default=USUAL, metavar="PRESET", help=f"cores ({usual})")
     parser.add_argument("--jobs", type=int, default=20, metavar="N", help="random jobs a core (%(default)s)")
     given = parser.parse_args(arguments)
-    rows = [row(preset, given.jobs) for preset in given.presets]
-    if list(given.presets) == list(USUAL):
-        table = markdown_table(COLUMNS, [cells for cells, _ in rows])
-        write_atomic(PAGE, TEMPLATE.read_text("utf-8").replace("@TABLE@", table.strip()))
-    return int(any(differ for _, differ in rows))
+    made = [row(preset, given.jobs) for preset in given.presets]
+    before = markdown_rows(PAGE.read_text("utf-8")) if PAGE.exists() else []
+    rows = {cells[0]: cells for cells in (*before, *(cells for cells, _ in made))}  # other cores' stay
+    table = markdown_table(COLUMNS, [rows[core] for core in sorted(rows)])
+    write_atomic(PAGE, TEMPLATE.read_text("utf-8").replace("@TABLE@", table.strip()))
+    return int(any(differ for _, differ in made))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def page(built: Mapping[str, Mapping[str, Any]]) -> str:
     """The page of all boards, of which ``built`` has the manifests by name."""
-    return "\n".join([HEAD, _sizes(built), _clocks(built), _predictions(), _systems()])
+    return "\n".join([HEAD, _sizes(built), _clocks(built), _predictions(built), _systems()])
 
 
 def _table(*rows: tuple[str, ...]) -> str:
@@ -98,10 +98,10 @@ def _clocks(built: Mapping[str, Mapping[str, Any]]) -> str:
     return "## Clocks\n\n" + (_table(head, *rows) if rows else "No board was built yet.\n")
 
 
-def _predictions() -> str:
+def _predictions(built: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name in NAMES:
-        machine = machine_of(find(name))
+        machine = machine_of(find(name), built.get(name))
         peak = f"{machine.peak_bytes / 1e6:,.0f}"
         shown = [text for plan in PLANS for text in _planned(machine, *plan)]
         rows.append((name, f"{machine.clock / 1e6:g}", machine.dram.name, peak, *shown))
@@ -111,13 +111,15 @@ def _predictions() -> str:
     return PREDICTED + _table(head, *rows)
 
 
-def machine_of(board: Board) -> Machine:
-    """What the plan is to know of a board as its target builds it."""
+def machine_of(board: Board, built: Mapping[str, Any] | None = None) -> Machine:
+    """What the plan is to know of a board: as it was built, else as its target would build it."""
     planned = BOARDS[board.name.replace("_", "-")]
     dram = DRAMS[planned.dram]
     if board.memory.rate == "1:2" and dram.word_cycles == 1:  # of SDRAM: two words in a cycle of the system
         dram = replace(dram, word_bytes=2 * dram.word_bytes)
-    return Machine(planned.title, PRESETS[board.preset], board.clock, dram, planned.checked)
+    config = AcceleratorConfig.from_dict(built["config"]) if built else PRESETS[board.preset]
+    clock = built["clock_hz"] if built else board.clock
+    return Machine(planned.title, config, clock, dram, planned.checked)
 
 
 def _planned(

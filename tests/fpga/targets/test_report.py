@@ -44,4 +44,4 @@ def test_memory_at_twice_the_clock_is_twice_as_fast() -> None:
 
     assert machine_of(find("ulx3s")).peak_bytes == 200e6
     assert machine_of(find("colorlight_i9")).peak_bytes == 240e6
-    assert machine_of(find("ecpix5")).peak_bytes == 600e6
+    assert machine_of(find("ecpix5")).peak_bytes == 400e6
