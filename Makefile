@@ -35,7 +35,7 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream seeds boards \
+.PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream rebuild seeds boards \
         core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report plan-grid quality soak soc-report clean
 
 help: ## list the targets
@@ -88,6 +88,9 @@ bench: $(RUN) ## whole models against eager attention, one thread each; writes d
 
 bitstream: $(SYN) ## the bitstream of BOARD with open tools, minutes to hours; writes build/BOARD/spatten.bit
 	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build $(BUILD_ARGS)
+
+rebuild: $(SYN) ## the shipped bitstream of BOARD built again and compared byte by byte, a quarter of an hour and more
+	$(BIN)/spatten bitstreams --rebuild $(BOARD)
 
 seeds: $(SYN) ## the same with each of SEEDS; the best is kept, build/BOARD/manifest.json tells the spread
 	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build --seed $(SEEDS) $(BUILD_ARGS)

@@ -261,5 +261,5 @@ def test_shipped_bitstreams_are_whole(path: Path) -> None:
 
 
 def verify_id(idcode: int) -> bytes:
-    """The command by which a bitstream asks the chip whether it is the one (Lattice FPGA-TN-02039, VERIFY_ID)."""
+    """By which a bitstream asks the chip whether it is the one (Lattice FPGA-TN-02039, VERIFY_ID)."""
     return bytes([0xE2, 0, 0, 0]) + idcode.to_bytes(4, "big")
