@@ -74,6 +74,7 @@ module DP16KD #({", ".join(parameters)}) (input {", ".join(inputs)}, output {", 
     wire [13:0] ada = {_joined("ADA", 14)}, adb = {_joined("ADB", 14)};
     wire [17:0] dia = {_joined("DIA", 18)}, dib = {_joined("DIB", 18)};
     wire writes_a = CEA & WEA, writes_b = CEB & WEB;
+    wire [17:0] mask_high = {{{{9{{ada[3]}}}}, {{9{{ada[2]}}}}}};
     wire [9:0] row_a = WIDE ? {{ada[13:5], 1'b0}} : ada[13:4];
     wire [9:0] row_b = WIDE_READ ? {{adb[13:5], 1'b0}} : adb[13:4];
     // A word that one port reads while the other writes it reads as anything: here, with each such bit wrong.
@@ -81,7 +82,6 @@ module DP16KD #({", ".join(parameters)}) (input {", ".join(inputs)}, output {", 
     wire [17:0] wrong_a = mask_b & {{18{{writes_b & same}}}};
     wire [17:0] wrong_b = (WIDE & row_b[0] ? mask_high : mask_a) & {{18{{writes_a & same}}}};
     wire [17:0] word_a = mem[row_a] ^ wrong_a, word_b = mem[row_b] ^ wrong_b;
-    wire [17:0] mask_high = {{{{9{{ada[3]}}}}, {{9{{ada[2]}}}}}};
     wire [17:0] high_b = mem[row_b | 10'd1] ^ (mask_high & {{18{{writes_a & same}}}});
 {_port("a", "DATA_WIDTH_A")}{_port("b", "DATA_WIDTH_B")}    reg [17:0] doa, dob, low_b;
     assign {_joined("DOA", 18)} = WIDE_READ ? low_b : doa;

@@ -84,13 +84,23 @@ def _code(verilog: str) -> str:
 
 
 def _map(verilog: Path, netlist: Path, say: Say) -> None:
-    folder = netlist.parent
-    say(f"synthesise with yosys, log in {folder / 'yosys.log'}")
-    commands = (f"read_verilog {verilog}", f"synth_ecp5 -top {TOP} -json {netlist}")
-    call = [sys.executable, "-m", "spatten_fpga.formal.yosys", "-q", "-l", str(folder / "yosys.log")]
-    done = subprocess.run([*call, *(part for text in commands for part in ("-p", text))], check=False)
+    log = netlist.with_name("yosys.log")
+    say(f"synthesise with yosys, log in {log}")
+    run_yosys(log, [f"read_verilog {verilog.name}", f"synth_ecp5 -top {TOP} -json {netlist.name}"])
+
+
+def run_yosys(log: Path, commands: Sequence[str]) -> None:
+    """Run commands in the folder of the log.
+
+    Raises
+    ------
+    SynthesisError : one of them failed.
+    """
+    call = [sys.executable, "-m", "spatten_fpga.formal.yosys", "-q", "-l", log.name]
+    call += [part for text in commands for part in ("-p", text)]
+    done = subprocess.run(call, cwd=log.parent, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise SynthesisError(f"yosys ended with code {done.returncode}; see {folder / 'yosys.log'}")
+        raise SynthesisError(f"yosys ended with code {done.returncode}: {done.stderr[-500:]}; see {log}")
 
 
 def lay_out(

@@ -11,17 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from spatten_fpga.sim.verilator import cache_folder
 
 from .cells import INCLUDED, SIMULATED, cells, library_folder
-from .flow import SynthesisError
+from .flow import run_yosys
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,9 @@ def gates(verilog: str, top: str = "dut") -> Gates:
         (folder / "cells.v").write_text(library)
         for name in (SIMULATED, *INCLUDED):
             shutil.copyfile(library_folder() / name, folder / name)
-        _yosys(folder, ["read_verilog rtl.v", f"synth_ecp5 -top {top}", f"write_json {netlist.name}"])
-        _yosys(folder, [*_with_behaviour(netlist.name, top), "write_verilog -noattr whole.v"])
+        log = folder / "yosys.log"
+        run_yosys(log, ["read_verilog rtl.v", f"synth_ecp5 -top {top} -json {netlist.name}"])
+        run_yosys(log, [*_with_behaviour(netlist.name, top), "write_verilog -noattr whole.v"])
         (folder / "whole.v").rename(text)
     mapped = json.loads(netlist.read_text())["modules"][top]["cells"]
     return Gates(text.read_text(), Counter(cell["type"] for cell in mapped.values()))
@@ -77,12 +74,3 @@ def _with_behaviour(netlist: str, top: str) -> list[str]:
         "flatten",
         "opt_clean",
     ]
-
-
-def _yosys(folder: Path, commands: Sequence[str]) -> None:
-    log = folder / "yosys.log"
-    call = [sys.executable, "-m", "spatten_fpga.formal.yosys", "-q", "-l", log.name]
-    call += [part for text in commands for part in ("-p", text)]
-    done = subprocess.run(call, cwd=folder, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SynthesisError(f"yosys ended with code {done.returncode}: {done.stderr[-500:]}; see {log}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spatten_fpga.sim.verilator import checksum
 from spatten_fpga.synth.flow import SynthesisError, watch_nextpnr
 
 from .gateware import NAME, Gateware
@@ -107,7 +108,7 @@ def lay_out(gateware: Gateware, module: Mapping[str, Any], seed: int, say: Say) 
     # Slow clocks are found in the report, where the path is too. Without --freq 12 MHz would do for a clock
     # that nobody constrained.
     options += ["--router", "router2", "--timing-allow-fail", "--freq", str(UNSAID)]
-    digest = f"{sources_digest(gateware)} {_sha256(gateware.folder / f'{NAME}.lpf')} {' '.join(options)}"
+    digest = f"{sources_digest(gateware)} {checksum(gateware.folder / f'{NAME}.lpf')} {' '.join(options)}"
     if stamp.exists() and stamp.read_text() == digest:
         say(f"seed {seed} was placed and routed before, in {folder}")
     else:
@@ -126,10 +127,6 @@ def _place_and_route(gateware: Gateware, options: list[str], files: tuple[Path, 
     code = watch_nextpnr(options, log, PATIENCE, say, gateware.folder)
     if code or not all(path.exists() for path in files[:2]):
         raise SynthesisError(f"nextpnr ended with code {code}: {_last_error(log)}; see {log}")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def pack(layout: Layout, output: Path, say: Say) -> list[Path]:

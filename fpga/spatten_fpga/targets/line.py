@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 
 from litex.tools.remote.comm_uart import CommUART
@@ -122,13 +122,7 @@ def _module(text: str, name: str) -> str:
 def _harness(verilog: str, clock: str) -> str:
     """The C++ around a system: what is low when it acts is off."""
     header = verilog[verilog.index(f"module {NAME} (") :]
-    inputs = re.findall(r"input\s+wire\s*(?:\[(\d+):0\])?\s*(\w+)", header[: header.index(");")])
+    inputs = re.findall(r"input\s+wire\s*(?:\[\d+:0\])?\s*(\w+)", header[: header.index(");")])
     template = resources.files(__package__).joinpath("line.cpp").read_text("utf-8")
-    values = "\n        ".join(_off(inputs))
+    values = "\n        ".join(f"top.{name} = 1;" for name in inputs if name.endswith("_n"))
     return template.replace("@INPUTS@", values).replace("@CLOCK@", clock)
-
-
-def _off(inputs: Iterable[tuple[str, str]]) -> Iterable[str]:
-    for _, name in inputs:
-        if name.endswith("_n"):
-            yield f"top.{name} = 1;"

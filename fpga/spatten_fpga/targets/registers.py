@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from litex.soc.interconnect.csr import CSRStorage
 
 from spatten_drivers.errors import SpattenError
-from spatten_fpga.sim.verilator import Progress
+from spatten_fpga.sim.verilator import Progress, checksum
 
 from .gateware import Gateware
 from .line import Line
@@ -68,7 +67,7 @@ def check_registers(
         line.close()
     return {
         "count": sum(register.words for register in found),
-        "csr_sha256": hashlib.sha256(csr.read_bytes()).hexdigest(),
+        "csr_sha256": checksum(csr),
     }
 
 
