@@ -43,6 +43,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_count(), value))
+
+
 def _table(of: Rule, names: str = ".+") -> Rule:
     key = _text(names)
     return lambda value: (
@@ -55,7 +59,6 @@ def _record(**rules: Rule) -> Rule:
 
 
 _SHA256 = _text("[0-9a-f]{64}")
-_PAIR: Rule = lambda value: isinstance(value, list) and len(value) == 2 and all(map(_count(), value))  # noqa: E731
 _FILE = _record(sha256=_SHA256, bytes=_count())
 _CLOCK = _record(asked_mhz=_is_number, reached_mhz=_is_number, margin=_is_number)
 _CHECKED = _record(count=_count(1), csr_sha256=_SHA256)
@@ -82,7 +85,7 @@ FIELDS: dict[str, tuple[Rule, str]] = {
     "verilog_sha256": (_SHA256, "64 hex digits"),
     "registers_checked": (lambda value: value is None or _CHECKED(value), "null, or count and csr_sha256"),
     "clocks": (_table(_CLOCK), "asked_mhz, reached_mhz and margin of every clock by name"),
-    "utilisation": (_table(_PAIR), "how many are used and how many there are, by kind of cell"),
+    "utilisation": (_table(_is_pair), "how many are used and how many there are, by kind of cell"),
     "seed": (_count(), "the seed of the placement"),
     "seeds": (_table(_is_number, r"\d+"), "MHz of the system's clock by seed"),
     "tools": (_table(_text(".+")), "version of every tool by name"),

@@ -22,7 +22,7 @@ OPTIONS = {
     "integrated_rom_size": 0x10000,
     "integrated_sram_size": 0x2000,
     "with_uart": True,
-    "uart_name": "stub",
+    "uart_name": "stub",  # LiteX's name of a UART without pins
 }
 #: Bytes of memory that the BIOS tests, the least with which it tests address lines too, LiteX's ``memtest.c``
 #: says: a second of SERV. LiteX's own two megabytes would take it most of a minute.

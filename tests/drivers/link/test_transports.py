@@ -111,7 +111,7 @@ def test_the_other_end_hangs_up(line_device: tuple[LinkDevice, int]) -> None:
     line = SerialTransport(f"socket://127.0.0.1:{port}")
     client = LinkClient(line)
     client.write(PUSH, np.ones(1, np.uint32))
-    line._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+    line._channel._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # a channel of TCP has one
     with pytest.raises(LinkError, match=r"the other side closed the connection|cannot send"):
         client.read(0, 1)
 
