@@ -19,7 +19,7 @@ BOARD = Board(
     platform=lambda: lambdaconcept_ecpix5.Platform(device="85F", toolchain="trellis"),
     clocks=_CRG,
     memory=Ddr3({"MT41K256M16": MT41K256M16}),
-    preset="ecp5-25f",
+    preset="ecp5-85f-slim",
     clock=50e6,
     links=("spl-udp", "uartbone"),
     ethernet=Rgmii(),
