@@ -8,8 +8,8 @@ import pytest
 
 from spatten_drivers import Device, Quantization, Sequence, Shape
 from spatten_drivers.errors import ConfigError, OperandError
+from spatten_drivers.kv_planes import Tensor
 from spatten_drivers.planes import unpack_rows
-from spatten_drivers.sequence import Tensor
 
 HEADS, SLOTS = 3, 20
 ALL = np.arange(HEADS)
@@ -36,9 +36,11 @@ def stored(device: Device, tensor: Tensor, layer: int, rows: int) -> np.ndarray:
     total = 0
     for plane, width in ((tensor.msb, tensor.bits - (4 if tensor.lsb is not None else 0)), (tensor.lsb, 4)):
         if plane is not None:
-            raw = device.read_memory(plane.device_address, plane.nbytes).reshape(plane.shape)
+            plane[layer].sync_from_device()
             signed = plane is tensor.msb
-            part = unpack_rows(raw[layer, :, :rows], width, device.config.head_dims[0], signed=signed)
+            part = unpack_rows(
+                np.asarray(plane[layer, :, :rows]), width, device.config.head_dims[0], signed=signed
+            )
             total = part if signed else (total << 4) + part
     return np.asarray(total)
 

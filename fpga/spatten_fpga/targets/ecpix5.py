@@ -24,7 +24,6 @@ BOARD = Board(
     links=("spl-udp", "uartbone"),
     ethernet=Rgmii(),
     baudrate=1_000_000,
-    loader=("-b", "ecpix5"),
 )
 
 if __name__ == "__main__":
