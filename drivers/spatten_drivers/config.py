@@ -114,6 +114,10 @@ def _is_power_of_two(value: object, low: int, high: int) -> bool:
 PRESETS: dict[str, AcceleratorConfig] = {
     # 64 + 64 of the ECP5-85F's 156 multipliers; a x16 DDR3 burst of eight is a beat of 16 bytes.
     "ecp5-85f": AcceleratorConfig(),
+    # What routes on the same chip with DDR3 and Ethernet around it: a quarter of the lanes.
+    "ecp5-85f-slim": AcceleratorConfig(
+        lanes=16, kv_buffer_rows=512, query_buffer_rows=32, topk_parallelism=4
+    ),
     # Block RAM for half the rows and a quarter of the lanes; a x16 SDRAM behind a 32-bit port.
     "ecp5-25f": AcceleratorConfig(
         lanes=8, kv_buffer_rows=128, max_sequence=512, topk_parallelism=4, query_buffer_rows=16, beat_bytes=4

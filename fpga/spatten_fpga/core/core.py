@@ -43,43 +43,41 @@ class Core(LiteXModule):
 
     def __init__(self, config):
         geometry = Geometry(config)
-        self.jobs = jobs = stream.Endpoint(job_layout())
-        self.memory = memory = MemoryPort(geometry)
+        self.jobs = stream.Endpoint(job_layout())
+        self.memory = MemoryPort(geometry)
         self.memory_bytes = Signal(32)
         self.abort = Signal()
         self.expired = Signal()
-        self.ends = ends = stream.Endpoint([("job_id", 32), ("status", STATUS_BITS)])
+        self.ends = stream.Endpoint([("job_id", 32), ("status", STATUS_BITS)])
 
         # # #
 
         # The engine's reset reaches every corner of the chip: it comes from a register, not through logic.
         self.cd_engine = ClockDomain()
         self.engine = engine = ClockDomainsRenamer("engine")(Engine(config))
-        self.answer = answer = ResetInserter()(AnswerWriter(geometry))
-        self.fsm = fsm = FSM(reset_state="ENGINE")
-        cleared = Signal(reset=1)
-        self.comb += [self.cd_engine.clk.eq(ClockSignal()), self.cd_engine.rst.eq(cleared)]
-        self.sync += cleared.eq(fsm.ongoing("RESET"))
-        running, kill = Signal(), Signal()
-        status = Signal(STATUS_BITS)
+        self.answer = ResetInserter()(AnswerWriter(geometry))
+        self.fsm = FSM(reset_state="ENGINE")
+        self.cleared = cleared = Signal(reset=1)
         self.comb += [
+            self.cd_engine.clk.eq(ClockSignal()),
+            self.cd_engine.rst.eq(cleared),
             engine.memory_bytes.eq(self.memory_bytes),
-            kill.eq(running & ~engine.ends.valid & (self.abort | self.expired | memory.fault)),
         ]
-        self.sync += If(
-            kill & fsm.ongoing("ENGINE"),
-            If(memory.fault, status.eq(Status.MEMORY_FAULT))
-            .Elif(self.abort, status.eq(Status.ABORTED))
-            .Else(status.eq(Status.WATCHDOG)),
-        )
+        self.sync += cleared.eq(self.fsm.ongoing("RESET"))
+        self._memory(geometry)
+        self._job(geometry)
+        self._steps()
 
-        # Memory: what is offered stays, so it is held outside of what is reset ------------------------
+    def _memory(self, geometry):
+        """What is offered to memory stays, so it is held outside of what is reset."""
+        engine, memory, answer, fsm = self.engine, self.memory, self.answer, self.fsm
         self.commands = commands = stream.Buffer(command_layout(geometry), pipe_ready=True)
         self.writes = writes = stream.Buffer(write_layout(geometry), pipe_ready=True)
         owed, stale = Signal(max=OUTSTANDING), Signal(max=OUTSTANDING)  # to the engine, to jobs before it
-        asked, came, live = Signal(), Signal(), Signal()
+        asked, came = Signal(), Signal()
+        self.live = live = Signal()  # the engine works, and what it says counts
         self.comb += [
-            live.eq(fsm.ongoing("ENGINE") & ~cleared),
+            live.eq(fsm.ongoing("ENGINE") & ~self.cleared),
             If(live, engine.memory.command.connect(commands.sink)),
             commands.source.connect(memory.command),
             If(live, engine.memory.write.connect(writes.sink)).Else(answer.write.connect(writes.sink)),
@@ -96,9 +94,15 @@ class Core(LiteXModule):
             If(fsm.ongoing("RESET"), stale.eq(stale + owed - came), owed.eq(0)),
         ]
 
-        # The job that runs ---------------------------------------------------------------------------
-        writable, job_id = Signal(), Signal(32)
+    def _job(self, geometry):
+        """The job that runs: whether it is to be ended, and what is said of it then."""
+        engine, memory, answer, jobs, ends = self.engine, self.memory, self.answer, self.jobs, self.ends
+        running = Signal()
+        self.kill = kill = Signal()
+        self.status, self.job_id = status, job_id = Signal(STATUS_BITS), Signal(32)
+        self.writable = writable = Signal()  # an answer header
         self.comb += [
+            kill.eq(running & ~engine.ends.valid & (self.abort | self.expired | memory.fault)),
             answer.values["status"].eq(status),
             answer.values["job_id"].eq(job_id),
         ]
@@ -106,17 +110,24 @@ class Core(LiteXModule):
             If(jobs.valid & jobs.ready, running.eq(1)),
             If(ends.valid & ends.ready, running.eq(0)),
             If(
-                kill & fsm.ongoing("ENGINE"),
+                kill & self.fsm.ongoing("ENGINE"),
+                If(memory.fault, status.eq(Status.MEMORY_FAULT))
+                .Elif(self.abort, status.eq(Status.ABORTED))
+                .Else(status.eq(Status.WATCHDOG)),
                 writable.eq(engine.descriptor.answer_writable),
                 job_id.eq(engine.descriptor.job_id),
                 answer.address.eq(engine.fields["answer_address"][beat_shift(geometry) : ADDRESS_BITS]),
             ),
         ]
+
+    def _steps(self):
+        """From a job that is ended to the next: reset, the answer's header, the end."""
+        engine, answer, fsm, ends = self.engine, self.answer, self.fsm, self.ends
         fsm.act(
             "ENGINE",
-            If(live, jobs.connect(engine.jobs)),
+            If(self.live, self.jobs.connect(engine.jobs)),
             engine.ends.connect(ends),
-            If(kill, NextState("RESET")),
+            If(self.kill, NextState("RESET")),
         )
         left = Signal(max=PATIENCE)
         pending = engine.memory.writes_pending
@@ -124,7 +135,7 @@ class Core(LiteXModule):
         fsm.act(
             "SETTLE",
             NextValue(left, left - 1),
-            If((left == 0) | ~writable, NextState("END")).Elif(
+            If((left == 0) | ~self.writable, NextState("END")).Elif(
                 ~pending, answer.start.eq(1), NextState("BEGIN")
             ),
         )
@@ -137,7 +148,7 @@ class Core(LiteXModule):
         fsm.act(
             "END",
             ends.valid.eq(1),
-            ends.status.eq(status),
-            ends.job_id.eq(job_id),
+            ends.status.eq(self.status),
+            ends.job_id.eq(self.job_id),
             If(ends.ready, NextState("ENGINE")),
         )

@@ -74,8 +74,8 @@ class Descriptor(LiteXModule):
     """
 
     def __init__(self, geometry: Geometry) -> None:
-        self.sink = sink = stream.Endpoint(job_layout())
-        self.port = port = ReadPort(geometry)
+        self.sink = stream.Endpoint(job_layout())
+        self.port = ReadPort(geometry)
         self.heads = stream.Endpoint(head_layout())
         self.keys = stream.Endpoint(slot_layout())
         self.queries = stream.Endpoint(slot_layout())
@@ -88,9 +88,8 @@ class Descriptor(LiteXModule):
 
         # # #
 
-        # Checks -----------------------------------------------------------------------------------
         self.header_checks = checks = HeaderChecks(geometry, header)
-        self.list_checks = lists = ListChecks(header)
+        self.list_checks = ListChecks(header)
         self.region_checks = regions = RegionChecks(geometry, header)
         self.row_beats = regions.row_beats
         self.comb += [
@@ -98,26 +97,43 @@ class Descriptor(LiteXModule):
             checks.memory_bytes.eq(self.memory_bytes),
             regions.memory_beats.eq(checks.memory_beats),
         ]
+        self.left = Signal(SLOT_BITS)  # entries, words or cycles to go
+        self.upper = Signal()  # the second half of an entry, or of a word
+        self.first = Signal()  # before the first entry of a list
+        self.closing = Signal()  # at its last
+        self.fsm = FSM(reset_state="IDLE")
+        self._commands()
+        self._words(geometry)
+        self._outlets()
+        self._take(beat_shift(geometry))
+        self._check_header()
+        self._read_lists()
+        self._judge()
 
-        # Commands: beats one after the other ------------------------------------------------------
-        wanted = Signal.like(checks.table_beats)
-        address = port.command.address
+    # Memory ---------------------------------------------------------------------------------------
+
+    def _commands(self) -> None:
+        """Beats one after the other."""
+        port = self.port
+        self.wanted = wanted = Signal.like(self.header_checks.table_beats)
+        self.address = address = port.command.address
         self.comb += port.command.valid.eq(wanted != 0)
         self.sync += If(
             port.command.valid & port.command.ready, address.eq(address + 1), wanted.eq(wanted - 1)
         )
 
-        # Words ------------------------------------------------------------------------------------
+    def _words(self, geometry: Geometry) -> None:
         self.words = words = stream.Converter(geometry.beat_bits, WORD_BITS)
         self.buffer = buffer = stream.Buffer([("data", WORD_BITS)], pipe_ready=True)
         self.word = buffer.source
         self.comb += [
-            port.data.connect(words.sink, omit={"last"}),
+            self.port.data.connect(words.sink, omit={"last"}),
             words.sink.last.eq(1),  # marks the last word of each beat
             words.source.connect(buffer.sink, keep={"valid", "ready", "last", "data"}),
         ]
 
-        # Lists ------------------------------------------------------------------------------------
+    def _outlets(self) -> None:
+        """Registers between the lists and whoever stores them."""
         self.outlets = {
             name: stream.Buffer(endpoint.description, pipe_ready=True)
             for name, endpoint in (("heads", self.heads), ("keys", self.keys), ("queries", self.queries))
@@ -125,15 +141,12 @@ class Descriptor(LiteXModule):
         for name, outlet in self.outlets.items():
             self.add_module(f"{name}_outlet", outlet)
             self.comb += outlet.source.connect(getattr(self, name))
-        waiting = Signal()
-        self.comb += waiting.eq(self.heads.valid | self.keys.valid | self.queries.valid)
 
-        # Steps ------------------------------------------------------------------------------------
-        self.left = left = Signal(SLOT_BITS)  # entries, words or cycles to go
-        self.upper = Signal()  # the second half of an entry, or of a word
-        self.first = Signal()  # before the first entry of a list
-        self.closing = Signal()  # at its last
-        self.fsm = fsm = FSM(reset_state="IDLE")
+    # Steps ----------------------------------------------------------------------------------------
+
+    def _take(self, shift: int) -> None:
+        """A job: is its descriptor where it can be read?"""
+        sink, checks, left, fsm = self.sink, self.header_checks, self.left, self.fsm
         fsm.act(
             "IDLE",
             sink.ready.eq(1),
@@ -146,21 +159,24 @@ class Descriptor(LiteXModule):
                 NextState("CHECK-ADDRESS"),
             ),
         )
-        shift = beat_shift(geometry)
         fsm.act(
             "CHECK-ADDRESS",
             NextValue(left, left - 1),
-            NextValue(address, checks.address[shift:]),
+            NextValue(self.address, checks.address[shift:]),
             If(
                 left == 0,
                 NextValue(left, HEADER_WORDS),
                 NextValue(checks.reserved, 0),
                 If(checks.bad_address, NextValue(self.status, Status.BAD_ADDRESS), NextState("IDLE")).Else(
-                    NextValue(wanted, HEADER_BYTES >> shift), NextState("READ-HEADER")
+                    NextValue(self.wanted, HEADER_BYTES >> shift), NextState("READ-HEADER")
                 ),
             ),
         )
-        fsm.act("READ-HEADER", self.read_header(checks))
+
+    def _check_header(self) -> None:
+        """The header: is it one, and where are the lists?"""
+        checks, left, fsm = self.header_checks, self.left, self.fsm
+        fsm.act("READ-HEADER", self._read_header())
         fsm.act(
             "CHECK-HEADER",
             NextValue(left, left - 1),
@@ -172,17 +188,22 @@ class Descriptor(LiteXModule):
                 If(
                     checks.status == Status.DONE,
                     NextValue(self.status, Status.PENDING),
-                    NextValue(wanted, checks.table_beats),
-                    NextValue(left, header["n_heads"]),
+                    NextValue(self.wanted, checks.table_beats),
+                    NextValue(left, self.header["n_heads"]),
                     NextValue(self.first, 1),
                     NextValue(self.upper, 0),
-                    regions.start.eq(1),
-                    lists.clear.eq(1),
+                    self.region_checks.start.eq(1),
+                    self.list_checks.clear.eq(1),
                     NextState("READ-HEADS"),
                 ),
             ),
         )
-        self.read_lists(lists)
+
+    def _judge(self) -> None:
+        """The status, once all checks are through and all entries are stored."""
+        lists, regions, left, fsm = self.list_checks, self.region_checks, self.left, self.fsm
+        waiting = Signal()
+        self.comb += waiting.eq(self.heads.valid | self.keys.valid | self.queries.valid)
         fsm.act(
             "CHECK-LISTS",
             NextValue(left, left - 1),
@@ -197,9 +218,9 @@ class Descriptor(LiteXModule):
             NextState("IDLE"),
         )
 
-    def read_header(self, checks: HeaderChecks) -> list:
+    def _read_header(self) -> list:
         """Words with a name shift down to their place; the others must be 0."""
-        words, word = self.header.words, self.word
+        checks, words, word = self.header_checks, self.header.words, self.word
         named = Signal()
         shift = Signal()
         self.comb += [
@@ -221,9 +242,9 @@ class Descriptor(LiteXModule):
             ),
         ]
 
-    def read_lists(self, checks: ListChecks) -> None:
+    def _read_lists(self) -> None:
         """States that read the lists one after the other."""
-        word = self.word
+        checks, word = self.list_checks, self.word
         heads, keys, queries = (self.outlets[name].sink for name in ("heads", "keys", "queries"))
         lower = Signal(WORD_BITS, reset_less=True)
         self.sync += If(word.valid & word.ready, lower.eq(word.data))
@@ -254,12 +275,12 @@ class Descriptor(LiteXModule):
             word.ready.eq(heads.ready | ~self.upper),
             checks.head.eq(heads.valid & heads.ready),
             If(word.valid & word.ready, NextValue(self.upper, ~self.upper)),
-            If(checks.head, self.step("READ-KEYS", self.header["n_keys"])),
+            If(checks.head, self._step("READ-KEYS", self.header["n_keys"])),
         )
-        self.read_slots("READ-KEYS", keys, checks.key, "READ-QUERIES", self.header["n_queries"])
-        self.read_slots("READ-QUERIES", queries, checks.query, "CHECK-LISTS", checks.LATENCY)
+        self._read_slots("READ-KEYS", keys, checks.key, "READ-QUERIES", self.header["n_queries"])
+        self._read_slots("READ-QUERIES", queries, checks.query, "CHECK-LISTS", checks.LATENCY)
 
-    def read_slots(self, state: str, sink: stream.Endpoint, passes: Signal, following: str, count) -> None:
+    def _read_slots(self, state: str, sink: stream.Endpoint, passes: Signal, following: str, count) -> None:
         """A list of slots: two entries a word, but an odd last one is alone in its word."""
         word = self.word
         self.fsm.act(
@@ -267,10 +288,10 @@ class Descriptor(LiteXModule):
             sink.valid.eq(word.valid),
             passes.eq(sink.valid & sink.ready),
             word.ready.eq(sink.ready & (self.upper | self.closing)),
-            If(passes, NextValue(self.upper, ~self.upper), self.step(following, count)),
+            If(passes, NextValue(self.upper, ~self.upper), self._step(following, count)),
         )
 
-    def step(self, following: str, count) -> list:
+    def _step(self, following: str, count) -> list:
         """After an entry: the next one, or the next list."""
         word, rest = self.word, f"PASS-REST-BEFORE-{following}"
         self.fsm.act(rest, word.ready.eq(1), If(word.valid & word.last, NextState(following)))

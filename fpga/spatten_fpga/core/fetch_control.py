@@ -249,27 +249,33 @@ class FetchControl(LiteXModule):
     # Choice ------------------------------------------------------------------------------------------
 
     def _choose(self):
-        fields, sink = self.fields, self.command.sink
-        keys, values = self.wanted_keys, self.wanted_values
         self.fsm = fsm = FSM(reset_state="CHOOSE")
         refetch = Signal()
         self.comb += [
             refetch.eq(self.lsb_needed & ~Mux(self.lsb_head[0], self.asked[1], self.asked[0])),
-            sink.dim.eq(fields["head_dim"]),
+            self.command.sink.dim.eq(self.fields["head_dim"]),
         ]
         fsm.act(
             "CHOOSE",
             If(refetch, NextState("REFETCH-KEYS"))
-            .Elif(values.valid & self.index_ready, NextState("VALUES"))
+            .Elif(self.wanted_values.valid & self.index_ready, NextState("VALUES"))
             .Elif(self.query_more, NextState("QUERY"))
-            .Elif(keys.valid, NextState("KEYS"))
+            .Elif(self.wanted_keys.valid, NextState("KEYS"))
             .Elif(self.load_more, NextState("LOAD-KEYS")),
         )
-        fsm.act(
+        self._fetch_query()
+        self._fetch_keys()
+        self._fetch_values()
+        self._load_heads()
+        self._refetch()
+
+    def _fetch_query(self):
+        sink = self.command.sink
+        self.fsm.act(
             "QUERY",
             sink.valid.eq(1),
             sink.target.eq(QUERY),
-            sink.bits.eq(fields["q_bits"]),
+            sink.bits.eq(self.fields["q_bits"]),
             sink.rows.eq(1),
             sink.row_beats.eq(self.row_beats["q"]),
             sink.slot.eq(self.query_place),
@@ -278,18 +284,24 @@ class FetchControl(LiteXModule):
             If(sink.ready, self.query_taken.eq(1), NextState("CHOOSE")),
         )
 
-        # Keys and values of one row ------------------------------------------------------------------
-        fsm.act(
+    def _fetch_keys(self):
+        """Keys of one pass of one row."""
+        keys = self.wanted_keys
+        self.fsm.act(
             "KEYS",
             If(keys.lsb, *self.plane("k_lsb", keys.head, keys.rows, ALL)).Else(
                 *self.plane("k_msb", keys.head, keys.rows, ALL)
             ),
-            If(sink.ready, keys.ready.eq(1), NextState("CHOOSE")),
+            If(self.command.sink.ready, keys.ready.eq(1), NextState("CHOOSE")),
         )
+
+    def _fetch_values(self):
+        """Kept values of one row."""
+        fsm, sink, values = self.fsm, self.command.sink, self.wanted_values
         fsm.act(
             "VALUES",
             *self.plane("v_msb", values.head, values.rows, KEPT),
-            sink.midpoint.eq((fields["v_lsb_bits"] != 0) & ~values.both),
+            sink.midpoint.eq((self.fields["v_lsb_bits"] != 0) & ~values.both),
             If(
                 sink.ready,
                 If(values.both, NextState("VALUES-LSB")).Else(values.ready.eq(1), NextState("CHOOSE")),
@@ -301,7 +313,9 @@ class FetchControl(LiteXModule):
             If(sink.ready, values.ready.eq(1), NextState("CHOOSE")),
         )
 
-        # Heads ---------------------------------------------------------------------------------------
+    def _load_heads(self):
+        """Whole heads: keys, then values, of one plane or of both."""
+        fields, sink = self.fields, self.command.sink
         base = sink.base.eq(Mux(self.loading[0], self.odd_base, 0))
         load = {
             "k_msb": ("LOAD-KEYS", fields["k_policy"] == KeyPolicy.ALWAYS, "LOAD-KEYS-LSB"),
@@ -314,7 +328,7 @@ class FetchControl(LiteXModule):
                 after = [NextState("LOAD-VALUES")]
             else:
                 after = [self.load_taken.eq(1), NextState("CHOOSE")]
-            fsm.act(
+            self.fsm.act(
                 state,
                 *self.plane(name, self.loading, fields["n_keys"], ALL),
                 base,
@@ -322,7 +336,9 @@ class FetchControl(LiteXModule):
                 If(sink.ready, If(both, NextState(following)).Else(*after) if following else after),
             )
 
-        # LSB planes of a head of which a row is unsure ------------------------------------------------
+    def _refetch(self):
+        """LSB planes of a head of which a row is unsure."""
+        fields, fsm, sink = self.fields, self.fsm, self.command.sink
         odd = self.lsb_head[0]
         base = sink.base.eq(Mux(odd, self.odd_base, 0))
         self.comb += [self.k_order.sink.odd.eq(odd), self.v_order.sink.odd.eq(odd)]

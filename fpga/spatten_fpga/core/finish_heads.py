@@ -66,12 +66,12 @@ class HeadFinish(LiteXModule):
         self.importance_shift = Signal(SHIFT_BITS)
         self.sum_index = Signal.like(self.head_index)
         self.sum = Signal(HEAD_SUM_BITS)
-        self.write = write = stream.Endpoint(write_layout(geometry))
+        self.write = stream.Endpoint(write_layout(geometry))
 
         # # #
 
         self.reader = reader = WordReader(geometry, WORD_BITS, heads)
-        self.arithmetic = arithmetic = HeadImportance(HEAD_SUM_BITS)
+        self.arithmetic = HeadImportance(HEAD_SUM_BITS)
         self.rank = rank = HeadRank(heads)
         self.importance = importance = WriteBack(geometry, WORD_BITS)
         self.survivors = survivors = WriteBack(geometry, ENTRY_BITS)
@@ -86,10 +86,14 @@ class HeadFinish(LiteXModule):
             reader.count.eq(self.total_heads),
             rank.keep.eq(self.keep_heads),
         ]
+        self._arithmetic()
+        self._walk(heads)
+        self._lists()
 
-        # A live head's new importance: the sum comes whole, as one magnitude ----------------------
-        old = reader.source
-        top = reader.source.data[HEAD_IMPORTANCE_BITS:]  # memory may hold anything: saturate it first
+    def _arithmetic(self) -> None:
+        """A live head's new importance: the sum comes whole, as one magnitude."""
+        arithmetic, rank, old = self.arithmetic, self.rank, self.reader.source
+        top = old.data[HEAD_IMPORTANCE_BITS:]  # memory may hold anything: saturate it first
         self.comb += [
             arithmetic.sink.magnitude.eq(self.sum),
             arithmetic.sink.last.eq(1),
@@ -103,7 +107,9 @@ class HeadFinish(LiteXModule):
             rank.sink.head_id.eq(self.head_id),
         ]
 
-        # Heads ------------------------------------------------------------------------------------
+    def _walk(self, heads: int) -> None:
+        """From head to head of at most so many: each is looked up, and kept or updated."""
+        arithmetic, rank, importance, old = self.arithmetic, self.rank, self.importance, self.reader.source
         head = Signal(HEAD_ID_BITS)
         place = Signal(max=heads + 1)  # in the head table
         known, final = Signal(), Signal()  # the old word is there; this head is the last
@@ -121,7 +127,13 @@ class HeadFinish(LiteXModule):
         self.fsm = fsm = FSM(reset_state="IDLE")
         fsm.act(
             "IDLE",
-            If(start, NextValue(self.done, 0), NextValue(head, 0), NextValue(place, 0), NextState("LOOK-UP")),
+            If(
+                self.start,
+                NextValue(self.done, 0),
+                NextValue(head, 0),
+                NextValue(place, 0),
+                NextState("LOOK-UP"),
+            ),
         )
         onward = [NextValue(head, head + 1), NextState("LOOK-UP"), If(final, NextState("LIST"))]
         fsm.act("LOOK-UP", NextState("MATCH"))
@@ -152,7 +164,9 @@ class HeadFinish(LiteXModule):
             If(following, NextValue(place, place + 1), *onward),
         )
 
-        # Memory: survivors after importance -------------------------------------------------------
+    def _lists(self) -> None:
+        """To memory: survivors after importance."""
+        rank, importance, survivors, write = self.rank, self.importance, self.survivors, self.write
         listing, ended, region_end = Signal(), Signal(), Signal()
         self.comb += [
             survivors.sink.valid.eq(rank.source.valid),
@@ -165,5 +179,5 @@ class HeadFinish(LiteXModule):
             write.last.eq(1),
             ended.eq(write.valid & write.ready & region_end),
         ]
-        fsm.act("LIST", If(ended & listing, NextValue(self.done, 1), NextState("IDLE")))
-        self.sync += [If(ended, listing.eq(1)), If(start, listing.eq(0))]
+        self.fsm.act("LIST", If(ended & listing, NextValue(self.done, 1), NextState("IDLE")))
+        self.sync += [If(ended, listing.eq(1)), If(self.start, listing.eq(0))]

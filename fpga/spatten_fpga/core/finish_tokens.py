@@ -302,7 +302,7 @@ class TokenFinish(LiteXModule):
         self.survivors_address = Signal(address_bits(geometry))
         self.total_read = stream.Endpoint(key_layout(depth))
         self.totals = stream.Endpoint(total_layout())
-        self.write = write = stream.Endpoint(write_layout(geometry))
+        self.write = stream.Endpoint(write_layout(geometry))
 
         # # #
 
@@ -310,8 +310,8 @@ class TokenFinish(LiteXModule):
         self.walk = walk = _Walk(geometry, reader.source)
         self.list_reader = entries = _ListReader(geometry)
         self.keys, self.reads = keys, reads = _AllPlaces(geometry), _AllPlaces(geometry)
-        self.fill = fill = _Fill(lanes)
-        self.topk = topk = TopK(lanes, RANK_BITS, depth)
+        self.fill = _Fill(lanes)
+        self.topk = TopK(lanes, RANK_BITS, depth)
         self.kept = kept = _KeptPlaces(geometry)
         self.importance = importance = WriteBack(geometry, IMPORTANCE_BITS)
         self.survivors = survivors = WriteBack(geometry, SLOT_BITS)
@@ -331,19 +331,30 @@ class TokenFinish(LiteXModule):
             importance.base.eq(self.importance_address),
             survivors.base.eq(self.survivors_address),
         ]
+        self._steps()
+        self._entries()
+        self._new_words()
+        self._lists()
 
-        # Steps ------------------------------------------------------------------------------------
-        listing = Signal()  # survivors, after importance
+    def _steps(self) -> None:
+        done = self.topk.source
+        self.listing = listing = Signal()  # survivors, after importance
+        self.ended = ended = Signal()  # a list is in memory
         drained = Signal()  # the top-k engine is empty
-        ended = Signal()
         self.fsm = fsm = FSM(reset_state="IDLE")
-        fsm.act("IDLE", If(start, NextValue(self.done, 0), NextValue(drained, 0), NextState("IMPORTANCE")))
+        fsm.act(
+            "IDLE",
+            If(self.start, NextValue(self.done, 0), NextValue(drained, 0), NextState("IMPORTANCE")),
+        )
         fsm.act("IMPORTANCE", If(ended, NextState("SURVIVORS")))
         fsm.act("SURVIVORS", listing.eq(1), If(ended, NextState("DRAIN")))
         fsm.act("DRAIN", listing.eq(1), If(drained, NextValue(self.done, 1), NextState("IDLE")))
-        self.sync += If(topk.source.valid & topk.source.ready & topk.source.last, drained.eq(1))
+        self.sync += If(done.valid & done.ready & done.last, drained.eq(1))
 
-        # Live keys and what they gained -----------------------------------------------------------
+    def _entries(self) -> None:
+        """Live keys and what they gained; later those that survive."""
+        walk, keys, reads, kept = self.walk, self.keys, self.reads, self.kept
+        listing, entries, survivors = self.listing, self.list_reader, self.survivors
         self.comb += [
             reads.source.connect(self.total_read, keep={"valid", "ready", "last"}),
             self.total_read.key.eq(reads.source.place),
@@ -359,7 +370,9 @@ class TokenFinish(LiteXModule):
             survivors.sink.last.eq(entries.source.last),
         ]
 
-        # New words, to memory and to the top-k engine ---------------------------------------------
+    def _new_words(self) -> None:
+        """To memory and to the top-k engine."""
+        walk, importance, fill, topk, kept = self.walk, self.importance, self.fill, self.topk, self.kept
         self.words = words = skid(word_layout())
         word = words.source
         room = Signal()
@@ -379,7 +392,10 @@ class TokenFinish(LiteXModule):
             topk.source.connect(kept.sink),
         ]
 
-        # Memory -----------------------------------------------------------------------------------
+    def _lists(self) -> None:
+        """To memory: survivors after importance."""
+        listing, ended = self.listing, self.ended
+        importance, survivors, write = self.importance, self.survivors, self.write
         region_end = Signal()
         self.comb += [
             If(

@@ -171,13 +171,14 @@ class RowControl(LiteXModule):
         last_query = query + 1 == fields["n_queries"]
         self.comb += [
             self.query_index.eq(query),
-            keyed.eq(~self.reuse | (self.k_heads > head)),
             self.new_pass.eq(more & (looked == 3) & (ready != 0) & (self.flying != SLOTS) & keyed),
             self.dispatched.eq(self.new_pass & self.new_taken),
             self.next_starved.eq(more & (looked == 3) & (self.flying != SLOTS) & ~((ready != 0) & keyed)),
         ]
         self.sync += [
             ready.eq(ready + self.queries_stored - self.dispatched),
+            # A cycle late, which is no risk: a new head stands three cycles before `looked` is 3.
+            keyed.eq(~self.reuse | (self.k_heads > head)),
             # The number of visible keys is there two cycles after the query's index.
             If(more & (looked != 3), looked.eq(looked + 1)),
             self.new_keys.eq(self.visible),
@@ -213,35 +214,37 @@ class RowControl(LiteXModule):
     # Decision ----------------------------------------------------------------------------------------
 
     def _decide(self, geometry):
-        """A sum is the end of a pass: the row is certain, or it needs the LSB plane."""
+        """A pass ends with its sum; a cycle later the row is certain, or it needs the LSB plane."""
         fields, summed = self.fields, self.summed
+        decided, row, total = Signal(), Signal(len(summed.slot)), Signal(SUM_BITS)
         unsure, forced, second = Signal(), Signal(), Signal()
         self.waiting = waiting = stream.SyncFIFO(second_layout(geometry), SLOTS)
-        row = summed.slot
         self.comb += [
             summed.ready.eq(1),  # there is room for every row in flight
             second.eq(Array(self.second)[row]),
-            unsure.eq((fields["k_policy"] == KeyPolicy.PROGRESSIVE) & (summed.sum > fields["refetch_limit"])),
             # Both planes from memory: the second is added by the same machine, without a decision.
             forced.eq((fields["k_policy"] == KeyPolicy.ALWAYS) & ~self.reuse),
-            waiting.sink.valid.eq(summed.valid & ~second & (unsure | forced)),
+            waiting.sink.valid.eq(decided & ~second & (unsure | forced)),
             waiting.sink.slot.eq(row),
             waiting.sink.head.eq(Array(self.slot_heads)[row]),
             waiting.sink.keys.eq(Array(self.keys)[row]),
         ]
-        self.sync += If(
-            summed.valid,
-            If(waiting.sink.valid, If(unsure, self.refetched.eq(self.refetched + 1))),
+        self.sync += [
+            decided.eq(summed.valid),
+            row.eq(summed.slot),
+            total.eq(summed.sum),
+            unsure.eq((fields["k_policy"] == KeyPolicy.PROGRESSIVE) & (summed.sum > fields["refetch_limit"])),
+            If(waiting.sink.valid & unsure, self.refetched.eq(self.refetched + 1)),
             *[
                 If(
-                    row == slot,
+                    decided & (row == slot),
                     If(waiting.sink.valid, self.second[slot].eq(1)).Else(
-                        self.certain[slot].eq(1), self.sums[slot].eq(summed.sum)
+                        self.certain[slot].eq(1), self.sums[slot].eq(total)
                     ),
                 )
                 for slot in range(SLOTS)
             ],
-        )
+        ]
 
     # Passes ------------------------------------------------------------------------------------------
 

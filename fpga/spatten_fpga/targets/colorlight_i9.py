@@ -20,7 +20,7 @@ BOARD = Board(
     clocks=_CRG,
     memory=Sdram({"M12L64322A": M12L64322A}),  # by data sheet like the EM638325 that is on the board
     preset="ecp5-25f",
-    clock=40e6,
+    clock=50e6,
     links=("uartbone",),  # with Ethernet its clocks were missed: docs/targets.md
     ethernet=Rgmii(tx_delay=0.0, rx_delay=2e-9),
     baudrate=1_000_000,

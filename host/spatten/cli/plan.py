@@ -29,7 +29,7 @@ PresetName = Annotated[
     str | None,
     typer.Option(
         "--preset",
-        help="Core: ecp5-85f, ecp5-25f, ecp5-25f-slim, zynq-7020 or paper.",
+        help="Core: ecp5-85f, ecp5-85f-slim, ecp5-25f, ecp5-25f-slim, zynq-7020 or paper.",
         rich_help_panel=MACHINE,
     ),
 ]

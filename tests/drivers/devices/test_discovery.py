@@ -188,7 +188,7 @@ def test_the_emulator_as_it_is() -> None:
         (
             "emulator?preset=big",
             "preset is 'big'; expected one of "
-            "['ecp5-85f', 'ecp5-25f', 'ecp5-25f-slim', 'zynq-7020', 'paper']",
+            "['ecp5-85f', 'ecp5-85f-slim', 'ecp5-25f', 'ecp5-25f-slim', 'zynq-7020', 'paper']",
         ),
         (
             "emulator?speed=9&memory=1MiB&fast",

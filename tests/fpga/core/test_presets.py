@@ -16,8 +16,8 @@ from tests.model.oracle_config import OracleConfig
 from .core_bench import core_bench
 from .test_core import assert_same, fitting_spec, random_pace
 
-#: 512 lanes take minutes to compile; the slim one is the smaller 25F one, with less of everything.
-SLOW = {"paper", "ecp5-25f-slim"}
+#: 512 lanes take minutes to compile; the slim ones are those of the same chips, with less of everything.
+SLOW = {"paper", "ecp5-25f-slim", "ecp5-85f-slim"}
 
 
 def prefill(config: OracleConfig, **changes: Any) -> JobSpec:
