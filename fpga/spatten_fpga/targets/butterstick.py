@@ -22,7 +22,7 @@ BOARD = Board(
     platform=lambda: gsd_butterstick.Platform(revision="1.0", device="85F", toolchain="trellis"),
     clocks=_CRG,
     memory=Ddr3({"MT41K64M16": MT41K64M16, "MT41K256M16": MT41K256M16}),
-    preset="ecp5-25f",
+    preset="ecp5-85f-slim",
     clock=50e6,
     links=("spl-udp", "etherbone"),
     ethernet=Rgmii(),  # the board's KSZ9031 delays what it receives by 1.2 ns itself

@@ -37,7 +37,7 @@ BOARD = Board(
     platform=_platform,
     clocks=_CRGSDRAM,
     memory=Ddr3({"MT41K64M16": MT41K64M16, "MT41K256M16": MT41K256M16}, _phy, terminated=False),
-    preset="ecp5-25f",
+    preset="ecp5-85f-slim",
     clock=48e6,
     links=("uartbone",),
     baudrate=1_000_000,
