@@ -14,10 +14,11 @@ from .config import DEFAULT_PRESET, PRESETS, AcceleratorConfig
 from .devices import Device, Emulator, known_devices, open_device
 from .formats import Quantization
 from .job import KeyPolicy, LayerJob, ValuePolicy
+from .kv_planes import Shape
 from .mmio import MMIO
 from .overlay import DefaultIP, Overlay
 from .register_map import RegisterMap
-from .sequence import Sequence, Shape
+from .sequence import Sequence
 
 __all__ = [
     "DEFAULT_PRESET",

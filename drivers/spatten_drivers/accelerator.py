@@ -168,8 +168,9 @@ class Accelerator:
         beat = self.device.config.beat_bytes
         n_heads, n_queries, dim = request.queries.shape
         q_bits = sequence.quantization.q_bits
-        q_scale = symmetric_scale(request.queries, q_bits)
-        integers, _ = quantize(request.queries, q_scale, q_bits)
+        rows = np.ascontiguousarray(request.queries)  # read several times
+        q_scale = symmetric_scale(rows, q_bits)
+        integers, _ = quantize(rows, q_scale, q_bits)
         fields = self._fields(sequence, request)
         query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
         sizes = (
@@ -205,18 +206,16 @@ class Accelerator:
         )
 
     def _fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
-        n_heads, n_queries, dim = request.queries.shape
+        n_heads, n_queries, _ = request.queries.shape
         n_keys, digest = len(request.key_slots), self.device.config.digest
         everything = 0xFFFF
-        return {
+        return sequence.job_fields(request.layer) | {
             "job_id": next(self._ids) & 0xFFFFFFFF,
             "config_digest_lo": digest & 0xFFFFFFFF,
             "config_digest_hi": digest >> 32,
             "causal": int(request.causal),
             "add_tokens": int(request.add_tokens),
             "add_heads": int(request.add_heads),
-            "head_dim": dim,
-            "total_heads": sequence.shape.heads,
             "n_heads": n_heads,
             "n_queries": n_queries,
             "n_keys": n_keys,
@@ -225,11 +224,6 @@ class Accelerator:
             "keep_heads": n_heads if request.keep_heads is None else request.keep_heads,
             "keep_values": everything if request.keep_values is None else request.keep_values,
             "decay": round(request.decay * (1 << 16)),
-            "token_importance_address": sequence.token_importance.device_address,
-            "head_importance_address": sequence.head_importance.device_address,
-            **sequence.quantization.job_fields,
-            **sequence.k.fields("k", request.layer),
-            **sequence.v.fields("v", request.layer),
         }
 
     def _fetch(self, ticket: Ticket) -> JobAnswer:

@@ -34,6 +34,10 @@ class DeviceMismatchError(DeviceError):
     """The device's configuration digest or ABI is not one this driver knows."""
 
 
+class LoadError(DeviceError):
+    """A bitstream cannot be loaded into a board, or the board does not answer after it."""
+
+
 class DeviceTimeoutError(DeviceError, TimeoutError):
     """A wait passed its deadline; the message carries the state of the device."""
 

@@ -52,13 +52,14 @@ def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1
 
 def quantize(
     values: NDArray[np.floating], scale: NDArray[np.float64], bits: int
-) -> tuple[NDArray[np.int16], int]:
-    """``[H, n, D]`` floats to ``bits``-bit integers by per-head scales; also how many elements saturated."""
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """``[H, n, D]`` floats to ``bits``-bit integers by per-head scales; also how many of a head saturated."""
     limit = (1 << bits - 1) - 1
     inverse = (1.0 / scale).astype(np.promote_types(values.dtype, np.float32))
     steps = np.rint(values * inverse[:, None, None])
-    saturated = int(np.count_nonzero(np.abs(steps) > limit))
-    if saturated:
+    outside, saturated = np.abs(steps) > limit, np.zeros(len(values), np.int64)
+    if outside.any():
+        saturated = outside.sum(axis=(1, 2))
         steps = np.clip(steps, -limit, limit)
     return steps.astype(np.int16), saturated
 

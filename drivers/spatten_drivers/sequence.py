@@ -3,158 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .buffer import Buffer, allocate
+from .buffer import allocate
 from .devices.base import Device
 from .errors import ConfigError, OperandError
 from .formats import Quantization
-from .planes import LSB_WIDTH, pack_rows, row_bytes, split_planes, unpack_rows
-from .quantize import quantize, symmetric_scale
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Layers, heads of a layer, head dimension and slots of a sequence."""
-
-    layers: int
-    heads: int
-    head_dim: int
-    slots: int
-
-
-class Tensor:
-    """K or V of a sequence: planes ``[layers, heads, slots, row]`` and per-head scales ``[layers, heads]``.
-
-    Attributes
-    ----------
-    saturated : elements clamped so far; only with ``growth="saturate"``.
-    rescaled : times a head's scale was doubled because a later row was louder.
-    uploaded_bytes : bytes written to device memory so far.
-    """
-
-    def __init__(
-        self, device: Device, shape: Shape, msb_bits: int, lsb_bits: int, quantization: Quantization
-    ) -> None:
-        self._msb_bits, self._lsb_bits, self._rules = msb_bits, lsb_bits, quantization
-        self.bits = msb_bits + lsb_bits
-        self._dim = shape.head_dim
-        beat = device.config.beat_bytes
-
-        def plane(width: int) -> Buffer:
-            return allocate(
-                (shape.layers, shape.heads, shape.slots, row_bytes(shape.head_dim, width, beat)), "u1", device
-            )
-
-        self.msb = plane(msb_bits)
-        self.lsb = plane(lsb_bits) if lsb_bits else None
-        self.scale = np.zeros((shape.layers, shape.heads))
-        self.saturated = self.rescaled = self.uploaded_bytes = 0
-
-    def write(
-        self,
-        layer: int,
-        heads: NDArray[np.intp],
-        slots: NDArray[np.intp],
-        values: NDArray[np.floating],
-        needed: NDArray[np.float64],
-    ) -> None:
-        """Quantize ``values [h, n, D]``, which need the scales ``needed [h]``, and store them.
-
-        They go to ``slots [n]``, above all rows stored so far.
-        """
-        self._fit_scales(layer, heads, int(slots[0]), needed)
-        integers, saturated = quantize(values, self.scale[layer, heads], self.bits)
-        self.saturated += saturated
-        self._store(layer, heads, slots, integers)
-
-    def fields(self, name: str, layer: int) -> dict[str, int]:
-        """Addresses and strides of this layer's planes, as a job's fields."""
-        found = {}
-        for part, plane in (("msb", self.msb), ("lsb", self.lsb)):
-            if plane is not None:
-                of_layer, of_head = plane.strides[:2]
-                found[f"{name}_{part}_address"] = plane.device_address + layer * of_layer
-                found[f"{name}_{part}_stride"] = of_head
-        return found
-
-    def copy_from(self, other: Tensor) -> None:
-        """Take over all rows and scales of a tensor of the same shape (a beam that split)."""
-        for mine, theirs in ((self.msb, other.msb), (self.lsb, other.lsb)):
-            if mine is not None and theirs is not None:
-                mine[...] = theirs
-                mine.sync_to_device()
-                self.uploaded_bytes += mine.nbytes
-        self.scale = other.scale.copy()
-
-    def free(self) -> None:
-        """Give the device memory back."""
-        self.msb.freebuffer()
-        if self.lsb is not None:
-            self.lsb.freebuffer()
-
-    def _fit_scales(self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]) -> None:
-        """First rows choose the scale; louder later rows double it, unless they are to saturate.
-
-        Rows stored so far lie below slot ``end``.
-        """
-        current = self.scale[layer, heads]
-        if (needed <= current).all():
-            return
-        fresh = current == 0.0
-        current[fresh] = needed[fresh] * self._rules.headroom
-        if self._rules.growth == "double":
-            doublings = np.ceil(np.log2(np.maximum(needed / current, 1.0)) - 1e-9).astype(int)
-            for i in np.flatnonzero(doublings):
-                self._requantize(layer, int(heads[i]), end, int(doublings[i]))
-                current[i] *= 2.0 ** doublings[i]
-        self.scale[layer, heads] = current
-
-    def _requantize(self, layer: int, head: int, end: int, doublings: int) -> None:
-        """Halve the stored integers of slots below ``end`` ``doublings`` times, rounding half up once."""
-        shift = min(doublings, self.bits + 1)  # nothing is left of any integer from there on
-        stored = self._load(layer, head, end).astype(np.int64)
-        self._store(layer, np.array([head]), np.arange(end), (stored[None] + (1 << shift - 1)) >> shift)
-        self.rescaled += 1
-
-    def _load(self, layer: int, head: int, end: int) -> NDArray[np.int16]:
-        """Stored integers ``[end, D]`` from the host's side of the planes."""
-        msb = unpack_rows(np.asarray(self.msb[layer, head, :end]), self._msb_bits, self._dim, signed=True)
-        if self.lsb is None:
-            return msb
-        lsb = unpack_rows(np.asarray(self.lsb[layer, head, :end]), LSB_WIDTH, self._dim, signed=False)
-        return (msb << LSB_WIDTH) + lsb
-
-    def _store(
-        self, layer: int, heads: NDArray[np.intp], slots: NDArray[np.intp], integers: NDArray[np.integer]
-    ) -> None:
-        """Pack ``integers [h, n, D]`` and upload these heads from the first to the last of ``slots [n]``.
-
-        Slots between them that are left out go along as they are: one transfer a head costs less than many.
-        """
-        span = slice(int(slots[0]), int(slots[-1]) + 1)
-        msb, lsb = split_planes(integers, self._lsb_bits) if self._lsb_bits else (integers, integers)
-        for plane, part, width in ((self.msb, msb, self._msb_bits), (self.lsb, lsb, LSB_WIDTH)):
-            if plane is not None:
-                rows = pack_rows(part, width, plane.shape[-1])
-                for group, ids in _runs(heads):
-                    piece = plane[layer, ids, span]
-                    np.asarray(piece)[:, slots - slots[0]] = rows[group]
-                    piece.sync_to_device()
-                    self.uploaded_bytes += piece.nbytes
-
-
-def _runs(heads: NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
-    """Neighbouring heads together, for fewer and longer transfers: (places in the list, head ids)."""
-    ids, start = heads.tolist(), 0
-    for end in range(1, len(ids) + 1):
-        if end == len(ids) or ids[end] != ids[end - 1] + 1:
-            yield slice(start, end), slice(ids[start], ids[end - 1] + 1)
-            start = end
+from .kv_planes import Format, Planes, Shape, Tensor
+from .quantize import symmetric_scale
 
 
 class Sequence:
@@ -176,8 +33,16 @@ class Sequence:
         check_shape(device, shape, quantization)
         self.device, self.shape, self.quantization = device, shape, quantization
         q = quantization
-        self.k = Tensor(device, shape, q.k_msb_bits, q.k_lsb_bits, q)
-        self.v = Tensor(device, shape, q.v_msb_bits, q.v_lsb_bits, q)
+        k, v = Format(q.k_msb_bits, q.k_lsb_bits), Format(q.v_msb_bits, q.v_lsb_bits)
+        self._shared = k == v
+        if self._shared:
+            both = Planes(device, shape, 2 * shape.heads, k, q)
+            self._planes = [both]
+            self.k, self.v = Tensor(both, 0, shape.heads), Tensor(both, shape.heads, shape.heads)
+        else:
+            self._planes = [Planes(device, shape, shape.heads, form, q) for form in (k, v)]
+            self.k, self.v = (Tensor(planes, 0, shape.heads) for planes in self._planes)
+        self._job_fields: dict[int, dict[str, int]] = {}
         self.token_importance = allocate(_whole_beats(shape.slots, 4), "<u4", device)
         self.head_importance = allocate(_whole_beats(shape.heads, 8), "<u8", device)
         for importance in (self.token_importance, self.head_importance):
@@ -201,9 +66,33 @@ class Sequence:
             ascend or leave the sequence; nothing was stored.
         """
         self._check_rows(layer, heads, slots, k.shape, v.shape)
-        k_scale, v_scale = symmetric_scale(k, self.k.bits), symmetric_scale(v, self.v.bits)
-        self.k.write(layer, heads, slots, k, k_scale)
-        self.v.write(layer, heads, slots, v, v_scale)
+        if self._shared:
+            rows, places = [np.concatenate((k, v))], [np.concatenate((heads, heads + self.shape.heads))]
+        else:
+            rows, places = [*map(np.ascontiguousarray, (k, v))], [heads, heads]
+        try:
+            pairs = zip(self._planes, rows, strict=True)
+            needed = [symmetric_scale(values, planes.format.bits) for planes, values in pairs]
+        except OperandError:
+            for values in (k, v):  # once more, as heads are numbered in K or V alone
+                symmetric_scale(values, self.k.bits)
+            raise
+        for planes, ids, values, scale in zip(self._planes, places, rows, needed, strict=True):
+            planes.write(layer, ids, slots, values, scale)
+
+    def job_fields(self, layer: int) -> dict[str, int]:
+        """What all jobs of a layer have in common: formats, planes and running importance."""
+        if layer not in self._job_fields:
+            self._job_fields[layer] = {
+                "head_dim": self.shape.head_dim,
+                "total_heads": self.shape.heads,
+                "token_importance_address": self.token_importance.device_address,
+                "head_importance_address": self.head_importance.device_address,
+                **self.quantization.job_fields,
+                **self.k.fields("k", layer),
+                **self.v.fields("v", layer),
+            }
+        return self._job_fields[layer]
 
     def _check_rows(
         self,
@@ -240,28 +129,29 @@ class Sequence:
     def copy(self) -> Sequence:
         """A sequence of its own with the same rows and importance (beam search)."""
         twin = Sequence(self.device, self.shape, self.quantization)
-        twin.k.copy_from(self.k)
-        twin.v.copy_from(self.v)
-        for mine, theirs in (
+        for mine, theirs in zip(twin._planes, self._planes, strict=True):
+            mine.copy_from(theirs)
+        for copied, original in (
             (twin.token_importance, self.token_importance),
             (twin.head_importance, self.head_importance),
         ):
-            theirs.sync_from_device()
-            mine[...] = theirs
-            mine.sync_to_device()
+            original.sync_from_device()
+            copied[...] = original
+            copied.sync_to_device()
         return twin
 
     def free(self) -> None:
         """Give the device memory back; the sequence cannot be used any more."""
-        self.k.free()
-        self.v.free()
+        self._job_fields.clear()
+        for planes in self._planes:
+            planes.free()
         self.token_importance.freebuffer()
         self.head_importance.freebuffer()
 
     @property
     def uploaded_bytes(self) -> int:
         """Bytes of K and V written to device memory so far."""
-        return self.k.uploaded_bytes + self.v.uploaded_bytes
+        return sum(planes.uploaded_bytes for planes in self._planes)
 
 
 def _whole_beats(count: int, item: int) -> int:

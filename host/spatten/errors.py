@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spatten_drivers.errors import DeviceError, SpattenError
+from spatten_drivers.errors import SpattenError
 
 
 class ModelError(SpattenError, ValueError):
@@ -55,7 +55,3 @@ class SelftestFault(SpattenError, RuntimeError):
     def __init__(self, message: str, figures: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.figures = figures or {}
-
-
-class LoadError(DeviceError):
-    """A bitstream cannot be loaded into a board, or the board does not answer after it."""

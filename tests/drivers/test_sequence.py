@@ -8,12 +8,16 @@ import pytest
 
 from spatten_drivers import Device, Quantization, Sequence, Shape
 from spatten_drivers.errors import ConfigError, OperandError
+from spatten_drivers.kv_planes import Tensor
 from spatten_drivers.planes import unpack_rows
-from spatten_drivers.sequence import Tensor
 
 HEADS, SLOTS = 3, 20
 ALL = np.arange(HEADS)
-FORMATS = {"one plane": Quantization.static(8), "two planes": Quantization.progressive(6, 4)}
+FORMATS = {
+    "one plane": Quantization.static(8),
+    "two planes": Quantization.progressive(6, 4),
+    "K wider than V": Quantization(k_msb_bits=8, v_msb_bits=6, v_lsb_bits=4),
+}
 
 
 def a_sequence(device: Device, quantization: Quantization, layers: int = 2) -> Sequence:
@@ -36,9 +40,11 @@ def stored(device: Device, tensor: Tensor, layer: int, rows: int) -> np.ndarray:
     total = 0
     for plane, width in ((tensor.msb, tensor.bits - (4 if tensor.lsb is not None else 0)), (tensor.lsb, 4)):
         if plane is not None:
-            raw = device.read_memory(plane.device_address, plane.nbytes).reshape(plane.shape)
+            plane[layer].sync_from_device()
             signed = plane is tensor.msb
-            part = unpack_rows(raw[layer, :, :rows], width, device.config.head_dims[0], signed=signed)
+            part = unpack_rows(
+                np.asarray(plane[layer, :, :rows]), width, device.config.head_dims[0], signed=signed
+            )
             total = part if signed else (total << 4) + part
     return np.asarray(total)
 
@@ -157,10 +163,29 @@ def test_uploaded_bytes(device: Device) -> None:
     assert sequence.uploaded_bytes == HEADS * 4 * rows
 
 
+@pytest.mark.parametrize(("name", "transfers"), [("one plane", 1), ("two planes", 2), ("K wider than V", 3)])
+def test_k_and_v_of_one_format_go_together(
+    device: Device, monkeypatch: pytest.MonkeyPatch, name: str, transfers: int
+) -> None:
+    """One transfer a plane for rows of all heads."""
+    sequence, k = a_sequence(device, FORMATS[name]), noise(device, 1)
+    sent, write_rows = [], device.write_rows
+
+    def counted(address: int, distance: int, rows: np.ndarray) -> None:
+        sent.append(rows.nbytes)
+        write_rows(address, distance, rows)
+
+    monkeypatch.setattr(device, "write_rows", counted)
+    sequence.write(0, ALL, slots(4, k), k, k)
+    assert len(sent) == transfers
+    assert sum(sent) == sequence.uploaded_bytes
+
+
 @pytest.mark.parametrize("odd", ["k", "v"])
-def test_numbers_that_are_none(device: Device, odd: str) -> None:
+@pytest.mark.parametrize("name", ["one plane", "K wider than V"])
+def test_numbers_that_are_none(device: Device, odd: str, name: str) -> None:
     """Nothing is stored then, of the other tensor neither."""
-    sequence = a_sequence(device, FORMATS["one plane"])
+    sequence = a_sequence(device, FORMATS[name])
     rows = {"k": noise(device, 2), "v": noise(device, 2)}
     rows[odd][2, 0, 1] = np.nan
     with pytest.raises(OperandError, match=r"^activations hold NaN or infinity in head\(s\) \[2\]; "):

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from spatten.cli import app
-from spatten.errors import LoadError
-from spatten.loading import WAYS, command, explained, usual_uri, wait_for, with_map
+from spatten.loading import usual_uri, wait_for, with_map
 from spatten_drivers import Emulator
-from spatten_drivers.bitstream import Bitstream
-from spatten_drivers.errors import DeviceBusyError, DeviceMismatchError, LinkTimeoutError
+from spatten_drivers.bitstream import BITSTREAM, Bitstream
+from spatten_drivers.errors import DeviceBusyError, DeviceMismatchError, LinkTimeoutError, LoadError
+from spatten_drivers.loader import WAYS, command, explained
+from spatten_drivers.loader import load as load_into
 from tests.drivers.bitstream_folder import change, record, write_folder
 
 #: What openFPGALoader 1.1.1 printed without a board, and what its users report with one.
@@ -148,12 +149,10 @@ def test_no_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loader_that_hangs_is_stopped(place: Path, loader: Any) -> None:
-    from spatten.loading import load
-
     path = loader().parent / "bin" / "openfpgaloader-cli"
     path.write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
     with pytest.raises(LoadError, match=r"has not ended within 0.2 s and was stopped"):
-        load(Bitstream.load(place / "ecpix5"), seconds=0.2)
+        load_into("ecpix5", place / "ecpix5" / BITSTREAM, seconds=0.2)
 
 
 def test_a_damaged_bitstream_is_not_loaded(place: Path, loader: Any) -> None:

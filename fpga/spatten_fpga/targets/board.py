@@ -117,7 +117,6 @@ class Board:
     links : ways to a host, of :data:`.links.LINKS`, that a build has unless told otherwise.
     ethernet : None if there is none.
     baudrate : of its serial line, 0 if there is none.
-    loader : options by which openFPGALoader knows the board.
     """
 
     name: str
@@ -130,4 +129,3 @@ class Board:
     links: tuple[str, ...]
     ethernet: Rgmii | None = None
     baudrate: int = 0
-    loader: tuple[str, ...] = ()

@@ -26,7 +26,6 @@ BOARD = Board(
     clock=50e6,
     links=("spl-udp", "etherbone"),
     ethernet=Rgmii(),  # the board's KSZ9031 delays what it receives by 1.2 ns itself
-    loader=("-c", "ft2232"),
 )
 
 if __name__ == "__main__":

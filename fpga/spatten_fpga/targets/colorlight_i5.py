@@ -24,7 +24,6 @@ BOARD = Board(
     links=("uartbone",),
     ethernet=Rgmii(tx_delay=0.0, rx_delay=2e-9),
     baudrate=1_000_000,
-    loader=("-b", "colorlight-i5"),
 )
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ BOARD = Board(
     links=("uartbone",),  # with Ethernet its clocks were missed: docs/targets.md
     ethernet=Rgmii(tx_delay=0.0, rx_delay=2e-9),
     baudrate=1_000_000,
-    loader=("-b", "colorlight-i9"),
 )
 
 if __name__ == "__main__":

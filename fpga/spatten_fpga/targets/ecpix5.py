@@ -20,11 +20,10 @@ BOARD = Board(
     clocks=_CRG,
     memory=Ddr3({"MT41K256M16": MT41K256M16}),
     preset="ecp5-85f-slim",
-    clock=50e6,
+    clock=75e6,
     links=("spl-udp", "uartbone"),
     ethernet=Rgmii(),
     baudrate=1_000_000,
-    loader=("-b", "ecpix5"),
 )
 
 if __name__ == "__main__":

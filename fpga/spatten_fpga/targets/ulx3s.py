@@ -24,7 +24,6 @@ BOARD = Board(
     clock=50e6,
     links=("uartbone",),
     baudrate=1_000_000,
-    loader=("-b", "ulx3s"),
 )
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ def load(
     - `spatten load ulx3s --flash --uri 'litex:serial:///dev/ttyUSB0?baud=1000000'`
     - `spatten load butterstick --flags '-c digilent_hs2'`
     """
-    from ..loading import load as load_into
+    from spatten_drivers.bitstream import BITSTREAM
+    from spatten_drivers.loader import load as load_into
+
     from ..loading import usual_uri, with_map
     from ..shelf import chosen, default_folder
 
@@ -51,7 +53,7 @@ def load(
     say(f"{bitstream.folder}: whole, configuration {bitstream.record['config_digest']}")
     with progress(1) as bar:
         bar.update(bar.task_ids[0], description=f"loading {bitstream.board}")
-        line = load_into(bitstream, flash, flags)
+        line = load_into(bitstream.board, bitstream.folder / BITSTREAM, flash, flags)
     out().print(f"loaded: {shlex.join(line)}", soft_wrap=True, markup=False)
     place = with_map(uri, bitstream) if uri else usual_uri(bitstream)
     if not wait:

@@ -21,7 +21,7 @@ BoardName = Annotated[
     str | None,
     typer.Option(
         "--board",
-        help="ecpix5, butterstick, orangecrab, ulx3s, colorlight-i5 or colorlight-i9.",
+        help="ecpix5, butterstick, orangecrab, ulx3s, colorlight_i5 or colorlight_i9.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -39,7 +39,9 @@ Clock = Annotated[
 DramName = Annotated[
     str | None,
     typer.Option(
-        "--dram", help="ddr3-x16-512, ddr3-x16-128, sdr-x16-32 or sdr-x32-8.", rich_help_panel=MACHINE
+        "--dram",
+        help="ddr3-x16-512, ddr3-x16-256, ddr3-x16-128, sdr-x16-32 or sdr-x32-8.",
+        rich_help_panel=MACHINE,
     ),
 ]
 ModelName = Annotated[
@@ -131,7 +133,7 @@ def plan(
     Examples:
 
     - `spatten plan --board ecpix5 --model gpt2-small --prompt 960 --generate 32 --schedule paper-gpt2`
-    - `spatten plan --board colorlight-i5 --model minilm --prompt 64 --schedule paper-bert --json`
+    - `spatten plan --board colorlight_i5 --model minilm --prompt 64 --schedule paper-bert --json`
     - `spatten plan --preset ecp5-85f --clock 100 --dram ddr3-x16-512 --model gpt2-prose --prompt 512`
     - `spatten plan --board ecpix5 --trace gpt2-small-wikitext2-per8.csv --roofline roofline.svg`
     """
@@ -159,7 +161,7 @@ def plan(
 
 
 def _default_board(preset_name: str | None, clock: float | None, dram: str | None) -> str | None:
-    """The board whose cycles are checked, if no machine is named at all."""
+    """The ECPIX-5, if no machine is named at all."""
     return "ecpix5" if preset_name is None and clock is None and dram is None else None
 
 
@@ -284,7 +286,10 @@ def _less(ours: float, theirs: float) -> str:
 def _show_notes(made: Comparison) -> None:
     notes = ["Attention on the device alone; predicted, not measured on a board."]
     if not made.machine.checked:
-        notes.append("Cycles of this machine were not compared with simulation; those of the ECPIX-5 were.")
+        notes.append(
+            "Cycles of this machine were not compared with simulation; those of "
+            "--preset ecp5-85f --clock 75 --dram ddr3-x16-512 were."
+        )
     if made.refetch_share is not None and any(
         job.facts.refetched for one in made.pruned.values() for job in one.jobs
     ):

@@ -97,11 +97,7 @@ class ForwardPass:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """Attention of packed ``[1, heads, tokens, D]``, one job a sequence; ``[1, tokens, heads, D]``."""
-        # Contiguous, for they are read several times: for scales, quantizing and packing.
-        q, k, v = (
-            np.ascontiguousarray(part.detach()[0].to("cpu", torch.float32).numpy())
-            for part in (query, key, value)
-        )
+        q, k, v = (part.detach()[0].to("cpu", torch.float32).numpy() for part in (query, key, value))
         out = np.zeros((q.shape[1], q.shape[0], q.shape[2]), np.float32)
         parts = self._parts()
         with _one_blas_thread():

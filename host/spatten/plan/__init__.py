@@ -5,7 +5,7 @@ An analytic model of the core in cycles, checked against simulation (``docs/plan
 the device alone: projections, feed-forward layers and the way of rows to the device are the host's.
 """
 
-from .boards import BOARDS, DRAMS, Board, Machine, machine
+from .boards import BOARDS, DRAMS, SIMULATED, Board, Machine, machine
 from .comparison import Comparison, plan_text, plan_trace
 from .cost import Cost, job_cost
 from .facts import JobFacts
@@ -16,6 +16,7 @@ __all__ = [
     "BOARDS",
     "DRAMS",
     "SHAPES",
+    "SIMULATED",
     "Board",
     "Comparison",
     "Cost",

@@ -17,7 +17,7 @@ from spatten_drivers.job import LayerJob
 from ..plan import BOARDS, JobFacts
 
 #: Boards by the name that a simulator's preset gives them.
-_BOARDS = {"small": "ecpix5", "ecp5-85f": "ecpix5", "ecp5-25f": "colorlight-i5"}
+_BOARDS = {"small": "ecpix5", "ecp5-85f": "ecpix5", "ecp5-25f": "colorlight_i5"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def setting_of(device: Device) -> Setting | None:
         return None
     record = _manifest(Path(device.csr_map.source).with_name("manifest.json"))
     named = str(record.get("board", record.get("preset", "")))
-    board = _BOARDS.get(named, named.replace("_", "-"))
+    board = _BOARDS.get(named, named)
     clock = record.get("clock_hz", device.csr_map.constants.get("config_clock_frequency"))
     return Setting(board, float(clock)) if board in BOARDS and clock else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spatten.plan import Cost, JobFacts, job_cost, machine
+from spatten.plan import SIMULATED, Cost, JobFacts, job_cost
 from spatten.plan.memory import IN_ORDER, Memory, litedram
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.config import PRESETS
@@ -49,8 +49,7 @@ def memory_of(job: GridJob) -> Memory:
     """What stands behind the core of a job."""
     if not job.board:
         return IN_ORDER
-    board = machine(job.memory)
-    return litedram(board.dram, board.clock, PRESETS[job.preset].beat_bytes)
+    return litedram(SIMULATED.dram, SIMULATED.clock, PRESETS[job.preset].beat_bytes)
 
 
 def predicted(job: GridJob, refetched: int) -> Cost:

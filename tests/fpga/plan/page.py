@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spatten.plan import BOARDS, DRAMS, machine, model_shape, plan_text
+from spatten.plan import BOARDS, DRAMS, SIMULATED, model_shape, plan_text
 from spatten.plan.roofline import Workload, draw_roofline
 from spatten.presets import preset
 from spatten.report.markdown import markdown_table
@@ -87,15 +87,15 @@ SHOWN = (
 
 def draw() -> None:
     """docs/plan-roofline.svg."""
-    board, points = machine("ecpix5"), []
+    points = []
     for model, schedule, prompt, generate in SHOWN:
         shape = model_shape(model)
         rules = [preset(name, shape.layers, prompt) for name in (schedule, "dense-8bit")]
-        made = plan_text(board, shape, *rules, prompt, generate, refetch_share=0.1)
+        made = plan_text(SIMULATED, shape, *rules, prompt, generate, refetch_share=0.1)
         points += [
             Workload(f"{model}, {phase}", pruned, made.dense[phase]) for phase, pruned in made.pruned.items()
         ]
-    draw_roofline(board, points, PICTURE)
+    draw_roofline(SIMULATED, points, PICTURE)
 
 
 MEMORIES = {

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spatten.plan import BOARDS, DRAMS, Machine, Phase, model_shape, plan_text
+from spatten.plan import Machine, Phase, machine, model_shape, plan_text
 from spatten.presets import preset
 from spatten_drivers.config import PRESETS, AcceleratorConfig
 from spatten_drivers.errors import SpattenError
@@ -22,7 +22,8 @@ HEAD = """\
 
 Made by `make boards` from the manifests in `bitstreams/` and from `spatten plan`. Size and speed are those of
 the tools' reports after routing. **Nothing here was measured on a board**: what is said of speed in use is
-predicted by the plan, which is checked against simulation for the ECPIX-5 alone ([plan.md](plan.md)).
+predicted by the plan, whose cycles were compared with simulation for another core and clock
+([plan.md](plan.md)).
 
 A board is built by `make bitstream BOARD=ecpix5`; by `make seeds BOARD=ecpix5 SEEDS="1 2 3 4"` with several
 placements, of which the best is kept.
@@ -101,10 +102,10 @@ def _clocks(built: Mapping[str, Mapping[str, Any]]) -> str:
 def _predictions(built: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name in NAMES:
-        machine = machine_of(find(name), built.get(name))
-        peak = f"{machine.peak_bytes / 1e6:,.0f}"
-        shown = [text for plan in PLANS for text in _planned(machine, *plan)]
-        rows.append((name, f"{machine.clock / 1e6:g}", machine.dram.name, peak, *shown))
+        planned = machine_of(find(name), built.get(name))
+        peak = f"{planned.peak_bytes / 1e6:,.0f}"
+        shown = [text for plan in PLANS for text in _planned(planned, *plan)]
+        rows.append((name, f"{planned.clock / 1e6:g}", planned.dram.name, peak, *shown))
     head = ("board", "MHz", "DRAM", "peak, MB/s")
     head += ("MiniLM, ms a sentence, dense", "pruned", "DRAM share")
     head += ("GPT-2-small, tokens/s, dense", "pruned", "DRAM share")
@@ -113,22 +114,18 @@ def _predictions(built: Mapping[str, Mapping[str, Any]]) -> str:
 
 def machine_of(board: Board, built: Mapping[str, Any] | None = None) -> Machine:
     """What the plan is to know of a board: as it was built, else as its target would build it."""
-    planned = BOARDS[board.name.replace("_", "-")]
-    dram = DRAMS[planned.dram]
-    if board.memory.rate == "1:2" and dram.word_cycles == 1:  # of SDRAM: two words in a cycle of the system
-        dram = replace(dram, word_bytes=2 * dram.word_bytes)
-    config = AcceleratorConfig.from_dict(built["config"]) if built else PRESETS[board.preset]
-    clock = built["clock_hz"] if built else board.clock
-    return Machine(planned.title, config, clock, dram, planned.checked)
+    planned = machine(board.name)
+    if built is None:
+        return planned
+    config = AcceleratorConfig.from_dict(built["config"])
+    return replace(planned, config=config, clock=built["clock_hz"])
 
 
-def _planned(
-    machine: Machine, model: str, prompt: int, generate: int, schedule: str, phase: str
-) -> list[str]:
+def _planned(board: Machine, model: str, prompt: int, generate: int, schedule: str, phase: str) -> list[str]:
     shape = model_shape(model)
     rules = [preset(name, shape.layers, prompt) for name in (schedule, "dense-8bit")]
     try:
-        made = plan_text(machine, shape, *rules, prompt, generate)
+        made = plan_text(board, shape, *rules, prompt, generate)
     except SpattenError as error:
         return [str(error).partition(". To mend it")[0], "", ""]
     pruned, dense = made.pruned[phase], made.dense[phase]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spatten.plan import machine
 from spatten_drivers.config import PRESETS, AcceleratorConfig
 from spatten_drivers.registers import REGISTERS
 from spatten_fpga.targets import NAMES, find
@@ -54,6 +55,7 @@ def test_the_files_of_a_board(name: str) -> None:
     every_port_has_a_pin_and_a_standard(folder)
     every_clock_pin_is_constrained(folder, name)
     the_maps_are_those_of_the_board(folder, name)
+    the_plan_is_of_this_board(name)
     if name in TWICE:
         again = hollow(name, hash_seed=2)
         assert again != folder
@@ -93,6 +95,15 @@ def the_maps_are_those_of_the_board(folder: Path, name: str) -> None:
     dram = json.loads((folder / "dram.json").read_text())
     assert dram["clock_hz"] == find(name).clock
     assert (dram["bitslips"] > 0) == (dram["phy"] == "ECP5DDRPHY")
+
+
+def the_plan_is_of_this_board(name: str) -> None:
+    """`spatten plan` has a table of its own, as it runs where there is no gateware."""
+    target, planned = find(name), machine(name)
+    assert planned.config == PRESETS[target.preset]
+    assert planned.clock == target.clock
+    assert planned.dram.size == MEMORY[name]
+    assert planned.title.split(",")[0] in target.title
 
 
 def files(folder: Path) -> dict[str, bytes]:

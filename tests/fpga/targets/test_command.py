@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,23 @@ def test_load_before_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr().err
         == f"error: {tmp_path}/spatten.bit is not there; build it first with --build\n"
     )
+
+
+def test_load_of_what_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `spatten load` does it; a program that answers as openFPGALoader without a board stands for it."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    program, bit = tmp_path / "openfpgaloader-cli", tmp_path / "spatten.bit"
+    program.write_text(
+        '#!/bin/sh\necho "$*"\necho JTAG init failed with: -3 \\(device not found\\)\n', "utf-8"
+    )
+    program.chmod(0o755)
+    bit.touch()
+    assert command.main(I9, ["--flash", "--output-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "error: colorlight_i9 was not loaded: no board was found." in said
+    assert f"-b colorlight-i9 -f {bit}" in said
 
 
 # A build whose tools are made up ------------------------------------------------------------------
