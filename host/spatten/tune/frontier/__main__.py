@@ -33,7 +33,7 @@ def frontier(
     tasks: Annotated[
         str,
         typer.Option(
-            help=f"all, none, or some of, separated by commas: {', '.join(s.data for s in SUBJECTS)}."
+            help=f"all, none, or some of, separated by commas: {', '.join(s.name for s in SUBJECTS)}."
         ),
     ] = "all",
     budgets: Annotated[str, typer.Option(help="Factors below dense 32 bit, separated by commas.")] = ",".join(
@@ -127,7 +127,7 @@ def _measure(sweep: Sweep, rules: bool) -> None:
 def _compare(sweep: Sweep, told: Progress) -> None:
     """The rules, on the classification tasks whose texts are long and short."""
     for subject in sweep.subjects:
-        if subject.data in ("spam", "sentiment"):
+        if subject.name in ("spam", "sentiment"):
             seed = sweep.seeds[0]
             rules_of.compare(subject, seed, sweep.home(subject, seed), sweep.effort.report, told)
 

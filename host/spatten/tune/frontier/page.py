@@ -91,7 +91,7 @@ def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
         settings = point["settings"]
         return point["data"], str(settings["effort"]), settings["max_tokens"], point["budget"]
 
-    order = [subject.data for subject in SUBJECTS]
+    order = [subject.name for subject in SUBJECTS]
     measured = sorted(
         (point for point in points if "scores" in point),
         key=lambda point: (order.index(point["data"]), *key(point)[1:], point["seed"]),
@@ -123,7 +123,7 @@ def frontier_json(points: Sequence[dict[str, Any]], rules: Sequence[dict[str, An
             "test_rows": len(line.scores("tuned")),
         }
         for subject in SUBJECTS
-        if (line := best(lines, subject.data)) is not None
+        if (line := best(lines, subject.name)) is not None
     }
     return {"headline": headline, "rules": list(rules), "points": list(points)}
 
@@ -137,7 +137,7 @@ def frontier_markdown(points: Sequence[dict[str, Any]], rules: Sequence[dict[str
         f"![Quality over K/V bytes, untuned and tuned]({plot})",
         "## The fewest bytes without a loss",
         _headline(lines),
-        *(part for subject in SUBJECTS for part in _section(subject.title, subject.data, lines)),
+        *(part for subject in SUBJECTS for part in _section(subject.title, subject.name, lines)),
         "## What was measured, and what was not",
         _measured(points),
         _missing(points),
@@ -157,8 +157,8 @@ def _headline(lines: Sequence[Line]) -> str:
     ]
     rows = []
     for subject in SUBJECTS:
-        mine = [line for line in lines if line.data == subject.data]
-        line = best(lines, subject.data)
+        mine = [line for line in lines if line.data == subject.name]
+        line = best(lines, subject.name)
         if line is not None:
             rows.append([subject.title, *_ratios(line), *_qualities(line, "tuned", "control"), *_end(line)])
         elif mine:
@@ -235,7 +235,7 @@ def _missing(points: Sequence[dict[str, Any]]) -> str:
     """What of the whole sweep is not there, so that nobody takes the page for all of it."""
     lines = []
     for subject in SUBJECTS:
-        mine = [point for point in points if point["data"] == subject.data]
+        mine = [point for point in points if point["data"] == subject.name]
         have = {point["budget"] for point in mine if "scores" in point}
         refused = sorted({point["budget"] for point in mine if "refused" in point})
         lacking = ", ".join(f"{b:g}x" for b in sorted(BUDGETS) if b not in have and b not in refused)

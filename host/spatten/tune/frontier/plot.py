@@ -17,7 +17,7 @@ STYLES = (("untuned", "before", "#D55E00", "v"), ("tuned", "tuned", "#000000", "
 
 def save_plot(path: Path, lines: Sequence[Line]) -> None:
     """Draw all tasks that were measured."""
-    panels = [(s.title, mine) for s in SUBJECTS if (mine := [line for line in lines if line.data == s.data])]
+    panels = [(s.title, mine) for s in SUBJECTS if (mine := [line for line in lines if line.data == s.name])]
     columns = min(3, max(1, len(panels)))
     rows = -(-max(1, len(panels)) // columns)
     with svg_figure(path, 3.6 * columns, 3.0 * rows) as figure:

@@ -29,12 +29,12 @@ class Subject:
 
     Attributes
     ----------
-    data : a shipped task's name.
+    name : of a shipped task, its data.
     title : as the page calls it.
     trained : the model comes trained for it: no dense training before.
     """
 
-    data: str
+    name: str
     title: str
     model: str = "minilm"
     task: str = "classification"
@@ -98,7 +98,7 @@ class Sweep:
         """The folder of a task, seed and effort."""
         effort = {"effort": asdict(self.effort_of(subject)), "max_tokens": subject.max_tokens}
         digest = hashlib.sha256(json.dumps(effort, sort_keys=True).encode()).hexdigest()[:8]
-        return self.folder / f"{subject.data}-seed{seed}-{digest}"
+        return self.folder / f"{subject.name}-seed{seed}-{digest}"
 
     def run(self, progress: Progress = lambda *_: None) -> Iterator[dict[str, Any]]:
         """Point after point, those of an earlier run from their files."""
@@ -113,7 +113,7 @@ class Sweep:
         try:
             outcome = tune(
                 subject.model,
-                subject.data,
+                subject.name,
                 subject.task,
                 place,
                 budget=budget,
@@ -132,7 +132,7 @@ class Sweep:
             found: dict[str, Any] = {"refused": str(error)}
         else:
             found = {**outcome.to_dict(), "x32_before": outcome.before.ratio(32)}
-        named = {"data": subject.data, "title": subject.title, "budget": budget, "seed": seed}
+        named = {"data": subject.name, "title": subject.title, "budget": budget, "seed": seed}
         took = {"seconds": round(time.monotonic() - began), "command": command()}
         if not self.keep:
             shutil.rmtree(place)
@@ -148,5 +148,5 @@ def command() -> str:
 def kept(folder: Path) -> list[dict[str, Any]]:
     """All points that stand in a folder, of this and of earlier sweeps, by task, budget and seed."""
     found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"*/*/{POINT}"))]
-    order = [subject.data for subject in SUBJECTS]
+    order = [subject.name for subject in SUBJECTS]
     return sorted(found, key=lambda part: (order.index(part["data"]), part["budget"], part["seed"]))

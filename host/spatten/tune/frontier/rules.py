@@ -67,8 +67,8 @@ def compare(
 
     ``home`` is the folder of the task's points, whose dense model is taken.
     """
-    state = State(home / FOLDER, {"data": subject.data, "seed": seed, "rows": rows})
-    examples = read_examples(subject.data, subject.task, seed=seed)
+    state = State(home / FOLDER, {"data": subject.name, "seed": seed, "rows": rows})
+    examples = read_examples(subject.name, subject.task, seed=seed)
     task, source = KINDS[subject.task](examples, subject.max_tokens), FOLDERS[subject.model]()
     features = task.features(AutoTokenizer.from_pretrained(source), examples.test[:rows])
     model = task.head.from_pretrained(source, **task.config(), attn_implementation="sdpa").eval()
@@ -78,7 +78,7 @@ def compare(
         count = Bytes(model, task, features, device)
         for share in SHARES:
             for done, variant in enumerate(VARIANTS):
-                progress(f"{subject.data}: rules, tokens {share:.0%}", done, len(VARIANTS))
+                progress(f"{subject.name}: rules, tokens {share:.0%}", done, len(VARIANTS))
                 schedule = variant.schedule(layers, share)
 
                 def work(schedule: Schedule = schedule, rule: str = variant.rule) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def compare(
                     return {"x32": count.planned(schedule), "scores": scores.tolist()}
 
                 part = state.once(f"{share} {variant.name}", work)
-                found.append({"data": subject.data, "share": share, "rule": variant.name, **part})
+                found.append({"data": subject.name, "share": share, "rule": variant.name, **part})
     return found
 
 
