@@ -28,8 +28,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 PRODUCTS = Classification(
     name="products",
     title="Product-review sentiment",
-    licence="package MIT (PyPI vaderSentiment 3.3.2); sentences of reviews at amazon.com as collected by Hu and "
-    "Liu, rated by Hutto and Gilbert (ICWSM 2014); not redistributed here",
+    licence="package MIT (PyPI vaderSentiment 3.3.2); sentences of reviews at amazon.com as collected by Hu "
+    "and Liu, rated by Hutto and Gilbert (ICWSM 2014); not redistributed here",
     load=product_snippets,
     size=500,
     train_size=1500,

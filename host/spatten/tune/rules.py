@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-#: ``rule(probabilities [B, H, Q, K], values [B, H, K, D], layer) -> [B, K]``; rows of what was pruned are zero.
+#: ``rule(probabilities [B, H, Q, K], values [B, H, K, D], layer) -> [B, K]``; rows that were pruned are zero.
 Rule = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 

@@ -56,6 +56,14 @@ class Search:
     ) -> None:
         self.start, self.bytes, self.loss, self.state = start, bytes, loss, state
         self.screens, self.seed, self.step = screens, seed, step
+        self._losses: dict[str, float] = {}
+
+    def _loss(self, knobs: Knobs) -> float:
+        """Of a schedule; other knobs that come to the same one are not run again."""
+        schedule = str(knobs.schedule())
+        if schedule not in self._losses:
+            self._losses[schedule] = self.loss(knobs)
+        return self._losses[schedule]
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
         """The ``count`` best by loss, of number formats or heads that differ: like ones would train alike.
@@ -114,7 +122,7 @@ class Search:
             fitted = self.bytes.fitted(knobs, budget)
             if fitted is None:
                 return None
-            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self.loss(fitted[0])}
+            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self._loss(fitted[0])}
 
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)

@@ -97,8 +97,8 @@ def tune(
     rule : importance rule in training; the device knows ``cumulative`` only, so others are for study.
     device : where the result is measured, an open device or a uri.
     seed : of order, dropout, a new head, and the search.
-    shared : folder of the dense model and its control, for tunings that differ in their budget alone: they are
-        trained once. By default they stand in ``output``.
+    shared : folder of the dense model and its control, for tunings that differ in their budget alone: they
+        are trained once. By default they stand in ``output``.
 
     Returns
     -------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``python -m spatten.tune.frontier``: tune for tasks, budgets and seeds; write the page, the plot, the numbers."""
+"""``python -m spatten.tune.frontier``: tune for tasks, budgets and seeds; write page, plot and numbers."""
 
 from __future__ import annotations
 

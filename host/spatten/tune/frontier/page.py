@@ -22,12 +22,22 @@ from .rules import VARIANTS
 BOUND = 1.0
 
 METHOD = """\
-One row is one budget, of one task, with one effort: a schedule searched within the budget, without tuning, and
-fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and bytes are those of the test rows one by one on
-the bit-exact model, K and V bytes as a factor below dense 32 and 16 bit. The change is against the **dense model trained
-as long again**, on the same rows, with the 95 % interval of the pairs (exact McNemar, or paired bootstrap), of all seeds
-together. **No loss** is said where the interval includes zero and its worse end is at most {bound:g} point ({bound:g} % of
-perplexity); *no loss shown* where it includes zero but is wider; else **lost**."""
+One row is one budget of one task: a schedule searched within the budget, first without tuning, then
+fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and bytes are those of the test rows,
+one by one on the bit-exact model; K and V bytes as a factor below dense 32 and 16 bit. The change is against
+the **dense model trained as long again**, on the same rows, with the 95 % interval of the pairs (exact
+McNemar, or paired bootstrap), of all seeds together. **No loss** stands where the interval includes zero and
+its worse end is at X that a loss may hide in it; else **lost**."""
+
+TIME = """\
+What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
+it, with other work beside, and leave out the dense model and its control where an earlier point had trained
+them."""
+
+RULES_METHOD = """\
+The same share of tokens, so the same bytes, at 8 bit; the dense model of the task, **not tuned** to any rule,
+on the test rows, with pruning as the training surrogate decides. Quality, and its change against the paper's
+rule, row by row. A column's head names task, share of tokens, bytes below 32 bit and rows."""
 
 
 @dataclass(frozen=True)
@@ -224,11 +234,7 @@ def _measured(points: Sequence[dict[str, Any]]) -> str:
         rows.append(
             [point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, f"`{point['command']}`"]
         )
-    return (
-        "Epochs are few and rows are less than there are: what stands here is what the measuring machine had time for. "
-        "Minutes are of that machine, and leave out a dense model and its control where an earlier point had "
-        "trained them.\n\n" + markdown_table(header, rows)
-    )
+    return f"{TIME}\n\n{markdown_table(header, rows)}"
 
 
 def _missing(points: Sequence[dict[str, Any]]) -> str:
@@ -261,28 +267,34 @@ def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
     header, rows = ["rule"], []
     for column in columns:
         part = found[*column, VARIANTS[0].name]
-        header.append(f"{column[0]}, tokens {column[2]:.0%}, {part['x32']:.1f}x".replace("%", " %"))
+        header.append(
+            f"{column[0]}, tokens {column[2]:.0%}, {part['x32']:.1f}x, {len(part['scores'])}".replace(
+                "%", " %"
+            )
+        )
     for variant in VARIANTS:
         cells = []
         for column in columns:
             part = found.get((*column, variant.name))
-            cells.append(_rule_text(metric, part, variant is VARIANTS[0]) if part else "")
+            cells.append(_rule_text(metric, part, found[*column, VARIANTS[0].name]) if part else "")
         rows.append([variant.name, *cells])
     winners = [_winner(column, found) for column in columns]
     return [
         "## Rules of importance",
-        f"The same share of tokens, so the same bytes, at 8 bit; the dense model of the task, **not tuned** to any rule; "
-        f"{len(rules[0]['scores'])} test rows, decided by the training surrogate. Quality, and its change against the "
-        "paper's rule, row by row.",
+        RULES_METHOD,
         markdown_table(header, rows),
         "\n".join(f"- {variant.name}: {variant.meaning}." for variant in VARIANTS),
         "\n".join(winners),
     ]
 
 
-def _rule_text(metric: Metric, part: dict[str, Any], paper: bool) -> str:
+def _rule_text(metric: Metric, part: dict[str, Any], paper: dict[str, Any]) -> str:
+    """Quality and change; the bytes too, where more tokens are spared than the share leaves."""
     quality = f"{100 * part['quality']['value']:.1f} %"
-    return quality if paper else f"{quality}, {change_text(metric, Estimate(**part['change']))}"
+    if part is paper:
+        return quality
+    bytes = "" if round(part["x32"], 1) == round(paper["x32"], 1) else f" at {part['x32']:.1f}x"
+    return f"{quality}{bytes}, {change_text(metric, Estimate(**part['change']))}"
 
 
 def _winner(column: tuple[Any, ...], found: dict[tuple[Any, ...], dict[str, Any]]) -> str:
