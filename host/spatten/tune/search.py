@@ -50,7 +50,7 @@ class Search:
         loss: Callable[[Knobs], float],
         state: State,
         *,
-        screens: int = 40,
+        screens: int = 24,
         seed: int = 0,
         step: Callable[[], None] = lambda: None,
     ) -> None:

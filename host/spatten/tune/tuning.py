@@ -54,14 +54,14 @@ class Effort:
     control : train the dense model as long again, for a comparison that more training does not flatter.
     """
 
-    screens: int = 40
-    trials: int = 3
+    screens: int = 24
+    trials: int = 2
     trial_epochs: float = 0.3
     dense: Recipe = field(default_factory=Recipe)
     tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5))
-    examples: int | None = None
-    look: int = 128
-    report: int | None = None
+    examples: int | None = 1600
+    look: int = 64
+    report: int | None = 500
     control: bool = False
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ...cli.console import err, errors_to_exit_codes, progress, quiet_libraries, say
+from ...cli.console import err, errors_to_exit_codes, progress, quiet_libraries, say, teller
 from ...quality.__main__ import named
 from ...report.write import check_writable, write_atomic
 from ..budget import ratio_of
@@ -112,10 +112,7 @@ def _measure(sweep: Sweep, rules: bool) -> None:
     with progress(len(sweep.points())) as bars:
         outer, inner = bars.tasks[0].id, bars.add_task("", total=None)
         bars.update(outer, description="frontier")
-
-        def told(what: str, done: int, total: int) -> None:
-            bars.update(inner, description=what, completed=done, total=total)
-
+        told = teller(bars, inner)
         for point in sweep.run(told):
             bars.advance(outer)
             reached = f"{point['x32']:.2f}x" if "x32" in point else "no schedule reaches it"
