@@ -258,12 +258,13 @@ def _missing(points: Sequence[dict[str, Any]]) -> str:
 
 
 def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
-    """The table of rules, if there is one."""
-    if not rules:
-        return []
+    """The table of rules, as far as comparisons are complete."""
     metric = KINDS["classification"].metric
-    columns = sorted({(part["data"], part["seed"], part["share"]) for part in rules}, reverse=True)
     found = {(part["data"], part["seed"], part["share"], part["rule"]): part for part in rules}
+    columns = sorted({key[:3] for key in found}, reverse=True)
+    columns = [column for column in columns if all((*column, variant.name) in found for variant in VARIANTS)]
+    if not columns:
+        return []
     header, rows = ["rule"], []
     for column in columns:
         part = found[*column, VARIANTS[0].name]
@@ -275,8 +276,8 @@ def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
     for variant in VARIANTS:
         cells = []
         for column in columns:
-            part = found.get((*column, variant.name))
-            cells.append(_rule_text(metric, part, found[*column, VARIANTS[0].name]) if part else "")
+            part = found[*column, variant.name]
+            cells.append(_rule_text(metric, part, found[*column, VARIANTS[0].name]))
         rows.append([variant.name, *cells])
     winners = [_winner(column, found) for column in columns]
     return [
@@ -298,7 +299,7 @@ def _rule_text(metric: Metric, part: dict[str, Any], paper: dict[str, Any]) -> s
 
 
 def _winner(column: tuple[Any, ...], found: dict[tuple[Any, ...], dict[str, Any]]) -> str:
-    parts = [found[*column, variant.name] for variant in VARIANTS if (*column, variant.name) in found]
+    parts = [found[*column, variant.name] for variant in VARIANTS]
     first = max(parts, key=lambda part: part["quality"]["value"])
     clear = first["change"]["low"] > 0
     name, data, share = first["rule"], column[0], f"{column[2]:.0%}".replace("%", " %")
