@@ -260,7 +260,7 @@ def _missing(points: Sequence[dict[str, Any]]) -> str:
 def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
     """The table of rules, as far as comparisons are complete."""
     metric = KINDS["classification"].metric
-    found = {(part["data"], part["seed"], part["share"], part["rule"]): part for part in rules}
+    found = {(part["data"], part["home"], part["share"], part["rule"]): part for part in rules}
     columns = sorted({key[:3] for key in found}, reverse=True)
     columns = [column for column in columns if all((*column, variant.name) in found for variant in VARIANTS)]
     if not columns:

@@ -98,14 +98,14 @@ def kept(folder: Path) -> list[dict[str, Any]]:
         for key, part in state["results"].items():
             share, _, name = key.partition(" ")
             settings = {name: state["settings"][name] for name in ("data", "seed")}
-            found.append({**settings, "share": float(share), "rule": name, **part})
+            found.append({**settings, "home": path.parent.name, "share": float(share), "rule": name, **part})
     return [{**part, **_against(part, found)} for part in found]
 
 
 def _against(part: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Quality and the change against the paper's rule at the same bytes."""
     metric = KINDS["classification"].metric
-    same = ("data", "seed", "share")
+    same = ("home", "share")
     (paper,) = (p for p in parts if p["rule"] == VARIANTS[0].name and all(p[k] == part[k] for k in same))
     scores, baseline = np.array(part["scores"]), np.array(paper["scores"])
     return {
