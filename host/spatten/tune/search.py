@@ -19,6 +19,10 @@ from .state import State
 LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)
 
 
+class NoScheduleError(InputError):
+    """Nothing keeps the budget on these examples."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A schedule within the budget: bytes below dense 32 bit, loss on the development examples."""
@@ -70,11 +74,11 @@ class Search:
 
         Raises
         ------
-        InputError : nothing within the budget was found.
+        NoScheduleError : nothing within the budget was found.
         """
         found = sorted(self.candidates(budget), key=lambda candidate: candidate.loss)
         if not found:
-            raise InputError(
+            raise NoScheduleError(
                 f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or "
                 "give longer texts"
             )

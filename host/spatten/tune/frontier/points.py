@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
 from ...report.write import write_atomic
+from ..search import NoScheduleError
 from ..trainer import Progress
 from ..tuning import Effort, tune
 
@@ -126,9 +126,7 @@ class Sweep:
                     f"{place.parent.name} {place.name}: {what}", done, all
                 ),
             )
-        except InputError as error:
-            if "no schedule reads" not in str(error):
-                raise
+        except NoScheduleError as error:
             found: dict[str, Any] = {"refused": str(error)}
         else:
             found = {**outcome.to_dict(), "x32_before": outcome.before.ratio(32)}
