@@ -8,6 +8,7 @@ MINUTES ?= 2
 BOARD  ?= ecpix5
 SEEDS  ?= 1 2 3 4
 BUILD_ARGS ?=
+FRONTIER_ARGS ?=
 PYTEST_ARGS ?=
 
 VENV := .venv
@@ -36,12 +37,13 @@ export HF_HUB_OFFLINE       := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream rebuild seeds boards \
-        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report plan-grid quality soak soc-report clean
+        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report frontier plan-grid quality soak soc-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), MINUTES=$(MINUTES), PYTEST_ARGS=,"
 	@echo "  BOARD=$(BOARD) (a module of spatten_fpga.targets), SEEDS=$(SEEDS), BUILD_ARGS= (its options; --help tells)"
+	@echo "  FRONTIER_ARGS= (such as --tasks spam --budgets 10x --seeds 1 --examples 800)"
 
 run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
 	@mkdir -p build
@@ -127,6 +129,9 @@ plan-grid: $(DEV) ## jobs of `spatten plan` against simulated cycles; writes doc
 quality: $(DEV) ## what pruning, quantization and growing caches cost; writes docs/quality.md, growing-cache.md
 	$(BIN)/python -m spatten.quality
 	$(BIN)/python -m spatten.quality.growth
+
+frontier: $(DEV) ## tune for all tasks and budgets, many hours without a GPU; writes docs/frontier.md, build/frontier.json
+	$(BIN)/python -m spatten.tune.frontier $(FRONTIER_ARGS)
 
 soak: $(DEV) ## random jobs on DEVICE for MINUTES, each compared with the model; memory and open files flat
 	$(BIN)/python -m tests.soak --device "$(DEVICE)" --minutes $(MINUTES)

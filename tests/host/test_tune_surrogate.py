@@ -177,7 +177,7 @@ def test_the_model_is_as_it_was_afterwards() -> None:
 def test_another_rule_changes_who_survives() -> None:
     model, told = sharp_bert(), {"first": list[Decision](), "paper": list[Decision]()}
 
-    def first(probabilities: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    def first(probabilities: torch.Tensor, values: torch.Tensor, layer: int) -> torch.Tensor:
         return -torch.arange(probabilities.shape[-1]).expand(len(probabilities), -1)
 
     with torch.inference_mode():

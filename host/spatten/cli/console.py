@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib import metadata
 from typing import Any
 
@@ -19,6 +20,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -106,6 +108,23 @@ def progress(total: int) -> Iterator[Progress]:
     with Progress(*columns, console=err(), transient=True) as bar:
         bar.add_task("starting", total=total)
         yield bar
+
+
+def teller(bar: Progress, task: TaskID) -> Callable[[str, int, int], None]:
+    """Moves a task of a bar to (what runs, steps done, steps in all).
+
+    Where stderr is no terminal, as in a log, no bar can move: there each new ``what`` is a line.
+    """
+    shown = ""
+
+    def told(what: str, done: int, total: int) -> None:
+        nonlocal shown
+        bar.update(task, description=what, completed=done, total=total)
+        if what != shown and not bar.console.is_terminal:
+            say(f"{datetime.now():%H:%M:%S} {what}")
+        shown = what
+
+    return told
 
 
 def quiet_libraries() -> None:

@@ -23,6 +23,7 @@ from .console import (
     quiet_libraries,
     say,
     table,
+    teller,
     versions,
 )
 from .options import AsJson, DeviceUri
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 Data = Annotated[
     str,
     typer.Option(
-        help="A .csv or .jsonl file, or sentiment, spam, retrieval, perplexity-sotu, perplexity-moby-dick."
+        help="A .csv or .jsonl file, or spam, sentiment, products, retrieval, perplexity-sotu, "
+        "perplexity-moby-dick."
     ),
 ]
 TaskName = Annotated[str, typer.Option("--task", help="classification, regression, retrieval, qa or lm.")]
@@ -54,24 +56,24 @@ def tune(
     ] = None,
     column: Column = None,
     max_tokens: Annotated[int, typer.Option(min=4, help="Longer texts are cut; windows of lm.")] = 128,
-    epochs: Annotated[float, typer.Option(help="Training of the result.")] = 2.0,
+    epochs: Annotated[float, typer.Option(help="Training of the result.")] = 1.5,
     dense_epochs: Annotated[
         float, typer.Option(help="Training before it, dense; 0 if MODEL is trained.")
-    ] = 2.0,
+    ] = 1.5,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
     rate: Annotated[
         float, typer.Option(help="Learning rate of the result; dense training takes 5/3 of it.")
     ] = 3e-5,
-    screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
+    screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 24,
     look: Annotated[
         int, typer.Option(min=2, help="Development rows that a schedule is looked at with.")
-    ] = 128,
-    trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
+    ] = 64,
+    trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 2,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
-    examples: Annotated[int | None, typer.Option(min=2, help="Most training rows.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Most training rows; 0 takes all.")] = 1600,
     report_examples: Annotated[
-        int | None, typer.Option(min=2, help="Most development and test rows.")
-    ] = None,
+        int, typer.Option(min=0, help="Most development and test rows; 0 takes all.")
+    ] = 500,
     control: Annotated[
         bool,
         typer.Option("--control", help="Also train the dense model as long again, and compare with that."),
@@ -104,15 +106,11 @@ def tune(
         trial_epochs=trial_epochs,
         dense=Recipe(dense_epochs, batch, rate * 5 / 3),
         tuned=Recipe(epochs, batch, rate),
-        examples=examples,
-        report=report_examples,
+        examples=examples or None,
+        report=report_examples or None,
         control=control,
     )
     with errors_to_exit_codes("interrupted; the same command goes on from here"), progress(1) as bar:
-
-        def told(what: str, done: int, total: int) -> None:
-            bar.update(bar.task_ids[0], description=what, completed=done, total=total)
-
         outcome = tuned(
             model,
             data,
@@ -125,7 +123,7 @@ def tune(
             effort=effort,
             device=device,
             seed=seed,
-            progress=told,
+            progress=teller(bar, bar.task_ids[0]),
         )
     _write_report(output, outcome)
     _print(output, outcome, as_json)

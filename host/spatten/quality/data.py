@@ -32,13 +32,21 @@ class Labelled(NamedTuple):
 @cache
 def movie_snippets() -> list[Labelled]:
     """Sentences of movie reviews, 1 where the mean of the raters is positive (Hutto and Gilbert, 2014)."""
+    return _rated("movieReviewSnippets")
+
+
+@cache
+def product_snippets() -> list[Labelled]:
+    """Sentences of product reviews, likewise."""
+    return _rated("amazonReviewSnippets")
+
+
+def _rated(name: str) -> list[Labelled]:
     folder = cache_dir() / "packages" / f"hutto-icwsm-2014-{VADER[2]}"
     if not folder.is_dir():
         archive = fetch_sdist(*VADER) / "additional_resources" / "hutto_ICWSM_2014.tar.gz"
         unpack(archive, folder)
-    return rated_lines(
-        (folder / "hutto_ICWSM_2014" / "movieReviewSnippets_GroundTruth.txt").read_text("utf-8")
-    )
+    return rated_lines((folder / "hutto_ICWSM_2014" / f"{name}_GroundTruth.txt").read_text("utf-8"))
 
 
 def rated_lines(table: str) -> list[Labelled]:

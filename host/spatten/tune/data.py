@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..quality.data import split
+from ..quality.data import product_snippets, split
 from ..quality.tasks import TASKS, Classification, Perplexity, Retrieval, Sample, pairs, shuffled
 
 Row = dict[str, Any]
@@ -24,10 +24,23 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "qa": ("question", "context", "answer"),
     "lm": ("text",),
 }
-#: Tasks of the quality study by name, and what they are here.
+#: A task that the quality study does not have: there a head is learnt on frozen embeddings.
+PRODUCTS = Classification(
+    name="products",
+    title="Product-review sentiment",
+    licence="package MIT (PyPI vaderSentiment 3.3.2); sentences of reviews at amazon.com as collected by Hu "
+    "and Liu, rated by Hutto and Gilbert (ICWSM 2014); not redistributed here",
+    load=product_snippets,
+    size=500,
+    train_size=1500,
+    development=150,
+)
+#: Shipped tasks by name, those of the quality study and one more.
+STUDIES = {task.name: task for task in (*TASKS, PRODUCTS)}
+#: What they are here.
 SHIPPED = {
-    task.name: {Classification: "classification", Retrieval: "retrieval", Perplexity: "lm"}[type(task)]
-    for task in TASKS
+    name: {Classification: "classification", Retrieval: "retrieval", Perplexity: "lm"}[type(task)]
+    for name, task in STUDIES.items()
 }
 #: Shares of a file without a column ``split``; the rest is for training.
 DEVELOPMENT_SHARE, TEST_SHARE = 0.1, 0.2
@@ -125,7 +138,7 @@ def _parted(rows: list[Row], source: str, seed: int) -> Examples:
 
 def _shipped(name: str, seed: int) -> Examples:
     """The study's own test examples; what it leaves over is for training and for the search."""
-    (task,) = (task for task in TASKS if task.name == name)
+    task = STUDIES[name]
     if isinstance(task, Classification):
         rows = [{"text": text, "label": str(label)} for text, label in shuffled(task.load(), seed)]
         cut = task.train_size + task.development

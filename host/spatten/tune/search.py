@@ -19,6 +19,10 @@ from .state import State
 LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)
 
 
+class NoScheduleError(InputError):
+    """Nothing keeps the budget on these examples."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A schedule within the budget: bytes below dense 32 bit, loss on the development examples."""
@@ -50,23 +54,31 @@ class Search:
         loss: Callable[[Knobs], float],
         state: State,
         *,
-        screens: int = 40,
+        screens: int = 24,
         seed: int = 0,
         step: Callable[[], None] = lambda: None,
     ) -> None:
         self.start, self.bytes, self.loss, self.state = start, bytes, loss, state
         self.screens, self.seed, self.step = screens, seed, step
+        self._losses: dict[str, float] = {}
+
+    def _loss(self, knobs: Knobs) -> float:
+        """Of a schedule; other knobs that come to the same one are not run again."""
+        schedule = str(knobs.schedule())
+        if schedule not in self._losses:
+            self._losses[schedule] = self.loss(knobs)
+        return self._losses[schedule]
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
         """The ``count`` best by loss, of number formats or heads that differ: like ones would train alike.
 
         Raises
         ------
-        InputError : nothing within the budget was found.
+        NoScheduleError : nothing within the budget was found.
         """
         found = sorted(self.candidates(budget), key=lambda candidate: candidate.loss)
         if not found:
-            raise InputError(
+            raise NoScheduleError(
                 f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or "
                 "give longer texts"
             )
@@ -114,7 +126,7 @@ class Search:
             fitted = self.bytes.fitted(knobs, budget)
             if fitted is None:
                 return None
-            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self.loss(fitted[0])}
+            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self._loss(fitted[0])}
 
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)

@@ -141,7 +141,7 @@ class _BatchPass:
         out = self._values(weights, v, v_msb, refetched, cascade.values_kept(layer)) * live
         self._tell(refetched)
         with torch.no_grad():
-            gained = self.rule(weights * live, v)
+            gained = self.rule(weights * live, v, layer)
             loudness = out.abs().sum(dim=(2, 3))
         cascade.advance(layer, gained, loudness)
         self.layer += 1

@@ -38,7 +38,7 @@ class Recipe:
     seed : of the order, of dropout and of a new head.
     """
 
-    epochs: float = 2.0
+    epochs: float = 1.5
     batch: int = 16
     rate: float = 5e-5
     seed: int = 0

@@ -54,14 +54,14 @@ class Effort:
     control : train the dense model as long again, for a comparison that more training does not flatter.
     """
 
-    screens: int = 40
-    trials: int = 3
+    screens: int = 24
+    trials: int = 2
     trial_epochs: float = 0.3
     dense: Recipe = field(default_factory=Recipe)
     tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5))
-    examples: int | None = None
-    look: int = 128
-    report: int | None = None
+    examples: int | None = 1600
+    look: int = 64
+    report: int | None = 500
     control: bool = False
 
 
@@ -79,6 +79,7 @@ def tune(
     rule: str = "cumulative",
     device: Device | str = "emulator",
     seed: int = 0,
+    shared: str | Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Outcome:
     """Fine-tune a model with pruning in the loop, search its schedule, measure it, and save it.
@@ -96,6 +97,8 @@ def tune(
     rule : importance rule in training; the device knows ``cumulative`` only, so others are for study.
     device : where the result is measured, an open device or a uri.
     seed : of order, dropout, a new head, and the search.
+    shared : folder of the dense model and its control, for tunings that differ in their budget alone: they
+        are trained once. By default they stand in ``output``.
 
     Returns
     -------
@@ -120,13 +123,21 @@ def tune(
         "seed": seed,
     }
     state = State(Path(output) / WORK, settings)
+    base = state if shared is None else State(Path(shared), _dense_settings(settings))
     owned = not isinstance(device, Device)
     opened = open_device(device) if isinstance(device, str) else device
     try:
-        return _Tuning(settings, effort, Path(output), state, opened, progress).run()
+        return _Tuning(settings, effort, Path(output), state, base, opened, progress).run()
     finally:
         if owned:
             opened.close()
+
+
+def _dense_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of the settings of a tuning those that its dense model, the control and their scores depend on."""
+    names = ("model", "data", "task", "columns", "max_tokens", "seed")
+    effort = {name: settings["effort"][name] for name in ("dense", "tuned", "examples", "report")}
+    return {**{name: settings[name] for name in names}, "effort": effort}
 
 
 def _check(task: str, budget: float | None, max_loss: float | None, rule: str) -> None:
@@ -151,10 +162,12 @@ class _Tuning:
         effort: Effort,
         output: Path,
         state: State,
+        base: State,
         device: Device,
         progress: Progress,
     ) -> None:
-        self.settings, self.effort, self.output, self.state = settings, effort, output, state
+        self.settings, self.effort, self.output = settings, effort, output
+        self.state, self.base = state, base
         self.device, self.progress, self.work = device, progress, output / WORK
         self.seed, self.rule = settings["seed"], RULES[settings["rule"]]
         self.tokenizer, self.task = self._prepared()
@@ -171,13 +184,11 @@ class _Tuning:
         model = self._dense()
         start = self._weights(model)
         self.bytes = Bytes(model, self.task, self.development, self.device)
-        self.baseline = np.array(
-            self.state.once("dense", lambda: self._float_scores(model, self.development))
-        )
+        self.baseline = np.array(self.base.once("dense", lambda: self._float_scores(model, self.development)))
         chosen = (
             self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
         )
-        dense = np.array(self.state.once("dense test", lambda: self._float_scores(model, self.test)))
+        dense = np.array(self.base.once("dense test", lambda: self._float_scores(model, self.test)))
         control = self._control(model, start) if self.effort.control else None
         schedule = chosen.knobs.schedule(f"tuned-{chosen.ratio:.0f}x")
         before = self._measured("untuned", model, chosen)
@@ -242,7 +253,8 @@ class _Tuning:
         recipe: Recipe | None = None,
     ) -> None:
         """Train from ``start``, or take the weights of an earlier call; they stand in ``tuning/NAME.pt``."""
-        path = self.work / f"{name}.pt"
+        work = self.work if chosen else self.base.path.parent
+        path = work / f"{name}.pt"
         if path.is_file():
             model.load_state_dict(torch.load(path, map_location=model.device, weights_only=True))
             return
@@ -254,7 +266,7 @@ class _Tuning:
             self.task,
             self.train,
             replace(recipe, seed=self.seed),
-            self.work,
+            work,
             name,
             schedule=chosen.knobs.schedule() if chosen else None,
             rule=self.rule,
@@ -363,10 +375,10 @@ class _Tuning:
 
         def work() -> list[float]:
             self._trained(model, start, "control", None, self.effort.tuned)
-            (self.work / "control.pt").unlink()
+            (self.base.path.parent / "control.pt").unlink()
             return self._float_scores(model, self.test)
 
-        found = np.array(self.state.once("control", work))
+        found = np.array(self.base.once("control", work))
         model.load_state_dict(start)
         return found
 

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``python -m spatten.tune.frontier``: tune for tasks, budgets and seeds; write page, plot and numbers."""
+
+from __future__ import annotations
+
+from ...cli import threads
+
+# isort: split
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...cli.console import err, errors_to_exit_codes, progress, quiet_libraries, say, teller
+from ...quality.__main__ import named
+from ...report.write import check_writable, write_atomic
+from ..budget import ratio_of
+from ..trainer import Progress, Recipe
+from ..tuning import Effort
+from . import rules as rules_of
+from .page import frontier_json, frontier_markdown, lines_of
+from .plot import save_plot
+from .points import BUDGETS, SUBJECTS, Sweep, kept
+
+__all__ = ["app", "frontier", "threads"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+
+@app.command()
+def frontier(
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help=f"all, none, or some of, separated by commas: {', '.join(s.name for s in SUBJECTS)}."
+        ),
+    ] = "all",
+    budgets: Annotated[str, typer.Option(help="Factors below dense 32 bit, separated by commas.")] = ",".join(
+        f"{budget:g}x" for budget in sorted(BUDGETS)
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="Of the 10x points; other budgets take one.")] = 3,
+    first_seed: Annotated[int, typer.Option(help="The seeds count from here.")] = 0,
+    examples: Annotated[int, typer.Option(min=2, help="Most training rows.")] = 3000,
+    epochs: Annotated[float, typer.Option(help="Training of a result, and of its control.")] = 2.0,
+    dense_epochs: Annotated[float, typer.Option(help="Training before it, dense.")] = 2.0,
+    batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
+    rate: Annotated[
+        float, typer.Option(help="Learning rate of a result; dense training takes 5/3 of it.")
+    ] = 3e-5,
+    screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
+    look: Annotated[int, typer.Option(min=2, help="Development rows of a look.")] = 128,
+    trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
+    trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
+    report_examples: Annotated[int, typer.Option(min=2, help="Most development and test rows.")] = 1000,
+    rules: Annotated[bool, typer.Option(help="Compare rules of importance on spam and sentiment.")] = True,
+    device: Annotated[str, typer.Option(help="Where results are measured.")] = "emulator",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the tuned models, 90 MB each.")] = False,
+    out: Annotated[Path, typer.Option(help="The page; its plot goes beside it, ending .svg.")] = Path(
+        "docs/frontier.md"
+    ),
+    build: Annotated[Path, typer.Option(help="Folder of frontier.json and, in frontier/, of points.")] = Path(
+        "build"
+    ),
+) -> None:
+    """Tune for every task, budget and seed; a point that was measured once is taken from its folder.
+
+    The page shows all points that stand in the folder, also of earlier commands. With `--tasks none` it is
+    written from those alone. Stopped, it goes on where it was.
+
+    Examples:
+
+    - `python -m spatten.tune.frontier`
+    - `python -m spatten.tune.frontier --tasks spam --budgets 10x,20x --seeds 1 --examples 800`
+    """
+    quiet_libraries()
+    effort = Effort(
+        screens=screens,
+        look=look,
+        trials=trials,
+        trial_epochs=trial_epochs,
+        dense=Recipe(dense_epochs, batch, rate * 5 / 3),
+        tuned=Recipe(epochs, batch, rate),
+        examples=examples,
+        report=report_examples,
+        control=True,
+    )
+    with errors_to_exit_codes("interrupted; finished points are kept, the same command goes on from here"):
+        plot, numbers = out.with_suffix(".svg"), build / "frontier.json"
+        for path in (out, plot, numbers):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(path)
+        sweep = Sweep(
+            [] if tasks == "none" else named("task", SUBJECTS, tasks),
+            [ratio_of(budget) for budget in budgets.split(",")],
+            range(first_seed, first_seed + seeds),
+            effort,
+            build / "frontier",
+            device,
+            keep,
+        )
+        _measure(sweep, rules)
+        points, compared = kept(sweep.folder), rules_of.kept(sweep.folder)
+        write_atomic(numbers, json.dumps(frontier_json(points, compared), indent=1) + "\n")
+        save_plot(plot, lines_of(points))
+        write_atomic(out, frontier_markdown(points, compared, plot.name))
+        err().print(f"wrote {out}, {plot} and {numbers}", soft_wrap=True)
+
+
+def _measure(sweep: Sweep, rules: bool) -> None:
+    """All points; one bar counts them, the other what runs within the one at work."""
+    with progress(len(sweep.points())) as bars:
+        outer, inner = bars.tasks[0].id, bars.add_task("", total=None)
+        bars.update(outer, description="frontier")
+        told = teller(bars, inner)
+        for point in sweep.run(told):
+            bars.advance(outer)
+            reached = f"{point['x32']:.2f}x" if "x32" in point else "no schedule reaches it"
+            say(f"{point['data']}, {point['budget']:g}x, seed {point['seed']}: {reached}")
+        if rules:
+            _compare(sweep, told)
+
+
+def _compare(sweep: Sweep, told: Progress) -> None:
+    """The rules, on the classification tasks whose texts are long and short."""
+    for subject in sweep.subjects:
+        if subject.name in ("spam", "sentiment"):
+            seed = sweep.seeds[0]
+            rules_of.compare(subject, seed, sweep.home(subject, seed), sweep.effort.report, told)
+
+
+if __name__ == "__main__":
+    app()

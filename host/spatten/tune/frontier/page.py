@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The frontier as a page and as JSON. What is said of a loss is computed from the pairs of all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ...quality.metrics import Estimate, Metric
+from ...quality.report import change_text, quality_text
+from ...report.markdown import markdown_table
+from ..metrics import lost_points
+from ..tasks import KINDS
+from .points import BUDGETS, HEADLINE, SUBJECTS
+from .rules import VARIANTS
+
+#: Most points (percent of perplexity) that the upper end of a loss without loss may hide.
+BOUND = 1.0
+
+METHOD = """\
+One row is one budget of one task: a schedule searched within the budget, first without tuning, then
+fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and bytes are those of the test rows,
+one by one on the bit-exact model; K and V bytes as a factor below dense 32 and 16 bit. The change is against
+the **dense model trained as long again**, on the same rows, with the 95 % interval of the pairs (exact
+McNemar, or paired bootstrap), of all seeds together. **No loss** stands where the interval includes zero and
+its worse end is at X that a loss may hide in it; else **lost**."""
+
+TIME = """\
+What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
+it, with other work beside, and leave out the dense model and its control where an earlier point had trained
+them."""
+
+RULES_METHOD = """\
+The same share of tokens, so the same bytes, at 8 bit; the dense model of the task, **not tuned** to any rule,
+on the test rows, with pruning as the training surrogate decides. Quality, and its change against the paper's
+rule, row by row. A column's head names task, share of tokens, bytes below 32 bit and rows."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The points of one budget, task and effort, all seeds together."""
+
+    points: Sequence[dict[str, Any]]
+
+    @property
+    def metric(self) -> Metric:
+        """Of its scores."""
+        return KINDS[self.points[0]["settings"]["task"]].metric
+
+    @property
+    def data(self) -> str:
+        """The task's name."""
+        return str(self.points[0]["data"])
+
+    @property
+    def budget(self) -> float:
+        """What was asked for."""
+        return float(self.points[0]["budget"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those measured."""
+        return [point["seed"] for point in self.points]
+
+    def scores(self, name: str) -> np.ndarray:
+        """``before``, ``tuned``, ``dense`` or ``control``, seed after seed."""
+        return np.concatenate([point["scores"][name] for point in self.points])
+
+    def quality(self, name: str) -> Estimate:
+        """Of the same."""
+        return self.metric.estimate(self.scores(name))
+
+    def change(self, name: str) -> Estimate:
+        """Against the dense model trained as long again."""
+        return self.metric.change(self.scores(name), self.scores("control"))
+
+    def lost(self, name: str = "tuned") -> Estimate:
+        """The same in points (percent of perplexity), a loss positive."""
+        return lost_points(self.metric, self.scores(name), self.scores("control"))
+
+    def ratio(self, name: str = "x32") -> float:
+        """Mean over the seeds."""
+        return float(np.mean([point[name] for point in self.points]))
+
+    def verdict(self, name: str) -> str:
+        """As :data:`METHOD` says."""
+        lost = self.lost(name)
+        if lost.low > 0:
+            return "**lost**"
+        return "**no loss**" if lost.high <= BOUND else "no loss shown"
+
+
+def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
+    """Measured points as lines, in their order."""
+
+    def key(point: dict[str, Any]) -> tuple[Any, ...]:
+        settings = point["settings"]
+        return point["data"], str(settings["effort"]), settings["max_tokens"], point["budget"]
+
+    order = [subject.name for subject in SUBJECTS]
+    measured = sorted(
+        (point for point in points if "scores" in point),
+        key=lambda point: (order.index(point["data"]), *key(point)[1:], point["seed"]),
+    )
+    return [Line(list(part)) for _, part in groupby(measured, key)]
+
+
+def best(lines: Sequence[Line], data: str) -> Line | None:
+    """The fewest bytes of a task without a loss; if there is no such, without a loss shown."""
+    mine = [line for line in lines if line.data == data]
+    for verdict in ("**no loss**", "no loss shown"):
+        kept = [line for line in mine if line.verdict("tuned") == verdict]
+        if kept:
+            return max(kept, key=Line.ratio)
+    return None
+
+
+def frontier_json(points: Sequence[dict[str, Any]], rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Keys ``headline``, ``rules`` and ``points``, scores of single examples included."""
+    lines = lines_of(points)
+    headline = {
+        line.data: {
+            "x32": line.ratio("x32"),
+            "x16": line.ratio("x16"),
+            "quality": line.quality("tuned").value,
+            "dense": line.quality("control").value,
+            "loss_ci": [line.lost().low, line.lost().high],
+            "seeds": line.seeds,
+            "test_rows": len(line.scores("tuned")),
+        }
+        for subject in SUBJECTS
+        if (line := best(lines, subject.name)) is not None
+    }
+    return {"headline": headline, "rules": list(rules), "points": list(points)}
+
+
+def frontier_markdown(points: Sequence[dict[str, Any]], rules: Sequence[dict[str, Any]], plot: str) -> str:
+    """The whole of docs/frontier.md."""
+    lines = lines_of(points)
+    parts = [
+        "# Quality over bytes, before and after tuning",
+        METHOD.format(bound=BOUND),
+        f"![Quality over K/V bytes, untuned and tuned]({plot})",
+        "## The fewest bytes without a loss",
+        _headline(lines),
+        *(part for subject in SUBJECTS for part in _section(subject.title, subject.name, lines)),
+        "## What was measured, and what was not",
+        _measured(points),
+        _missing(points),
+    ]
+    return "\n\n".join([*parts, *_rules(rules)]) + "\n"
+
+
+def _headline(lines: Sequence[Line]) -> str:
+    header = [
+        "task",
+        "K/V bytes below 32 bit",
+        "below 16 bit",
+        "tuned",
+        "dense, as long",
+        "change",
+        "verdict",
+    ]
+    rows = []
+    for subject in SUBJECTS:
+        mine = [line for line in lines if line.data == subject.name]
+        line = best(lines, subject.name)
+        if line is not None:
+            rows.append([subject.title, *_ratios(line), *_qualities(line, "tuned", "control"), *_end(line)])
+        elif mine:
+            rows.append([subject.title, "", "", "", "", "", "every budget measured lost"])
+    return markdown_table(header, rows)
+
+
+def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
+    mine = [line for line in lines if line.data == data]
+    if not mine:
+        return []
+    name = mine[0].metric.name
+    header = [
+        "budget", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit", f"{name}, dense as long",
+        "untuned", "change", "tuned", "change", "verdict", "schedule",
+    ]  # fmt: skip
+    return [f"## {title}", markdown_table(header, [_cells(line) for line in mine])]
+
+
+def _cells(line: Line) -> list[str]:
+    return [
+        f"{line.budget:g}x",
+        ", ".join(map(str, line.seeds)),
+        str(len(line.scores("tuned"))),
+        *_ratios(line),
+        *_qualities(line, "control", "before"),
+        change_text(line.metric, line.change("before")),
+        *_qualities(line, "tuned"),
+        *_end(line),
+        "; ".join(sorted({_schedule_text(point["schedule"]) for point in line.points})),
+    ]
+
+
+def _end(line: Line) -> list[str]:
+    return [change_text(line.metric, line.change("tuned")), line.verdict("tuned")]
+
+
+def _ratios(line: Line) -> list[str]:
+    return [f"{line.ratio(name):.2f}x" for name in ("x32", "x16")]
+
+
+def _qualities(line: Line, *names: str) -> list[str]:
+    return [quality_text(line.metric, line.quality(name)) for name in names]
+
+
+def _schedule_text(schedule: dict[str, Any]) -> str:
+    """``4 bit, tokens 82 % on average, heads 100 %, values 100 %``."""
+    formats = schedule["quantization"]
+    low = f"+{formats['k_lsb_bits']} below {formats['threshold']:g}" if formats["k_lsb_bits"] else ""
+    shares = ", ".join(f"{name} {np.mean(schedule[name]):.0%}" for name in ("tokens", "heads", "values"))
+    return f"{formats['k_msb_bits']}{low} bit, {shares}".replace("%", " %")
+
+
+def _measured(points: Sequence[dict[str, Any]]) -> str:
+    header = ["task", "budget", "seed", "training rows", "epochs dense + tuned", "minutes", "command"]
+    rows = []
+    for point in points:
+        if "scores" not in point:
+            continue
+        effort = point["settings"]["effort"]
+        epochs = f"{effort['dense']['epochs']:g} + {effort['tuned']['epochs']:g}"
+        numbers = [str(effort["examples"] or "all"), epochs, f"{point['seconds'] / 60:.0f}"]
+        rows.append(
+            [point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, f"`{point['command']}`"]
+        )
+    return f"{TIME}\n\n{markdown_table(header, rows)}"
+
+
+def _missing(points: Sequence[dict[str, Any]]) -> str:
+    """What of the whole sweep is not there, so that nobody takes the page for all of it."""
+    lines = []
+    for subject in SUBJECTS:
+        mine = [point for point in points if point["data"] == subject.name]
+        have = {point["budget"] for point in mine if "scores" in point}
+        refused = sorted({point["budget"] for point in mine if "refused" in point})
+        lacking = ", ".join(f"{b:g}x" for b in sorted(BUDGETS) if b not in have and b not in refused)
+        seeds = {p["seed"] for p in mine if p["budget"] == HEADLINE and "scores" in p}
+        said = [f"not measured: {lacking}"] if lacking else []
+        said += [f"no schedule reaches {b:g}x" for b in refused]
+        if len(seeds) < 3:
+            said.append(f"{len(seeds)} of 3 seeds at {HEADLINE:g}x")
+        if said:
+            lines.append(f"- {subject.title}: {'; '.join(said)}.")
+    if not lines:
+        return ""
+    return "`make frontier` measures the rest:\n\n" + "\n".join(lines)
+
+
+def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
+    """The table of rules, as far as comparisons are complete."""
+    metric = KINDS["classification"].metric
+    found = {(part["data"], part["home"], part["share"], part["rule"]): part for part in rules}
+    columns = sorted({key[:3] for key in found}, reverse=True)
+    columns = [column for column in columns if all((*column, variant.name) in found for variant in VARIANTS)]
+    if not columns:
+        return []
+    header, rows = ["rule"], []
+    for column in columns:
+        part = found[*column, VARIANTS[0].name]
+        header.append(
+            f"{column[0]}, tokens {column[2]:.0%}, {part['x32']:.1f}x, {len(part['scores'])}".replace(
+                "%", " %"
+            )
+        )
+    for variant in VARIANTS:
+        cells = []
+        for column in columns:
+            part = found[*column, variant.name]
+            cells.append(_rule_text(metric, part, found[*column, VARIANTS[0].name]))
+        rows.append([variant.name, *cells])
+    winners = [_winner(column, found) for column in columns]
+    return [
+        "## Rules of importance",
+        RULES_METHOD,
+        markdown_table(header, rows),
+        "\n".join(f"- {variant.name}: {variant.meaning}." for variant in VARIANTS),
+        "\n".join(winners),
+    ]
+
+
+def _rule_text(metric: Metric, part: dict[str, Any], paper: dict[str, Any]) -> str:
+    """Quality and change; the bytes too, where more tokens are spared than the share leaves."""
+    quality = f"{100 * part['quality']['value']:.1f} %"
+    if part is paper:
+        return quality
+    bytes = "" if round(part["x32"], 1) == round(paper["x32"], 1) else f" at {part['x32']:.1f}x"
+    return f"{quality}{bytes}, {change_text(metric, Estimate(**part['change']))}"
+
+
+def _winner(column: tuple[Any, ...], found: dict[tuple[Any, ...], dict[str, Any]]) -> str:
+    parts = [found[*column, variant.name] for variant in VARIANTS]
+    first = max(parts, key=lambda part: part["quality"]["value"])
+    clear = first["change"]["low"] > 0
+    name, data, share = first["rule"], column[0], f"{column[2]:.0%}".replace("%", " %")
+    how = "beyond chance" if clear else "not beyond chance against the paper's"
+    return f"- Best on {data} with {share} of the tokens: **{name}**, {how}."

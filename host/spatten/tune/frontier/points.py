@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The points of a frontier: one tuning each, measured once and kept in a folder that its arguments name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...report.write import write_atomic
+from ..search import NoScheduleError
+from ..trainer import Progress
+from ..tuning import Effort, tune
+
+#: What a finished point leaves in its folder.
+POINT = "point.json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and the task that it is tuned for.
+
+    Attributes
+    ----------
+    name : of a shipped task, its data.
+    title : as the page calls it.
+    trained : the model comes trained for it: no dense training before.
+    """
+
+    name: str
+    title: str
+    model: str = "minilm"
+    task: str = "classification"
+    max_tokens: int = 128
+    trained: bool = False
+
+
+SUBJECTS: tuple[Subject, ...] = (
+    Subject("spam", "SpamAssassin: ham or spam"),
+    Subject("sentiment", "Movie-review sentiment"),
+    Subject("retrieval", "Passage retrieval", task="retrieval"),
+    Subject("products", "Product-review sentiment"),
+    *(
+        Subject(f"perplexity-{name}", f"Perplexity: {title}", "gpt2-prose", "lm", 512, trained=True)
+        for name, title in (("sotu", "State of the Union"), ("moby-dick", "Moby Dick"))
+    ),
+)
+BUDGETS = (10.0, 2.0, 4.0, 7.0, 14.0, 20.0, 40.0)
+#: Of :data:`BUDGETS` the one that every seed measures; the others are measured with the first seed alone.
+HEADLINE = 10.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is measured.
+
+    Attributes
+    ----------
+    subjects, budgets : each with each.
+    seeds : the headline budget is measured with all of them, the others with the first.
+    effort : of one tuning; its control is trained once for all budgets of a task and seed.
+    folder : of points and dense models.
+    keep : keep the tuned models, 90 MB each, not their numbers alone.
+    """
+
+    subjects: Sequence[Subject]
+    budgets: Sequence[float]
+    seeds: Sequence[int]
+    effort: Effort
+    folder: Path
+    device: str = "emulator"
+    keep: bool = False
+
+    def points(self) -> list[tuple[Subject, float, int]]:
+        """Headline budgets of all tasks first: a sweep that is stopped has those."""
+        order = sorted(self.budgets, key=lambda budget: budget != HEADLINE)
+        return [
+            (subject, budget, seed)
+            for budget in order
+            for subject in self.subjects
+            for seed in (self.seeds if budget == HEADLINE else self.seeds[:1])
+        ]
+
+    def effort_of(self, subject: Subject) -> Effort:
+        """The effort, without dense training where the model needs none."""
+        if not subject.trained:
+            return self.effort
+        return replace(self.effort, dense=replace(self.effort.dense, epochs=0.0))
+
+    def home(self, subject: Subject, seed: int) -> Path:
+        """The folder of a task, seed and effort."""
+        effort = {"effort": asdict(self.effort_of(subject)), "max_tokens": subject.max_tokens}
+        digest = hashlib.sha256(json.dumps(effort, sort_keys=True).encode()).hexdigest()[:8]
+        return self.folder / f"{subject.name}-seed{seed}-{digest}"
+
+    def run(self, progress: Progress = lambda *_: None) -> Iterator[dict[str, Any]]:
+        """Point after point, those of an earlier run from their files."""
+        for subject, budget, seed in self.points():
+            place = self.home(subject, seed) / f"{budget:g}x"
+            if not (place / POINT).is_file():
+                self._measure(subject, budget, seed, place, progress)
+            yield json.loads((place / POINT).read_text("utf-8"))
+
+    def _measure(self, subject: Subject, budget: float, seed: int, place: Path, progress: Progress) -> None:
+        began = time.monotonic()
+        try:
+            outcome = tune(
+                subject.model,
+                subject.name,
+                subject.task,
+                place,
+                budget=budget,
+                max_tokens=subject.max_tokens,
+                effort=self.effort_of(subject),
+                device=self.device,
+                seed=seed,
+                shared=place.parent / "dense",
+                progress=lambda what, done, all: progress(
+                    f"{place.parent.name} {place.name}: {what}", done, all
+                ),
+            )
+        except NoScheduleError as error:
+            found: dict[str, Any] = {"refused": str(error)}
+        else:
+            found = {**outcome.to_dict(), "x32_before": outcome.before.ratio(32)}
+        named = {"data": subject.name, "title": subject.title, "budget": budget, "seed": seed}
+        took = {"seconds": round(time.monotonic() - began), "command": command()}
+        if not self.keep:
+            shutil.rmtree(place)
+        place.mkdir(exist_ok=True)
+        write_atomic(place / POINT, json.dumps({**named, **took, **found}, indent=1) + "\n")
+
+
+def command() -> str:
+    """The command line of this process, as a reader would type it."""
+    return shlex.join(["python", "-m", "spatten.tune.frontier", *sys.argv[1:]])
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """All points that stand in a folder, of this and of earlier sweeps, by task, budget and seed."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"*/*/{POINT}"))]
+    order = [subject.name for subject in SUBJECTS]
+    return sorted(found, key=lambda part: (order.index(part["data"]), part["budget"], part["seed"]))

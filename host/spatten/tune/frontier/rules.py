@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Importance rules at equal bytes, without tuning to any of them: who keeps the tokens that matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from spatten_drivers import Quantization, open_device
+
+from ...catalog import FOLDERS
+from ...schedule import Schedule, paper_schedule
+from ..budget import Bytes
+from ..data import read_examples
+from ..measure import batched_scores
+from ..rules import RULES
+from ..state import State
+from ..tasks import KINDS
+from ..trainer import Progress
+from .points import Subject
+
+#: Average shares of tokens behind the front: of the same share every rule reads the same bytes.
+SHARES = (0.3, 0.5)
+#: The number format, which costs nothing by itself.
+FORMAT = Quantization.static(8)
+#: State of a comparison, within the folder of its task.
+FOLDER = "rules"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A rule, and which tokens it may not prune."""
+
+    name: str
+    meaning: str
+    rule: str = "cumulative"
+    first: int = 1
+    last: int = 1
+
+    def schedule(self, layers: int, share: float) -> Schedule:
+        """Its schedule of ``layers`` layers."""
+        options: dict[str, Any] = {"protect_first": self.first, "protect_last": self.last}
+        return paper_schedule(layers, tokens=share, quantization=FORMAT, name=self.name, **options)
+
+
+VARIANTS = (
+    Variant("cumulative", "the paper's: probabilities summed over heads, queries and layers; spares 1 + 1"),
+    Variant("decayed", "the same, what earlier layers gave halved at each layer", "decayed"),
+    Variant("latest", "the latest layer alone", "latest"),
+    Variant("value-norm", "probabilities times the length of the token's value", "value-norm"),
+    Variant("first-row", "the row of [CLS] alone", "first-row"),
+    Variant("nothing spared", "the paper's; [CLS] and the last token may go", first=0, last=0),
+    Variant("front spared", "the paper's; the first 4 tokens stay", first=4),
+    Variant("end spared", "the paper's; the last 4 tokens stay", last=4),
+)
+
+
+def compare(
+    subject: Subject, seed: int, home: Path, rows: int | None, progress: Progress = lambda *_: None
+) -> list[dict[str, Any]]:
+    """Scores of test rows by variant and share, as the surrogate decides; kept in ``home/rules``.
+
+    ``home`` is the folder of the task's points, whose dense model is taken.
+    """
+    state = State(home / FOLDER, {"data": subject.name, "seed": seed, "rows": rows})
+    examples = read_examples(subject.name, subject.task, seed=seed)
+    task, source = KINDS[subject.task](examples, subject.max_tokens), FOLDERS[subject.model]()
+    features = task.features(AutoTokenizer.from_pretrained(source), examples.test[:rows])
+    model = task.head.from_pretrained(source, **task.config(), attn_implementation="sdpa").eval()
+    model.load_state_dict(torch.load(home / "dense" / "dense.pt", weights_only=True))
+    layers, found = model.config.num_hidden_layers, []
+    with open_device("emulator") as device:
+        count = Bytes(model, task, features, device)
+        for share in SHARES:
+            for done, variant in enumerate(VARIANTS):
+                progress(f"{subject.name}: rules, tokens {share:.0%}", done, len(VARIANTS))
+                schedule = variant.schedule(layers, share)
+
+                def work(schedule: Schedule = schedule, rule: str = variant.rule) -> dict[str, Any]:
+                    scores = batched_scores(model, task, features, schedule, RULES[rule])
+                    return {"x32": count.planned(schedule), "scores": scores.tolist()}
+
+                part = state.once(f"{share} {variant.name}", work)
+                found.append({"data": subject.name, "share": share, "rule": variant.name, **part})
+    return found
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """All comparisons that stand in the folder of a sweep, with the paper's rule as baseline of each."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(folder.glob(f"*/{FOLDER}")):
+        state = State.read(path)
+        for key, part in state["results"].items():
+            share, _, name = key.partition(" ")
+            settings = {name: state["settings"][name] for name in ("data", "seed")}
+            found.append({**settings, "home": path.parent.name, "share": float(share), "rule": name, **part})
+    return [{**part, **_against(part, found)} for part in found]
+
+
+def _against(part: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Quality and the change against the paper's rule at the same bytes."""
+    metric = KINDS["classification"].metric
+    same = ("home", "share")
+    (paper,) = (p for p in parts if p["rule"] == VARIANTS[0].name and all(p[k] == part[k] for k in same))
+    scores, baseline = np.array(part["scores"]), np.array(paper["scores"])
+    return {
+        "quality": metric.estimate(scores)._asdict(),
+        "change": metric.change(scores, baseline)._asdict(),
+    }

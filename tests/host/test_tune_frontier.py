@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The frontier: points measured once, what their page says of a loss, rules at equal bytes."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spatten import catalog
+from spatten.quality.data import Labelled
+from spatten.quality.tasks import Classification
+from spatten.tune import Effort, Recipe, tune
+from spatten.tune import data as data_module
+from spatten.tune import search as search_module
+from spatten.tune.frontier import points as points_module
+from spatten.tune.frontier import rules as rules_module
+from spatten.tune.frontier.page import best, frontier_json, frontier_markdown, lines_of
+from spatten.tune.frontier.points import Subject, Sweep, kept
+from spatten.tune.rules import RULES
+from tests.host.tiny_models import WORDS, tiny_bert
+
+RECIPE = Recipe(epochs=1.0, batch=16, rate=1e-3)
+EFFORT = Effort(screens=2, trials=1, dense=RECIPE, tuned=RECIPE, examples=16, look=4, report=4, control=True)
+SEA = Subject("spam", "Sea or land", "tiny", max_tokens=24)
+
+
+def _sentences() -> list[Labelled]:
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(8, 24))) for _ in range(60)]
+    return [Labelled(text, int("whale" in text)) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
+    """Two budgets of a tiny model on sentences made here, under the name of a shipped task."""
+    home = tmp_path_factory.mktemp("frontier")
+    tiny_bert(home / "bert")
+    task = Classification("spam", "", "", _sentences, size=8, train_size=24, development=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.FOLDERS, "tiny", lambda: str(home / "bert"))
+        patch.setitem(data_module.STUDIES, "spam", task)
+        patch.setattr(data_module, "DEVELOPMENT", 8)
+        patch.setattr(search_module, "FORMATS", ("4",))
+        found = Sweep([SEA], [5.0, 10.0], [0], EFFORT, home / "points")
+        list(found.run())
+        yield found
+
+
+def test_headline_budgets_come_first_and_with_all_seeds() -> None:
+    sweep = Sweep([SEA], [2.0, 10.0], [0, 1, 2], EFFORT, Path())
+    assert [(budget, seed) for _, budget, seed in sweep.points()] == [
+        (10.0, 0),
+        (10.0, 1),
+        (10.0, 2),
+        (2.0, 0),
+    ]
+
+
+def test_budgets_share_their_dense_model(sweep: Sweep) -> None:
+    shared = sweep.home(SEA, 0) / "dense" / "log.jsonl"
+    ends = [
+        entry
+        for line in shared.read_text("utf-8").splitlines()
+        if "train_runtime" in (entry := json.loads(line))
+    ]
+    assert [entry["run"] for entry in ends] == ["dense", "control"]
+    five, ten = kept(sweep.folder)
+    assert five["scores"]["control"] == ten["scores"]["control"]
+    assert five["x32"] < ten["x32"]
+
+
+def test_a_point_is_that_of_a_tuning_by_itself(sweep: Sweep, tmp_path: Path) -> None:
+    found = tune("tiny", "spam", "classification", tmp_path, budget=5.0, max_tokens=24, effort=EFFORT)
+    alone, point = json.loads(json.dumps(found.to_dict())), kept(sweep.folder)[0]
+    assert {name: point[name] for name in alone} == alone
+    assert not list(sweep.folder.glob("*/*x/*.safetensors")), "weights stay only with --keep"
+
+
+def test_a_point_is_measured_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points_module, "tune", lambda *_, **__: pytest.fail("tuned again"))
+    assert sorted(point["budget"] for point in sweep.run()) == [5.0, 10.0]
+
+
+def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
+    far = Sweep([SEA], [1000.0], [0], EFFORT, sweep.folder / "far")
+    (point,) = far.run()
+    assert "no schedule reads 1000x" in point["refused"]
+    assert "no schedule reaches 1000x" in frontier_markdown([point], [], "plot.svg")
+
+
+def test_rules_read_the_same_bytes(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_module, "SHARES", (0.5,))
+    rules_module.compare(SEA, 0, sweep.home(SEA, 0), 4)
+    found = rules_module.kept(sweep.folder)
+    assert [part["rule"] for part in found] == [variant.name for variant in rules_module.VARIANTS]
+    fixed = [part for part in found if "spared" not in part["rule"]]
+    assert len({part["x32"] for part in fixed}) == 1
+    assert found[0]["change"]["value"] == 0.0
+    page = frontier_markdown(kept(sweep.folder), found, "plot.svg")
+    assert "Best on spam with 50 % of the tokens: **" in page
+
+
+def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
+    """A point of 400 rows that the dense model all has right."""
+    rows = 400
+    scores = {"control": [1.0] * rows, "tuned": tuned + [1] * (rows - len(tuned)), "before": [0.0] * rows}
+    settings = {
+        "task": "classification",
+        "max_tokens": 128,
+        "effort": {"examples": 8, "dense": {"epochs": 1}, "tuned": {"epochs": 2}},
+    }
+    named = {
+        "data": "spam",
+        "budget": budget,
+        "seed": seed,
+        "x32": budget,
+        "x16": budget / 2,
+        "x32_before": budget,
+    }
+    schedule = {"tokens": 0.5, "heads": [1.0, 0.5], "values": 1.0}
+    formats = {"k_msb_bits": 6, "k_lsb_bits": 4, "threshold": 0.1}
+    return {
+        **named,
+        "seconds": 60,
+        "command": "c",
+        "scores": scores,
+        "settings": settings,
+        "schedule": {**schedule, "quantization": formats},
+    }
+
+
+def test_what_the_page_says_of_a_loss() -> None:
+    """Wrong nowhere; in two rows, where a point more may hide; in twelve."""
+    points = [_point(7.0, []), _point(10.0, [0] * 2), _point(20.0, [0] * 12)]
+    lines = lines_of(points)
+    assert [line.verdict("tuned") for line in lines] == ["**no loss**", "**no loss**", "**lost**"]
+    assert best(lines, "spam") is lines[1]
+    headline = frontier_json(points, [])["headline"]["spam"]
+    assert (headline["x32"], headline["x16"], headline["dense"]) == (10.0, 5.0, 1.0)
+    assert headline["loss_ci"][0] <= 0.0 < headline["loss_ci"][1] <= 1.0
+    page = frontier_markdown(points, [], "plot.svg")
+    assert "6+4 below 0.1 bit, tokens 50 %, heads 75 %, values 100 %" in page
+    assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
+
+
+def test_seeds_are_one_line_of_all_their_rows() -> None:
+    (line,) = lines_of([_point(10.0, [], seed) for seed in range(3)])
+    assert line.seeds == [0, 1, 2]
+    assert len(line.scores("tuned")) == 1200
+
+
+@pytest.mark.parametrize(
+    ("rule", "gains"),
+    [
+        ("cumulative", [0.7 + 0.2, 0.3 + 0.8]),
+        ("decayed", [4 * 0.9, 4 * 1.1]),
+        ("value-norm", [0.9 * 5, 1.1 * 1]),
+        ("first-row", [0.7, 0.3]),
+    ],
+)
+def test_rules_by_hand(rule: str, gains: list[float]) -> None:
+    """One head, two queries, two keys whose values are 5 and 1 long, in layer 2."""
+    probabilities = torch.tensor([[[[0.7, 0.3], [0.2, 0.8]]]])
+    values = torch.tensor([[[[3.0, 4.0], [0.0, 1.0]]]])
+    torch.testing.assert_close(RULES[rule](probabilities, values, 2), torch.tensor([gains]))
