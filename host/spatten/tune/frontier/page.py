@@ -27,8 +27,8 @@ fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and byte
 one by one on the bit-exact model; K and V bytes as a factor below dense 32 and 16 bit. The change is against
 the **dense model trained as long again**, on the same rows, with the 95 % interval of the pairs (exact
 McNemar, or paired bootstrap), of all seeds together. **No loss** stands where the interval includes zero and
-its worse end is at most {bound:g} point (percent of perplexity); *no loss shown* where it includes zero and is
-wider, so that a loss may hide in it; else **lost**."""
+its worse end is at most {bound:g} point (percent of perplexity); *no loss shown* where it includes zero and
+is wider, so that a loss may hide in it; else **lost**."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
