@@ -40,7 +40,7 @@ The same share of tokens, so the same bytes, at 8 bit; the dense model of the ta
 on the test rows, with pruning as the training surrogate decides. Quality, and its change against the paper's
 rule, row by row. A column's head names task, share of tokens, bytes below 32 bit and rows.
 
-A device knows the first rule alone: the others are what a study can train and score with (`rule=`). Of so many
+A device knows the first rule alone; with the others a study can train and score (`rule=`). Of so many
 comparisons at 95 % one in twenty looks like a change by chance; one seed."""
 
 
