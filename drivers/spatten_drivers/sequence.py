@@ -34,8 +34,7 @@ class Sequence:
         self.device, self.shape, self.quantization = device, shape, quantization
         q = quantization
         k, v = Format(q.k_msb_bits, q.k_lsb_bits), Format(q.v_msb_bits, q.v_lsb_bits)
-        self._shared = k == v
-        if self._shared:
+        if k == v:
             both = Planes(device, shape, 2 * shape.heads, k, q)
             self._planes = [both]
             self.k, self.v = Tensor(both, 0, shape.heads), Tensor(both, shape.heads, shape.heads)
@@ -66,7 +65,7 @@ class Sequence:
             ascend or leave the sequence; nothing was stored.
         """
         self._check_rows(layer, heads, slots, k.shape, v.shape)
-        if self._shared:
+        if len(self._planes) == 1:  # K and V share them
             rows, places = [np.concatenate((k, v))], [np.concatenate((heads, heads + self.shape.heads))]
         else:
             rows, places = [*map(np.ascontiguousarray, (k, v))], [heads, heads]

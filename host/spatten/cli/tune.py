@@ -95,17 +95,19 @@ def tune(
     """
     _check_installed()
     quiet_libraries()
-    from ..tune import Effort, Recipe
+    from ..tune import Effort
     from ..tune import tune as tuned
     from ..tune.budget import ratio_of
+    from ..tune.trainer import recipes
 
+    dense, result = recipes(dense_epochs, epochs, batch, rate)
     effort = Effort(
         screens=screens,
         look=look,
         trials=trials,
         trial_epochs=trial_epochs,
-        dense=Recipe(dense_epochs, batch, rate * 5 / 3),
-        tuned=Recipe(epochs, batch, rate),
+        dense=dense,
+        tuned=result,
         examples=examples or None,
         report=report_examples or None,
         control=control,

@@ -74,17 +74,22 @@ def _points(panel: Any, lines: Sequence[Line], scale: float, **look: str) -> Non
         )
 
 
-def _dress(panel: Any, task: Task, farthest: float) -> None:
-    panel.set_title(textwrap.fill(task.title, 36), fontsize=9)  # one line would be cut off
+def bytes_axis(panel: Any, nearest: float, farthest: float) -> None:
+    """Factors of bytes along a panel, doubling from tick to tick, and a grid."""
     panel.set_xscale("log", base=2)
     ticks = [tick for tick in TICKS if tick <= 2 * farthest]
     panel.set_xticks(ticks, [f"{tick}x" for tick in ticks])
-    panel.set_xlim(0.9, 1.25 * farthest)
+    panel.set_xlim(nearest, 1.25 * farthest)
     panel.minorticks_off()
     panel.set_xlabel("fewer K/V bytes than 32 bit")
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def _dress(panel: Any, task: Task, farthest: float) -> None:
+    panel.set_title(textwrap.fill(task.title, 36), fontsize=9)  # one line would be cut off
+    bytes_axis(panel, 0.9, farthest)
     more = "up" if task.metric.more_is_better else "down"
     panel.set_ylabel(f"{task.metric.name}{task.metric.unit} (better: {more})")
-    panel.grid(alpha=0.25, linewidth=0.5)
 
 
 def _legend(figure: Any) -> None:

@@ -16,7 +16,7 @@ from ...cli.console import err, errors_to_exit_codes, progress, quiet_libraries,
 from ...quality.__main__ import named
 from ...report.write import check_writable, write_atomic
 from ..budget import ratio_of
-from ..trainer import Progress, Recipe
+from ..trainer import Progress, recipes
 from ..tuning import Effort
 from . import rules as rules_of
 from .page import frontier_json, frontier_markdown, lines_of
@@ -74,13 +74,14 @@ def frontier(
     - `python -m spatten.tune.frontier --tasks spam --budgets 10x,20x --seeds 1 --examples 800`
     """
     quiet_libraries()
+    dense, result = recipes(dense_epochs, epochs, batch, rate)
     effort = Effort(
         screens=screens,
         look=look,
         trials=trials,
         trial_epochs=trial_epochs,
-        dense=Recipe(dense_epochs, batch, rate * 5 / 3),
-        tuned=Recipe(epochs, batch, rate),
+        dense=dense,
+        tuned=result,
         examples=examples,
         report=report_examples,
         control=True,

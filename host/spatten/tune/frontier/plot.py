@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...quality.plot import TICKS
+from ...quality.plot import bytes_axis
 from ...report.figure import svg_figure
 from .page import Line
 from .points import SUBJECTS
@@ -41,14 +41,7 @@ def _draw(panel: Any, title: str, lines: Sequence[Line]) -> None:
         panel.errorbar(
             ratios, values, yerr=error, fmt=marker, color=color, markersize=5, elinewidth=0.7, label=label
         )
-    farthest = max(line.ratio() for line in lines)
     panel.set_title(title, fontsize=9)
-    panel.set_xscale("log", base=2)
-    ticks = [tick for tick in TICKS if tick <= 2 * farthest]
-    panel.set_xticks(ticks, [f"{tick}x" for tick in ticks])
-    panel.set_xlim(1.5, 1.25 * farthest)
-    panel.minorticks_off()
-    panel.set_xlabel("fewer K/V bytes than 32 bit")
+    bytes_axis(panel, 1.5, max(line.ratio() for line in lines))
     panel.set_ylabel(f"{lines[0].metric.name}{lines[0].metric.unit}")
-    panel.grid(alpha=0.25, linewidth=0.5)
     panel.legend(frameon=False, fontsize=8)
