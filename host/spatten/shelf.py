@@ -17,6 +17,7 @@ from spatten_drivers.bitstream import MANIFEST, Bitstream
 from spatten_drivers.errors import BitstreamError
 
 ENVIRONMENT = "SPATTEN_BITSTREAMS"
+ROOT = Path(__file__).parents[2]
 _LUTS = "TRELLIS_COMB"
 
 
@@ -24,7 +25,7 @@ def default_folder() -> Path:
     """``$SPATTEN_BITSTREAMS``, else that of the source tree, else ``bitstreams`` in the current folder."""
     if named := os.environ.get(ENVIRONMENT):
         return Path(named)
-    tree = Path(__file__).parents[2] / "bitstreams"
+    tree = ROOT / "bitstreams"
     return tree if tree.is_dir() else Path("bitstreams")
 
 
@@ -119,12 +120,14 @@ class Rebuilt:
     differences: tuple[str, ...]
 
 
-def rebuild(bitstream: Bitstream, work: Path) -> Rebuilt:
+def rebuild(bitstream: Bitstream, work: Path, this_tree: bool = False) -> Rebuilt:
     """Run the manifest's command in a fresh folder below ``work`` and compare every file, byte by byte.
+
+    The sources are those of the manifest's commit, or with ``this_tree`` of the tree as it is.
 
     Raises
     ------
-    BitstreamError : the command fails; its log is named, and kept.
+    BitstreamError : the commit cannot be had, or the command fails; its log is named, and kept.
     """
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -132,9 +135,12 @@ def rebuild(bitstream: Bitstream, work: Path) -> Rebuilt:
     except OSError as error:
         raise BitstreamError(f"{work}: no folder to build in: {error.strerror}. Give --work") from error
     output, log = folder / "output", folder / "build.log"
+    tree = ROOT if this_tree else _sources(bitstream, folder / "source")
     command = [*_command(bitstream), "--output-dir", str(output)]
     with log.open("w") as lines:
-        code = subprocess.run(command, stdout=lines, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            command, stdout=lines, stderr=subprocess.STDOUT, check=False, env=_environment(tree)
+        ).returncode
     if code:
         last = "; ".join(log.read_text("utf-8", "replace").splitlines()[-3:])
         raise BitstreamError(
@@ -147,6 +153,31 @@ def rebuild(bitstream: Bitstream, work: Path) -> Rebuilt:
     if not found:
         shutil.rmtree(folder)
     return Rebuilt(output, found)
+
+
+def _sources(bitstream: Bitstream, folder: Path) -> Path:
+    """A clone of this repository at the commit that the bitstream was built of."""
+    commit = bitstream.record["source_commit"]
+    clone = ["git", "clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(folder)]
+    checkout = ["git", "-C", str(folder), "checkout", "--quiet", "--detach", commit]
+    try:
+        for call in (clone, checkout):
+            subprocess.run(call, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise BitstreamError(
+            f"the sources of {bitstream.board}'s bitstream are those of commit {commit[:12]}, which {ROOT} "
+            f"does not have: {said}. Get all of its history (git fetch --unshallow), or build from the tree as "
+            "it is (--this-tree)"
+        ) from error
+    return folder
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    """This one, with the packages of a tree before those that are installed."""
+    packages = [str(tree / name) for name in ("host", "drivers", "fpga")]
+    usual = [path for path in [os.environ.get("PYTHONPATH")] if path]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([*packages, *usual])}
 
 
 def _command(bitstream: Bitstream) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def builds(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def builds(more: str = "") -> tuple[Result, Path]:
         (modules / "stand_in.py").write_text(BUILDER.format(source=str(source), more=more), "utf-8")
         work = tmp_path / "work"
-        return command("--folder", place, "--rebuild", "colorlight-i5", "--work", work), work
+        return command("--folder", place, "--rebuild", "colorlight-i5", "--work", work, "--this-tree"), work
 
     return builds
 
@@ -147,3 +148,45 @@ def test_a_build_that_fails_shows_its_last_words(builds: Any) -> None:
     (log,) = work.glob("rebuild-*/build.log")
     assert "building with seed 7" in log.read_text("utf-8")
     assert sys.executable in result.stderr
+
+
+@pytest.fixture
+def repository(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sources with a commit that builds the bitstream, and a later one that does not."""
+    root, source = tmp_path / "repository", tmp_path / "source"
+    write_folder(source)
+    (root / "fpga").mkdir(parents=True)
+
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        call = ["git", "-C", str(root), *identity, *words]
+        return subprocess.run(call, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    commits = []
+    for more in ("", "raise SystemExit('not this one')"):
+        (root / "fpga" / "stand_in.py").write_text(BUILDER.format(source=str(source), more=more), "utf-8")
+        git("add", ".")
+        git("commit", "--quiet", "-m", "as it builds")
+        commits.append(git("rev-parse", "HEAD"))
+    monkeypatch.setattr("spatten.shelf.ROOT", root)
+    change(place / "colorlight_i5", rebuild="python3 -m stand_in --build --seed 7", source_commit=commits[0])
+    return root
+
+
+def test_the_sources_are_those_of_its_commit(place: Path, tmp_path: Path, repository: Path) -> None:
+    asked = ["--folder", place, "--rebuild", "colorlight-i5", "--work", tmp_path / "work"]
+    result = command(*asked)
+    assert result.exit_code == 0, result.output
+    assert "have the same bytes" in result.stdout
+    now = command(*asked, "--this-tree")
+    assert now.exit_code == 1
+    assert "not this one" in now.stderr
+
+
+def test_a_commit_that_is_not_there_is_named(place: Path, tmp_path: Path, repository: Path) -> None:
+    change(place / "colorlight_i5", source_commit="f" * 40)
+    result = command("--folder", place, "--rebuild", "colorlight-i5", "--work", tmp_path / "work")
+    assert result.exit_code == 1
+    assert "commit ffffffffffff" in result.stderr
+    assert "--this-tree" in result.stderr

@@ -26,8 +26,12 @@ Folder = Annotated[
 def bitstreams(
     folder: Folder = None,
     rebuild: Annotated[
-        str | None, typer.Option(metavar="BOARD", help="Build it again and compare every byte.")
+        str | None,
+        typer.Option(metavar="BOARD", help="Build it again from its commit and compare every byte."),
     ] = None,
+    this_tree: Annotated[
+        bool, typer.Option("--this-tree", help="Build it from the tree as it is, not from its commit.")
+    ] = False,
     work: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where it is built; not below /tmp, which the tools miss.")
     ] = Path("build"),
@@ -47,7 +51,7 @@ def bitstreams(
 
     place = folder or default_folder()
     if rebuild is not None:
-        _rebuild(place, rebuild, work, as_json)
+        _rebuild(place, rebuild, work, this_tree, as_json)
         return
     found = shelf(place)
     if as_json:
@@ -64,7 +68,7 @@ def bitstreams(
     raise typer.Exit(1 if any(one.problems for one in found) else 0)
 
 
-def _rebuild(place: Path, board: str, work: Path, as_json: bool) -> None:
+def _rebuild(place: Path, board: str, work: Path, this_tree: bool, as_json: bool) -> None:
     from ..shelf import chosen
     from ..shelf import rebuild as build_again
 
@@ -72,7 +76,7 @@ def _rebuild(place: Path, board: str, work: Path, as_json: bool) -> None:
     say(f"building {bitstream.board} again, which takes minutes: {bitstream.record['rebuild']}")
     with progress(1) as bar:
         bar.update(bar.task_ids[0], description=f"building {bitstream.board}")
-        built = build_again(bitstream, work)
+        built = build_again(bitstream, work, this_tree)
     if as_json:
         print_json(
             {"board": bitstream.board, "equal": not built.differences, "differences": built.differences}
