@@ -167,8 +167,8 @@ def _sources(bitstream: Bitstream, folder: Path) -> Path:
         said = (getattr(error, "stderr", None) or str(error)).strip()
         raise BitstreamError(
             f"the sources of {bitstream.board}'s bitstream are those of commit {commit[:12]}, which {ROOT} "
-            f"does not have: {said}. Get all of its history (git fetch --unshallow), or build from the tree as "
-            "it is (--this-tree)"
+            f"does not have: {said}. Get all of its history (git fetch --unshallow), or build from the tree "
+            "as it is (--this-tree)"
         ) from error
     return folder
 
