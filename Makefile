@@ -117,6 +117,7 @@ core-netlist: $(DEV) ## two cores as netlists of ECP5 cells play jobs against th
 
 core-pnr: $(SYN) ## the core alone placed and routed on an ECP5, hours; writes docs/core-fit.md, build/core-pnr.json
 	$(BIN)/python -m spatten_fpga.synth --preset ecp5-25f --no-place
+	-$(BIN)/python -m spatten_fpga.synth --preset ecp5-85f-slim
 	$(BIN)/python -m spatten_fpga.synth --preset ecp5-85f
 
 core-report: $(DEV) ## whole jobs on the simulated core in exact cycles; writes docs/core.md and *.svg, build/core.json

@@ -30,28 +30,33 @@ class Device:
     freq: float
 
 
-#: By preset. The larger one is the ECPIX-5's chip, with room left for DDR3, CPU and Ethernet.
+#: The ECPIX-5's chip, with room left for DDR3, CPU and Ethernet.
+_ECPIX5 = Device(
+    name="LFE5UM5G-85F",
+    options=("--um5g-85k", "--package", "CABGA554", "--speed", "8"),
+    luts=83_640,
+    ebrs=208,
+    mults=156,
+    lut_limit=50_184,
+    ebr_limit=150,
+    mult_limit=156,
+    freq=90,
+)
+_SMALLEST = Device(
+    name="LFE5U-25F",
+    options=("--25k", "--package", "CABGA381", "--speed", "6"),
+    luts=24_288,
+    ebrs=56,
+    mults=28,
+    lut_limit=24_288,
+    ebr_limit=56,
+    mult_limit=28,
+    freq=0,
+)
+
 DEVICES = {
-    "ecp5-85f": Device(
-        name="LFE5UM5G-85F",
-        options=("--um5g-85k", "--package", "CABGA554", "--speed", "8"),
-        luts=83_640,
-        ebrs=208,
-        mults=156,
-        lut_limit=50_184,
-        ebr_limit=150,
-        mult_limit=156,
-        freq=90,
-    ),
-    "ecp5-25f": Device(
-        name="LFE5U-25F",
-        options=("--25k", "--package", "CABGA381", "--speed", "6"),
-        luts=24_288,
-        ebrs=56,
-        mults=28,
-        lut_limit=24_288,
-        ebr_limit=56,
-        mult_limit=28,
-        freq=0,
-    ),
+    "ecp5-85f": _ECPIX5,
+    "ecp5-85f-slim": _ECPIX5,
+    "ecp5-25f": _SMALLEST,
+    "ecp5-25f-slim": _SMALLEST,
 }
