@@ -17,6 +17,7 @@ from spatten_drivers.errors import LoadError, SpattenError
 from spatten_drivers.loader import load
 from spatten_fpga.gen.options import load_options
 from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
+from spatten_fpga.soc.processor import CPU
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.synth.netlist import totals
 
@@ -268,4 +269,4 @@ def _system_options(parser: argparse.ArgumentParser, board: Board) -> None:
         "--mac-address", type=lambda text: int(text, 0), default=MAC_ADDRESS, metavar="N", help="of the board"
     )
     soc.add_argument("--baudrate", type=int, metavar="BD", help=f"of the serial line ({board.baudrate})")
-    soc.add_argument("--cpu-type", metavar="CPU", help="LiteX's processor, which makes memory ready (none)")
+    soc.add_argument("--cpu-type", choices=[CPU], help="a processor whose BIOS makes DDR3 ready (none)")
