@@ -31,7 +31,7 @@ class Choice:
     links : ways to a host.
     ip_address, mac_address, baudrate : of these.
     memory_bytes : that jobs may reach; all there are unless given.
-    options : more for LiteX's ``SoCCore``, such as ``cpu_type``.
+    options : more for :class:`.SpattenSoc`, such as ``cpu_type`` and ``with_analyzer``.
     """
 
     config: AcceleratorConfig

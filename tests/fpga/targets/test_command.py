@@ -242,10 +242,11 @@ def test_the_manifest_says_what_was_built(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tools")
 def test_the_rebuild_command_has_what_is_not_usual(tmp_path: Path) -> None:
     more = ["--sys-clk-freq", "50e6", "--link", "etherbone", "--link", "uartbone", "--ip-address", "10.0.0.9"]
+    more.append("--with-analyzer")
     assert command.main(I9, ["--build", "--output-dir", str(tmp_path), *more]) == 0
     assert json.loads((tmp_path / "manifest.json").read_text())["rebuild"] == (
         "python3 -m spatten_fpga.targets.colorlight_i9 --build --seed 1 --sys-clk-freq 50000000 "
-        "--link etherbone --link uartbone --ip-address 10.0.0.9"
+        "--link etherbone --link uartbone --ip-address 10.0.0.9 --with-analyzer"
     )
 
 
