@@ -44,6 +44,12 @@ def test_overlay(overlay: Any, device: Device) -> None:
     assert "spatten" in dir(overlay)
 
 
+def test_a_hwh_file_is_not_read(view: Any, bitstream: str) -> None:
+    """The device says all that one would: registers are those that it has, not those of some build."""
+    Path(bitstream).with_suffix(".hwh").write_text("no XML")
+    assert list(pynq.Overlay(bitstream).ip_dict["spatten"]["registers"]) == [word.name for word in REGISTERS]
+
+
 def test_register_map(overlay: Any, device: Device) -> None:
     registers = overlay.spatten.register_map
     assert int(registers.IDENTITY) == IDENTITY_MAGIC

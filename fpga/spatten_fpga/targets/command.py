@@ -17,6 +17,7 @@ from spatten_drivers.errors import LoadError, SpattenError
 from spatten_drivers.loader import load
 from spatten_fpga.gen.options import load_options
 from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
+from spatten_fpga.soc.processor import CPU
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.synth.netlist import totals
 
@@ -58,6 +59,7 @@ CHOSEN = (
     "mac_address",
     "baudrate",
     "cpu_type",
+    "with_analyzer",
 )
 
 
@@ -96,7 +98,7 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
         ip_address=given.ip_address,
         mac_address=given.mac_address,
         baudrate=given.baudrate,
-        options={"cpu_type": given.cpu_type} if given.cpu_type else None,
+        options={"cpu_type": given.cpu_type, "with_analyzer": given.with_analyzer},
     )
     say(f"elaborate {board.title} with configuration {config.digest:016x}")
     for name in (f"{NAME}.bit", f"{NAME}.svf.gz", "manifest.json"):
@@ -186,8 +188,15 @@ def _rebuild(board: Board, given: argparse.Namespace, seed: int) -> str:
         if value != parser.get_default(name):
             option = f"--{name.replace('_', '-')}"
             for one in value if isinstance(value, list) else [value]:
-                parts += [option, f"{one:.0f}" if isinstance(one, float) else str(one)]
+                parts += [option, *_behind(one)]
     return " ".join(parts)
+
+
+def _behind(value: object) -> list[str]:
+    """What stands behind an option that has a value; a flag has none."""
+    if value is True:
+        return []
+    return [f"{value:.0f}" if isinstance(value, float) else str(value)]
 
 
 def _teller(name: str) -> Say:
@@ -268,4 +277,7 @@ def _system_options(parser: argparse.ArgumentParser, board: Board) -> None:
         "--mac-address", type=lambda text: int(text, 0), default=MAC_ADDRESS, metavar="N", help="of the board"
     )
     soc.add_argument("--baudrate", type=int, metavar="BD", help=f"of the serial line ({board.baudrate})")
-    soc.add_argument("--cpu-type", metavar="CPU", help="LiteX's processor, which makes memory ready (none)")
+    soc.add_argument("--cpu-type", choices=[CPU], help="a processor whose BIOS makes DDR3 ready (none)")
+    soc.add_argument(
+        "--with-analyzer", action="store_true", help="LiteScope on the core's interesting signals"
+    )

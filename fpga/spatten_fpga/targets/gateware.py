@@ -17,6 +17,8 @@ from litex.soc.integration.builder import Builder
 from migen import ClockDomain
 
 from spatten_drivers.errors import ConfigError
+from spatten_fpga.soc.analyzer import CSV as ANALYZER
+from spatten_fpga.soc.analyzer import analyzer_csv
 from spatten_fpga.soc.bios import run_builder
 from spatten_fpga.soc.dram_json import dram_record
 
@@ -50,7 +52,8 @@ def write_gateware(board: Board, choice: Choice, output: Path) -> tuple[BoardSoc
     """Elaborate a board's system and write its files.
 
     In ``output``: ``csr.json``, ``csr.csv``, ``config.yml``, ``dram.json`` if a host must make memory ready,
-    ``gateware/``, and LiteX's headers in ``software/``. The same choice gives the same Verilog and pins.
+    ``analyzer.csv`` if there is an analyzer, ``gateware/``, and LiteX's headers in ``software/``. The same
+    choice gives the same Verilog and pins.
 
     Raises
     ------
@@ -74,6 +77,7 @@ def write_gateware(board: Board, choice: Choice, output: Path) -> tuple[BoardSoc
     names = run_builder(builder, output, **options) if has_cpu else builder.build(**options)
     (output / "config.yml").write_text(_config(soc), "utf-8")
     _write_dram(soc, output, has_cpu)
+    _write_analyzer(soc, output)
     sources = _gather(soc, gateware)
     chain = soc.platform.toolchain
     domains = {domain.name: names.get_name(domain.clk) for domain in _domains(soc)}
@@ -97,6 +101,13 @@ def _write_dram(soc: BoardSoc, output: Path, has_cpu: bool) -> None:
             return
         raise
     path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def _write_analyzer(soc: BoardSoc, output: Path) -> None:
+    path = output / ANALYZER
+    path.unlink(missing_ok=True)
+    if hasattr(soc, "analyzer"):
+        path.write_text(analyzer_csv(soc), "utf-8")
 
 
 def _gather(soc: BoardSoc, folder: Path) -> tuple[str, ...]:

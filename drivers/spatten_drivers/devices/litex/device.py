@@ -194,6 +194,7 @@ class LitexDevice(SocDevice):
             )
         if self._renew:
             self.set_csr("ctrl_reset", CPU_RESET)
+            self.set_csr("ddrctrl_init_error", 0)  # of its last start: its software is slow to
             self.set_csr("ctrl_reset", 0)
         deadline = time.monotonic() + BIOS_SECONDS
         while not self.read_fields("STATUS")["DRAM_READY"]:

@@ -201,3 +201,61 @@ class Board(System):
             return None
         name = self.names[index]
         return name, (1 if name.endswith(self.WIDE) else 0) - offset // 4
+
+
+class BoardWithSoftware(Board):
+    """One with a processor, whose software makes memory ready a second after it is let go, as LiteX's BIOS.
+
+    A third of a second after its start the software takes back what the last start said of memory, as the
+    BIOS does once it has greeted and checked its ROM.
+
+    Parameters
+    ----------
+    emulator : as of a board.
+    verdicts : whether memory is good, of one start after the other; the first is at power-on.
+
+    Attributes
+    ----------
+    now : seconds since power-on; whoever waits calls ``sleep``.
+    """
+
+    CONSOLE, CONSOLE_BYTES = 0x6000_0000, 32
+    BEGINS, ENDS = 0.3, 1.0
+
+    def __init__(self, emulator: Emulator, *verdicts: bool) -> None:
+        super().__init__(emulator)
+        self.names += ["ctrl_reset", "console_count"]
+        self.values["ddrctrl_init_done"] = 0
+        self.now, self.started, self.verdicts, self.printed = 0.0, 0.0, list(verdicts), b""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record = super().record
+        del record["constants"]["config_cpu_type_none"]
+        record["constants"]["config_cpu_type_serv"] = None
+        record["memories"]["console"] = {"base": self.CONSOLE, "size": self.CONSOLE_BYTES, "type": "io"}
+        return record
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        runs = self.now - self.started
+        if self.values["ctrl_reset"] or not self.verdicts or runs < self.BEGINS:
+            return
+        self.values |= {"ddrctrl_init_done": 0, "ddrctrl_init_error": 0}
+        if runs >= self.ENDS:
+            good = self.verdicts.pop(0)
+            self.printed += b"Memtest OK\n" if good else b"Memtest KO\n"
+            self.values |= {"ddrctrl_init_done": 1, "ddrctrl_init_error": int(not good)}
+
+    def read(self, address: int) -> int:
+        if 0 <= address - self.CONSOLE < self.CONSOLE_BYTES:
+            return int.from_bytes(self.printed[address - self.CONSOLE :][:4].ljust(4, b"\0"), "little")
+        self.values["console_count"] = len(self.printed)
+        return super().read(address)
+
+    def write(self, address: int, value: int, enable: int = 0xF) -> None:
+        super().write(address, value, enable)
+        found = self._named(address)
+        if found is not None and found[0] == "ctrl_reset":
+            self.started = self.now

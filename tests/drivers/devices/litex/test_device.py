@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from spatten_drivers.devices.litex.uart_link import UartLink
 from spatten_drivers.devices.litex.udp_link import UdpLink
 from spatten_drivers.errors import DeviceError, DramError, LinkTimeoutError
 from spatten_drivers.registers import IDENTITY_MAGIC
-from tests.drivers.devices.litex.board import CORE, DRAM, Board, MockPhy
+from tests.drivers.devices.litex.board import CORE, DRAM, Board, BoardWithSoftware, MockPhy
 from tests.drivers.devices.litex.bridges import RAM, EtherboneSlave
 from tests.drivers.devices.litex.faults import Faults, FaultyLine, FaultyNetwork
 
@@ -33,9 +34,11 @@ PERFECT = Faults()
 WINDOWS = [{(1, 2), (1, 3), (1, 4)}, {(2, 5), (2, 6)}]
 
 
-def over_network(board: Board, faults: Faults = PERFECT, seed: int = 1) -> LitexDevice:
+def over_network(
+    board: Board, faults: Faults = PERFECT, seed: int = 1, *, renew: bool = False
+) -> LitexDevice:
     network = FaultyNetwork(EtherboneSlave(board, 256), faults, seed)
-    return opened(board, CheckedBus(UdpLink(network, 256), range(RAM, RAM + MEMORY)))
+    return opened(board, CheckedBus(UdpLink(network, 256), range(RAM, RAM + MEMORY)), renew)
 
 
 def over_line(board: Board) -> LitexDevice:
@@ -43,9 +46,9 @@ def over_line(board: Board) -> LitexDevice:
     return opened(board, CheckedBus(link, range(RAM, RAM + MEMORY)))
 
 
-def opened(board: Board, bus: CheckedBus) -> LitexDevice:
+def opened(board: Board, bus: CheckedBus, renew: bool = False) -> LitexDevice:
     dram = DRAM if board.phy else None
-    return LitexDevice(bus, board.csr_map, name="mock board", dram=dram, window=512)
+    return LitexDevice(bus, board.csr_map, name="mock board", dram=dram, window=512, renew=renew)
 
 
 def emulator() -> Emulator:
@@ -145,6 +148,52 @@ def test_memory_without_a_description_is_refused() -> None:
     board.values["ddrctrl_init_done"] = 0
     with pytest.raises(DeviceError, match=r"no processor that does it, and there is no dram\.json"):
         over_network(board)
+
+
+# Memory by a board's own software -------------------------------------------------------------------
+
+
+def with_software(monkeypatch: pytest.MonkeyPatch, *verdicts: bool) -> BoardWithSoftware:
+    """A board in whose time the driver waits."""
+    board = BoardWithSoftware(emulator(), *verdicts)
+    clock = SimpleNamespace(sleep=board.sleep, monotonic=lambda: board.now)
+    monkeypatch.setattr("spatten_drivers.devices.litex.device.time", clock)
+    return board
+
+
+def test_memory_that_the_boards_software_makes_ready_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = with_software(monkeypatch, True)
+    device = over_network(board)
+    assert board.ENDS <= board.now < board.ENDS + 0.2  # it looks every tenth of a second
+    assert device.leveling is None
+    assert device.report().endswith("the processor's console:\nMemtest OK\n")
+    assert same(jobs(device), jobs(emulator()))
+
+
+def test_memory_that_the_boards_software_finds_bad_is_refused_with_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(DramError, match=r"software found its memory bad.*printed last:\nMemtest KO"):
+        over_network(with_software(monkeypatch, False))
+
+
+def test_a_board_whose_software_hangs_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = with_software(monkeypatch)
+    with pytest.raises(DramError, match=r"has not made memory ready within 20 s.*keeps no console"):
+        over_network(board)
+    assert 20 <= board.now < 21
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["ready before", "bad before"])
+def test_memory_made_ready_anew_is_that_of_the_new_start(
+    before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the start before said of memory stands in the registers until the software gets to it."""
+    board = with_software(monkeypatch, before, True)
+    board.sleep(board.ENDS)
+    device = over_network(board, renew=True)
+    assert board.verdicts == []
+    assert same(jobs(device), jobs(emulator()))
 
 
 def test_what_a_killed_program_left_is_ended() -> None:
