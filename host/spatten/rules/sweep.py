@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Settings are chosen on development windows, by family and budget; what is reported is read on test windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..catalog import load
+from ..quality.metrics import PERPLEXITY, Estimate
+from ..quality.tasks import TASKS, Perplexity, Sample
+from .decode import FLOAT, Reading, read_windows
+from .families import FAMILIES, Family
+
+#: K and V bytes, as a factor below whole rows of 16 bit.
+BUDGETS = (2.5, 3.0, 3.5, 3.9, 4.5, 5.0)
+#: The most that perplexity may rise, at the worse end of its interval, and still count as no loss.
+NO_LOSS = 0.01
+
+Progress = Callable[[str, int, int], None]
+#: Family and setting.
+Point = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Text:
+    """What was read of one text.
+
+    Attributes
+    ----------
+    name, title : of its task.
+    chosen : by family and budget, the setting that was best on development windows within the budget.
+    readings : of the test windows, float and every setting that was chosen anywhere.
+    """
+
+    name: str
+    title: str
+    chosen: Mapping[tuple[str, float], str]
+    readings: Mapping[Point, Reading]
+
+    @property
+    def float(self) -> Reading:
+        """Without quantization, everything read."""
+        return self.readings[FLOAT, ""]
+
+    def change(self, point: Point, against: Point = (FLOAT, "")) -> Estimate:
+        """Of perplexity, window by window."""
+        return PERPLEXITY.change(self.readings[point].scores, self.readings[against].scores)
+
+    def within(self, family: str, budget: float) -> Point | None:
+        """The family's point for a budget; none where it has none that reads so little."""
+        setting = self.chosen.get((family, budget))
+        return None if setting is None else (family, setting)
+
+    def fewest(self, family: str) -> Point | None:
+        """The family's point of fewest bytes without a loss: where the worse end is at most ``NO_LOSS``."""
+        points = [point for point in self.readings if point[0] == family]
+        safe = [point for point in points if self.change(point).high <= NO_LOSS]
+        return max(safe, key=lambda point: self.readings[point].x16, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, scores of single windows included."""
+        points = [
+            {
+                "family": family,
+                "setting": setting,
+                "x16": part.x16 if part.read else None,
+                "change": self.change((family, setting))._asdict(),
+                **asdict(part),
+            }
+            for (family, setting), part in self.readings.items()
+        ]
+        chosen = [{"family": f, "budget": b, "setting": s} for (f, b), s in self.chosen.items()]
+        return {"name": self.name, "title": self.title, "chosen": chosen, "points": points}
+
+
+def sweep(
+    development: int,
+    test: int,
+    seed: int = 0,
+    families: Sequence[Family] = FAMILIES,
+    progress: Progress = lambda *_: None,
+) -> list[Text]:
+    """All texts: so many ``development`` and ``test`` windows of each."""
+    every = {(family.name, name): rule for family in families for name, rule in family.points.items()}
+    found = []
+    for task in (task for task in TASKS if isinstance(task, Perplexity)):
+        read = _reader(task, progress)
+        first = read("choosing", every, task.examples(Sample(development, seed, development=True)))
+        chosen = choices(first, families)
+        wanted = {(family, setting) for (family, _), setting in chosen.items()}
+        picked = {point: rule for point, rule in every.items() if point in wanted}
+        found.append(
+            Text(task.name, task.title, chosen, read("test", picked, task.examples(Sample(test, seed))))
+        )
+    return found
+
+
+def choices(readings: Mapping[Point, Reading], families: Sequence[Family]) -> dict[tuple[str, float], str]:
+    """By family and budget the setting with the least surprise among those that read few enough bytes."""
+    found = {}
+    for family in families:
+        for budget in BUDGETS:
+            able = [name for name in family.points if readings[family.name, name].x16 >= budget]
+            if able:
+                found[family.name, budget] = min(
+                    able, key=lambda name: readings[family.name, name].scores.mean()
+                )
+    return found
+
+
+def _reader(task: Perplexity, progress: Progress) -> Callable[..., dict[Point, Reading]]:
+    model = load(task.model).model
+
+    def read(what: str, points: Mapping[Point, Any], windows: Sequence[Any]) -> dict[Point, Reading]:
+        done, steps = 0, len(windows) * (1 + len(points))
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            progress(f"{task.name}: {what}", done, steps)
+
+        return read_windows(model, windows, points, task.scored, step)
+
+    return read
