@@ -20,7 +20,6 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from ..hf.interface import attention, in_flight, mask
 from .rule import Rule, dense_bytes, visible
 
-
 NAME = "spatten-rules"
 #: The name of the reading without a rule.
 FLOAT = "float"
@@ -60,7 +59,7 @@ def read_windows(
     scored: int,
     step: Callable[[], None] = lambda: None,
 ) -> dict[tuple[str, str], Reading]:
-    """By the names of rules, and as ``(FLOAT, "")``, how the last ``scored`` tokens of all windows of token ids are predicted."""
+    """How the last ``scored`` of windows of token ids are predicted: by rule, and as ``(FLOAT, "")``."""
     everything = {(FLOAT, ""): None, **rules}
     found = {name: Reading() for name in everything}
     with torch.inference_mode(), _attached(model) as reader:

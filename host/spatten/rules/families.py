@@ -39,6 +39,7 @@ def _width(bits: int, exponent_bits: int = 0) -> Layout:
 TWO, SIX, THREE = Layout((4, 4)), Layout((6, 4)), Layout((4, 4, 4))
 #: Of the sum of all weights, that is probabilities, and of the largest weight.
 PROBABILITIES, SHARES = (0.0003, 0.001, 0.002), (0.003, 0.01, 0.03)
+LIKELY = (0.0002, 0.0004, 0.0007)
 
 FAMILIES = (
     Family(
@@ -92,6 +93,14 @@ FAMILIES = (
         },
     ),
     Family(
+        "values above a probability",
+        "the same, t a share of the sum of all weights",
+        {
+            f"{_width(bits)}, t {t:g}": Rule(_width(bits), values=Above(t))
+            for bits, t in product((6, 4), LIKELY)
+        },
+    ),
+    Family(
         "mean of the rest",
         "merging instead of dropping: the weight of values not read goes to the mean of the head's values",
         {
@@ -120,15 +129,31 @@ FAMILIES = (
         "refetch by key and values above a share together",
         {
             f"{TWO}, t {k:g}, values {t:g}": Rule(TWO, ByKey(k), Above(t, "largest"))
-            for k, t in product((0.003, 0.01), (0.003, 0.01, 0.02, 0.03))
+            for k, t in product((0.003, 0.01), SHARES)
+        },
+    ),
+    Family(
+        "by key, values above a probability",
+        "refetch by key and values above a probability together: one sum serves both",
+        {
+            f"{TWO}, t {k:g}, values {t:g}": Rule(TWO, ByKey(k), Above(t))
+            for k, t in product((0.003, 0.01), LIKELY)
         },
     ),
     Family(
         "by key, values above a share, mean",
-        "the same with the mean of the rest",
+        "by key, values above a share, and the mean of the rest",
         {
             f"{TWO}, t {k:g}, values {t:g}": Rule(TWO, ByKey(k), Above(t, "largest"), "mean")
-            for k, t in product((0.003, 0.01), (0.01, 0.03, 0.1))
+            for k, t in product((0.003, 0.01), (0.01, 0.03))
+        },
+    ),
+    Family(
+        "by key, values above a share, exponents",
+        "by key, values above a share, with exponents of rows",
+        {
+            f"{at}, t {k:g}, values {t:g}": Rule(at, ByKey(k), Above(t, "largest"))
+            for at, k, t in product((Layout((4, 4), EXPONENT_BITS),), (0.01,), (0.003, 0.01))
         },
     ),
 )

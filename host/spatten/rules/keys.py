@@ -36,7 +36,10 @@ class Sight(NamedTuple):
     def slack(self, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
         """How far planes not yet read can lower and raise a score: two numbers a query, in its unit."""
         most = (1 << self.keys.layout.below(depth)) - 1
-        down, up = (part.sum(dim=-1, keepdim=True) * most for part in (-self.query.clamp(max=0), self.query.clamp(min=0)))
+        down, up = (
+            part.sum(dim=-1, keepdim=True) * most
+            for part in (-self.query.clamp(max=0), self.query.clamp(min=0))
+        )
         return down * self.unit, up * self.unit
 
 
@@ -111,9 +114,9 @@ class EarlyStop:
 
     What the planes not yet read can add to a score is bounded by the query alone. A key is given up once the
     upper bound of its weight is below a share of the sum of the lower bounds of all keys, which holds for
-    every value of the missing bits, or of the largest of them. What is given up has no weight at all. The best
-    key is never given up. The paper streams keys and bounds by those that it has seen; here a plane of all
-    keys comes first, so the bound is tighter.
+    every value of the missing bits, or of the largest of them. What is given up has no weight at all. The
+    best key is never given up. The paper streams keys and bounds by those that it has seen; here a plane of
+    all keys comes first, so the bound is tighter.
     """
 
     threshold: float

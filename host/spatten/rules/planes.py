@@ -72,8 +72,8 @@ class Rows:
     def bytes(self, depth: torch.Tensor, seen: torch.Tensor) -> int:
         """Bytes of one read by each query.
 
-        ``depth [H, n, T]`` says how many planes of each row a query reads, ``seen [n, T]`` which rows it could
-        see: their exponents are read, packed, before anything is decided.
+        ``depth [H, n, T]`` says how many planes of each row a query reads, ``seen [n, T]`` which rows it
+        could see: their exponents are read, packed, before anything is decided.
         """
         heads, _, head_dim = self.integers.shape
         planes = sum(

@@ -27,8 +27,8 @@ class Rule:
     ----------
     layout : of K and of V.
     keys, values : what is read.
-    rest : what becomes of the weight of values that are not read: ``zero`` as in the contract, ``shared`` among
-        those that are, or given to the ``mean`` of all values that are seen, one more row.
+    rest : what becomes of the weight of values that are not read: ``zero`` as in the contract, ``shared``
+        among those that are, or given to the ``mean`` of all values that are seen, one more row.
     """
 
     layout: Layout

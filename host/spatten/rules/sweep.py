@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Settings are chosen on development windows, by family and budget; what is reported is read on test windows."""
+"""Settings are chosen on development windows, by family and budget; results are those of test windows."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ..catalog import load
 from ..quality.metrics import PERPLEXITY, Estimate
 from ..quality.tasks import TASKS, Perplexity, Sample
+from ..tune.state import State
 from .decode import FLOAT, Reading, read_windows
 from .families import FAMILIES, Family
+from .rule import Rule
 
 #: K and V bytes, as a factor below whole rows of 16 bit.
 BUDGETS = (2.5, 3.0, 3.5, 3.9, 4.5, 5.0)
@@ -78,22 +82,22 @@ class Text:
 def sweep(
     development: int,
     test: int,
+    folder: Path,
     seed: int = 0,
     families: Sequence[Family] = FAMILIES,
     progress: Progress = lambda *_: None,
 ) -> list[Text]:
-    """All texts: so many ``development`` and ``test`` windows of each."""
+    """All texts: so many ``development`` and ``test`` windows of each; what was read stays in ``folder``."""
     every = {(family.name, name): rule for family in families for name, rule in family.points.items()}
-    found = []
+    asked = {"development": development, "test": test, "seed": seed}
+    state, found = State(folder, {**asked, "rules": _digest(every)}), []
     for task in (task for task in TASKS if isinstance(task, Perplexity)):
-        read = _reader(task, progress)
-        first = read("choosing", every, task.examples(Sample(development, seed, development=True)))
+        read = _reader(task, state, progress)
+        first = read("choosing", every, Sample(development, seed, development=True))
         chosen = choices(first, families)
         wanted = {(family, setting) for (family, _), setting in chosen.items()}
         picked = {point: rule for point, rule in every.items() if point in wanted}
-        found.append(
-            Text(task.name, task.title, chosen, read("test", picked, task.examples(Sample(test, seed))))
-        )
+        found.append(Text(task.name, task.title, chosen, read("test", picked, Sample(test, seed))))
     return found
 
 
@@ -110,17 +114,25 @@ def choices(readings: Mapping[Point, Reading], families: Sequence[Family]) -> di
     return found
 
 
-def _reader(task: Perplexity, progress: Progress) -> Callable[..., dict[Point, Reading]]:
-    model = load(task.model).model
-
-    def read(what: str, points: Mapping[Point, Any], windows: Sequence[Any]) -> dict[Point, Reading]:
-        done, steps = 0, len(windows) * (1 + len(points))
+def _reader(task: Perplexity, state: State, progress: Progress) -> Callable[..., dict[Point, Reading]]:
+    def read(what: str, points: Mapping[Point, Rule], sample: Sample) -> dict[Point, Reading]:
+        windows, done = task.examples(sample), 0
 
         def step() -> None:
             nonlocal done
             done += 1
-            progress(f"{task.name}: {what}", done, steps)
+            progress(f"{task.name}: {what}", done, len(windows) * (1 + len(points)))
 
-        return read_windows(model, windows, points, task.scored, step)
+        def work() -> list[Any]:
+            found = read_windows(load(task.model).model, windows, points, task.scored, step)
+            return [[*point, asdict(part)] for point, part in found.items()]
+
+        kept = state.once(f"{task.name} {what}", work)
+        return {(family, setting): Reading(**part) for family, setting, part in kept}
 
     return read
+
+
+def _digest(rules: Mapping[Point, Rule]) -> str:
+    """Of the rules as they are defined; the code behind them is not in it."""
+    return hashlib.sha256(repr(rules).encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ class Weighty:
 
 @dataclass(frozen=True)
 class Top:
-    """The contract's local value pruning: the greatest weights, a share of the visible keys; ties to the left."""
+    """The contract's local value pruning: the greatest weights, a share of the visible; ties to the left."""
 
     share: float
 
