@@ -129,7 +129,7 @@ FAMILIES = (
         "refetch by key and values above a share together",
         {
             f"{TWO}, t {k:g}, values {t:g}": Rule(TWO, ByKey(k), Above(t, "largest"))
-            for k, t in product((0.003, 0.01), SHARES)
+            for k, t in product((0.003, 0.01, 0.03), SHARES)
         },
     ),
     Family(
@@ -137,7 +137,7 @@ FAMILIES = (
         "refetch by key and values above a probability together: one sum serves both",
         {
             f"{TWO}, t {k:g}, values {t:g}": Rule(TWO, ByKey(k), Above(t))
-            for k, t in product((0.003, 0.01), LIKELY)
+            for k, t in product((0.003, 0.01, 0.03), LIKELY)
         },
     ),
     Family(
@@ -145,7 +145,7 @@ FAMILIES = (
         "by key, values above a share, and the mean of the rest",
         {
             f"{TWO}, t {k:g}, values {t:g}": Rule(TWO, ByKey(k), Above(t, "largest"), "mean")
-            for k, t in product((0.003, 0.01), (0.01, 0.03))
+            for k, t in product((0.003, 0.01, 0.03), (0.01, 0.03, 0.1))
         },
     ),
     Family(
@@ -153,7 +153,7 @@ FAMILIES = (
         "by key, values above a share, with exponents of rows",
         {
             f"{at}, t {k:g}, values {t:g}": Rule(at, ByKey(k), Above(t, "largest"))
-            for at, k, t in product((Layout((4, 4), EXPONENT_BITS),), (0.01,), (0.003, 0.01))
+            for at, k, t in product((Layout((4, 4), EXPONENT_BITS),), (0.01, 0.03), (0.003, 0.01))
         },
     ),
 )

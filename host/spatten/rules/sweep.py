@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from .families import FAMILIES, Family
 from .rule import Rule
 
 #: K and V bytes, as a factor below whole rows of 16 bit.
-BUDGETS = (2.5, 3.0, 3.5, 3.9, 4.5, 5.0)
+BUDGETS = (2.0, 2.6, 3.0, 3.5, 3.9, 4.5, 5.0, 5.5, 6.0)
 #: The most that perplexity may rise, at the worse end of its interval, and still count as no loss.
 NO_LOSS = 0.01
 
@@ -89,8 +88,7 @@ def sweep(
 ) -> list[Text]:
     """All texts: so many ``development`` and ``test`` windows of each; what was read stays in ``folder``."""
     every = {(family.name, name): rule for family in families for name, rule in family.points.items()}
-    asked = {"development": development, "test": test, "seed": seed}
-    state, found = State(folder, {**asked, "rules": _digest(every)}), []
+    state, found = State(folder, {"development": development, "test": test, "seed": seed}), []
     for task in (task for task in TASKS if isinstance(task, Perplexity)):
         read = _reader(task, state, progress)
         first = read("choosing", every, Sample(development, seed, development=True))
@@ -115,24 +113,23 @@ def choices(readings: Mapping[Point, Reading], families: Sequence[Family]) -> di
 
 
 def _reader(task: Perplexity, state: State, progress: Progress) -> Callable[..., dict[Point, Reading]]:
+    """Reads points on a sample of a text's windows; of those read before, what the state holds."""
+
     def read(what: str, points: Mapping[Point, Rule], sample: Sample) -> dict[Point, Reading]:
-        windows, done = task.examples(sample), 0
+        keys = {(FLOAT, ""): f"{task.name} {what}"}
+        keys |= {point: f"{task.name} {what} {rule!r}" for point, rule in points.items()}
+        missing = {point: rule for point, rule in points.items() if keys[point] not in state.results}
+        if missing:
+            windows, done = task.examples(sample), 0
 
-        def step() -> None:
-            nonlocal done
-            done += 1
-            progress(f"{task.name}: {what}", done, len(windows) * (1 + len(points)))
+            def step() -> None:
+                nonlocal done
+                done += 1
+                progress(f"{task.name}: {what}", done, len(windows) * (1 + len(missing)))
 
-        def work() -> list[Any]:
-            found = read_windows(load(task.model).model, windows, points, task.scored, step)
-            return [[*point, asdict(part)] for point, part in found.items()]
-
-        kept = state.once(f"{task.name} {what}", work)
-        return {(family, setting): Reading(**part) for family, setting, part in kept}
+            found = read_windows(load(task.model).model, windows, missing, task.scored, step)
+            for point, part in found.items():
+                state.once(keys[point], lambda part=part: asdict(part))
+        return {point: Reading(**state.results[key]) for point, key in keys.items()}
 
     return read
-
-
-def _digest(rules: Mapping[Point, Rule]) -> str:
-    """Of the rules as they are defined; the code behind them is not in it."""
-    return hashlib.sha256(repr(rules).encode()).hexdigest()[:16]
