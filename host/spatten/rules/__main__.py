@@ -39,7 +39,7 @@ def rules(
         Path, typer.Option(help="Folder of rules.json and, in rules/, of what was read.")
     ] = Path("build"),
 ) -> None:
-    """Compare rules of reading at equal bytes. Stopped, it goes on where it was; another size needs another folder.
+    """Compare rules of reading at equal bytes. Stopped, it goes on where it was.
 
     Example: `python -m spatten.rules --test 4 --merged 50 --out build/try.md --build build/try`
     """

@@ -30,14 +30,15 @@ HEADER = ("rule", "contract", "storage", "cycles of a row", "logic")
 PRICES = (
     Price(
         "refetch by key",
-        "`k_policy` and `v_policy` 3, which their two bits hold; `refetch_limit` read as t in units of 2^-16; "
-        "an answer word `refetched_keys`",
+        "`k_policy` and `v_policy` 3, which their two bits hold; `refetch_limit` is t in units of 2^-16; an "
+        "answer word `refetched_keys`",
         "none in memory; on chip a mark beside each weight and each place of a kept value of 4 rows in "
         "flight, 8,192 bits (1 EBR)",
-        "keys that refetch x 2 beats (D = 64), then weights once more, 1 cycle a key, beside the next row's keys",
-        "S x t once a row (2 multipliers or 26 cycles), 16-bit compare a key, places made compact as kept ones "
-        "are, scores written one by one: about 1,300 LUT. The LSB plane is read as `lsb - 8`, its top bit "
-        "inverted: so the midpoint of keys that do not refetch cancels",
+        "2 beats (D = 64) for each key that refetches, 3 to 9 % of them at t 0.01 to 0.003, then weights "
+        "once more, a cycle a key, beside the next row's keys",
+        "S x t once a row (2 multipliers or 26 cycles), a 16-bit compare a key, places made compact as kept "
+        "ones are, scores written one by one: about 1,300 LUT. The LSB plane is read as `lsb - 8`, its top "
+        "bit inverted, so that the midpoint of keys that do not refetch cancels",
     ),
     Price(
         "refetch by key, of the largest",
@@ -78,9 +79,9 @@ PRICES = (
         "early stop, 2 planes",
         "all of refetch by key; its threshold below 2^-16 asks for 32 bits",
         "lower bounds of keys given up stay in their score words: none",
-        "as refetch by key, with up to 3 times as many keys that refetch",
-        "all of refetch by key, sums of the positive and of the negative elements of a query (120 LUT), and the "
-        "logarithm of a bound, as 16-bit weights cannot hold it: about 1,900 LUT",
+        "as refetch by key, but half of the keys refetch at t 0.0003",
+        "all of refetch by key, sums of the positive and of the negative elements of a query (120 LUT), and "
+        "the logarithm of a bound, which 16-bit weights cannot hold: about 1,900 LUT",
     ),
     Price(
         "early stop, of the largest",

@@ -56,11 +56,14 @@ class Text:
         setting = self.chosen.get((family, budget))
         return None if setting is None else (family, setting)
 
+    def safe(self, point: Point) -> bool:
+        """Whether perplexity rises by no more than ``NO_LOSS`` at the worse end of its interval."""
+        return self.change(point).high <= NO_LOSS
+
     def fewest(self, family: str) -> Point | None:
-        """The family's point of fewest bytes without a loss: where the worse end is at most ``NO_LOSS``."""
-        points = [point for point in self.readings if point[0] == family]
-        safe = [point for point in points if self.change(point).high <= NO_LOSS]
-        return max(safe, key=lambda point: self.readings[point].x16, default=None)
+        """The family's point of fewest bytes without a loss."""
+        points = [point for point in self.readings if point[0] == family and self.safe(point)]
+        return max(points, key=lambda point: self.readings[point].x16, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, scores of single windows included."""
@@ -86,17 +89,21 @@ def sweep(
     families: Sequence[Family] = FAMILIES,
     progress: Progress = lambda *_: None,
 ) -> list[Text]:
-    """All texts: so many ``development`` and ``test`` windows of each; what was read stays in ``folder``."""
+    """All texts: so many ``development`` and ``test`` windows of each; what was read stays in ``folder``.
+
+    What is chosen on any text is tested on all, so that a setting can be judged on all of them.
+    """
     every = {(family.name, name): rule for family in families for name, rule in family.points.items()}
-    state, found = State(folder, {"development": development, "test": test, "seed": seed}), []
-    for task in (task for task in TASKS if isinstance(task, Perplexity)):
-        read = _reader(task, state, progress)
-        first = read("choosing", every, Sample(development, seed, development=True))
-        chosen = choices(first, families)
-        wanted = {(family, setting) for (family, _), setting in chosen.items()}
-        picked = {point: rule for point, rule in every.items() if point in wanted}
-        found.append(Text(task.name, task.title, chosen, read("test", picked, Sample(test, seed))))
-    return found
+    state = State(folder, {"development": development, "test": test, "seed": seed})
+    readers = {task: _reader(task, state, progress) for task in TASKS if isinstance(task, Perplexity)}
+    aside = Sample(development, seed, development=True)
+    chosen = {task: choices(read("choosing", every, aside), families) for task, read in readers.items()}
+    wanted = {(family, setting) for part in chosen.values() for (family, _), setting in part.items()}
+    picked = {point: rule for point, rule in every.items() if point in wanted}
+    return [
+        Text(task.name, task.title, chosen[task], read("test", picked, Sample(test, seed)))
+        for task, read in readers.items()
+    ]
 
 
 def choices(readings: Mapping[Point, Reading], families: Sequence[Family]) -> dict[tuple[str, float], str]:
