@@ -15,6 +15,7 @@ from spatten.quality.tasks import Perplexity
 from spatten.rules import sweep as sweep_module
 from spatten.rules.decode import FLOAT, Reading
 from spatten.rules.families import FAMILIES, Family
+from spatten.rules.importance import VARIANTS as KEPT
 from spatten.rules.merging import VARIANTS, encoded
 from spatten.rules.page import rules_json, rules_markdown
 from spatten.rules.planes import Layout
@@ -85,29 +86,41 @@ def merged() -> list[dict[str, Any]]:
     ]
 
 
+def kept() -> list[dict[str, Any]]:
+    names = ("float", *(variant.name for variant in KEPT))
+    return [
+        {"title": "Sea", "variant": name, "scores": [4.0 + i / 100, 5.0 + i / 100]}
+        for i, name in enumerate(names)
+    ]
+
+
 def test_the_page_names_winners_and_what_a_device_knows() -> None:
     texts = [
         text("Sea", {("one plane", "6 bit"): (0.003, 375), ("refetch by key", "t"): (0.001, 250)}),
         text("Land", {("one plane", "6 bit"): (0.002, 370), ("refetch by key", "t"): (0.03, 240)}),
     ]
-    page = rules_markdown(texts, merged(), "the command", development=4, test=6, scored=48)
+    page = rules_markdown(texts, merged(), kept(), "the command", development=4, test=6, scored=48)
     assert "**Perplexity: Sea**: *refetch by key* (t) at 4.00x below 16 bit, 8.0x below 32, +0.1 % (" in page
     assert "**Perplexity: Land**: *one plane* (6 bit) at 2.70x" in page
     assert (
-        "Of all rules, and so the one to put into a next version\nof the contract: *one plane* (6 bit)"
+        "Of all rules, and so the one to put into a next version of the\n  contract: *one plane* (6 bit)"
         in page
     )
     sea = page.partition("### Perplexity: Sea")[2].partition("###")[0]
     assert "| one plane (known) |  | +0.3 |" in sea
     assert "| refetch by key |  | **+0.1*** |" in sea or r"| refetch by key |  | **+0.1**\* |" in sea
+    assert "| decayed by layer | +4.1 % (+4.1 to +4.1) [+3.0 % (+3.0 to +3.0)] |" in page
+    assert "reads no gain and no gain less" in page
     assert "75.0 % at 4.70x, +50.0 points (" in page
     assert all(f"- **{family.name}**" in page for family in FAMILIES)
-    assert rules_json(texts, merged(), "c")["decode"][0]["points"][1]["x16"] == pytest.approx(1000 / 375)
+    assert rules_json(texts, merged(), kept(), "c")["decode"][0]["points"][1]["x16"] == pytest.approx(
+        1000 / 375
+    )
 
 
 def test_a_loss_is_no_winner() -> None:
     lost = [text("Sea", {("one plane", "4 bit"): (0.05, 250)})]
-    page = rules_markdown(lost, merged(), "the command", development=4, test=6, scored=48)
+    page = rules_markdown(lost, merged(), kept(), "the command", development=4, test=6, scored=48)
     assert "**Perplexity: Sea**: no rule keeps perplexity within 1 %." in page
     assert "as things stand: none" in page
 

@@ -12,6 +12,7 @@ from ..quality.metrics import ACCURACY, PERPLEXITY
 from ..quality.report import change_text, quality_text
 from ..report.markdown import markdown_table
 from .families import FAMILIES, Family
+from .importance import VARIANTS as KEPT
 from .merging import MAX_TOKENS, VARIANTS
 from .price import HEADER, PRICES
 from .sweep import BUDGETS, Point, Text
@@ -41,9 +42,21 @@ that a device knows (*known*) beyond chance. A column's head is the bytes below 
 reach."""
 
 DEFAULT = """\
-One setting for all texts, without a loss on any, the fewest bytes on the worst. Of what a device knows, and
-so the default of generation as things stand: {known}. Of all rules, and so the one to put into a next version
-of the contract: {any}."""
+One setting for all texts, without a loss on any:
+
+- Of what a device knows, and so the default of generation as things stand: {known}.
+- Of all rules the simplest within 5 % of the fewest bytes, and so the one to put into a next version of the
+  contract: {simplest}.
+- The fewest bytes of all: {fewest}."""
+
+#: How near to the fewest bytes a simpler rule has to come.
+NEAR = 0.95
+
+PICKER = """\
+Token-Picker's rule as its paper has it, an early stop in three planes of 4 bit, reads {ratios} less than
+whole rows of 12 bit without a loss; the paper reports 2.57x on large language models. Heads that look at
+everything alike are what stands against it here: a key among 500 has a probability of 0.002 in them, and a
+threshold near that gives up the whole head."""
 
 FEWEST = """\
 The measured setting of fewest bytes whose perplexity rises by at most 1 % at the worse end of its interval.
@@ -62,16 +75,22 @@ Beyond contract 1.0, worked out from the units of the core as it is ([core-fit.m
 synthesised: read the LUTs as half to twice."""
 
 IMPORTANCE = """\
-Which tokens survive in a BERT (the paper's cumulative probability, with decay, the latest layer, weighted
-by value norm, [CLS]'s row alone, more tokens spared) is compared at equal bytes in
-[frontier.md](frontier.md), on two tasks and two shares. Weighted by value norm was best in all four
-columns, beyond chance in one."""
+Which tokens a generation keeps: {windows} of the test windows of each text, half of the tokens on average
+behind the front of the layers, 8 bit, prompts read whole, the steps pruned as the training surrogate does
+([tuning.md](tuning.md)). All variants read the same share of tokens. Change of perplexity against float, and
+in brackets against the first row. A device knows those of cumulative importance (*known*). For BERTs the
+rules are compared in [frontier.md](frontier.md) on two tasks and two shares: weighted by value norm was best
+in all four columns, beyond chance in one."""
 
 
 def rules_markdown(
-    texts: Sequence[Text], merged: Sequence[dict[str, Any]], command: str, **asked: int
+    texts: Sequence[Text],
+    merged: Sequence[dict[str, Any]],
+    kept: Sequence[dict[str, Any]],
+    command: str,
+    **asked: int,
 ) -> str:
-    """The whole page."""
+    """The whole page, from what was read, merged and kept."""
     parts = [
         "# Rules for reading K and V, at equal bytes",
         METHOD.format(command=command, **asked),
@@ -81,6 +100,7 @@ def rules_markdown(
         "## The fewest bytes without a loss",
         FEWEST,
         _fewest(texts),
+        _picker(texts),
         "## At equal bytes",
         TABLE,
         *(part for text in texts for part in (f"### {text.title}", _equal(text))),
@@ -90,7 +110,8 @@ def rules_markdown(
         MERGING.format(tokens=MAX_TOKENS, rows=len(merged[0]["scores"])),
         _merged(merged),
         "## Importance",
-        IMPORTANCE,
+        IMPORTANCE.format(windows=len(kept[0]["scores"])),
+        _kept(kept),
         "## What each would take",
         PRICE,
         markdown_table(HEADER, PRICES, text_columns=len(HEADER)),
@@ -100,9 +121,15 @@ def rules_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def rules_json(texts: Sequence[Text], merged: Sequence[dict[str, Any]], command: str) -> dict[str, Any]:
-    """Keys ``decode`` and ``merging``, scores of single windows and texts included."""
-    return {"command": command, "decode": [text.to_dict() for text in texts], "merging": list(merged)}
+def rules_json(
+    texts: Sequence[Text],
+    merged: Sequence[dict[str, Any]],
+    kept: Sequence[dict[str, Any]],
+    command: str,
+) -> dict[str, Any]:
+    """Keys ``decode``, ``merging`` and ``importance``, scores of single windows and texts included."""
+    decode = [text.to_dict() for text in texts]
+    return {"command": command, "decode": decode, "merging": list(merged), "importance": list(kept)}
 
 
 def _best(text: Text, budget: float, families: Sequence[Family] = FAMILIES) -> Point | None:
@@ -190,18 +217,44 @@ def _winner(text: Text) -> str:
 
 
 def _defaults(texts: Sequence[Text]) -> str:
-    """What loses nothing on any of the texts and reads the fewest bytes of the worst of them."""
+    """What loses nothing on any of the texts, of what a device knows and of all rules."""
+    known, every = (
+        _everywhere(texts, [f for f in FAMILIES if f.known or not only]) for only in (True, False)
+    )
+    fewest = max(every, key=lambda point: _worst(texts, point), default=None)
+    order = [family.name for family in FAMILIES]
+    near = (
+        [point for point in every if _worst(texts, point) >= NEAR * _worst(texts, fewest)] if fewest else []
+    )
+    simplest = min(near, key=lambda p: (order.index(p[0]), -_worst(texts, p)), default=None)
+    today = max(known, key=lambda point: _worst(texts, point), default=None)
+    return DEFAULT.format(
+        known=_on_all(texts, today), simplest=_on_all(texts, simplest), fewest=_on_all(texts, fewest)
+    )
 
-    def least(families: Sequence[str]) -> str:
-        points = [point for point in texts[0].readings if point[0] in families]
-        safe = [point for point in points if all(text.safe(point) for text in texts)]
-        if not safe:
-            return "none"
-        best = max(safe, key=lambda point: min(text.readings[point].x16 for text in texts))
-        return " and ".join(_named(text, best) if text is texts[0] else _read(text, best) for text in texts)
 
-    known = [family.name for family in FAMILIES if family.known]
-    return DEFAULT.format(known=least(known), any=least([family.name for family in FAMILIES]))
+def _everywhere(texts: Sequence[Text], families: Sequence[Family]) -> list[Point]:
+    """Points of families that lose nothing on any text."""
+    names = [family.name for family in families]
+    return [p for p in texts[0].readings if p[0] in names and all(text.safe(p) for text in texts)]
+
+
+def _worst(texts: Sequence[Text], point: Point) -> float:
+    """How few bytes a point reads on the text where it reads most."""
+    return min(text.readings[point].x16 for text in texts)
+
+
+def _on_all(texts: Sequence[Text], point: Point | None) -> str:
+    if point is None:
+        return "none"
+    return " and ".join((_named if text is texts[0] else _read)(text, point) for text in texts)
+
+
+def _picker(texts: Sequence[Text]) -> str:
+    """Token-Picker's own measure."""
+    found = [(text, text.fewest("early stop, 3 planes")) for text in texts]
+    ratios = [f"{0.75 * text.readings[point].x16:.2f}x" if point else "no gain" for text, point in found]
+    return PICKER.format(ratios=" and ".join(ratios))
 
 
 def _read(text: Text, point: Point) -> str:
@@ -233,3 +286,20 @@ def _merged(merged: Sequence[dict[str, Any]]) -> str:
         rows.append(cells)
     header = [f"{task}, tokens {share:.0%}".replace("%", " %") for task, share in columns]
     return markdown_table(["pruned tokens are", *header], rows)
+
+
+def _kept(kept: Sequence[dict[str, Any]]) -> str:
+    """Variants of importance by text."""
+    scores = {(part["title"], part["variant"]): np.array(part["scores"]) for part in kept}
+    titles = list(dict.fromkeys(part["title"] for part in kept))
+    rows = []
+    for variant in KEPT:
+        cells = [f"{variant.name} (known)" if variant.known else variant.name]
+        for title in titles:
+            mine, base = scores[title, variant.name], scores[title, KEPT[0].name]
+            cell = change_text(PERPLEXITY, PERPLEXITY.change(mine, scores[title, "float"]))
+            if variant is not KEPT[0]:
+                cell += f" [{change_text(PERPLEXITY, PERPLEXITY.change(mine, base))}]"
+            cells.append(cell)
+        rows.append(cells)
+    return markdown_table(["tokens kept by", *titles], rows)
