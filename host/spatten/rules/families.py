@@ -122,7 +122,7 @@ FAMILIES = (
     Family(
         "exponent by row",
         "one plane, each row with a power of two of its own, 2 bits",
-        {str(_width(bits, 2)): Rule(_width(bits, EXPONENT_BITS)) for bits in (8, 6, 4)},
+        {str(_width(bits, EXPONENT_BITS)): Rule(_width(bits, EXPONENT_BITS)) for bits in (8, 6, 4)},
     ),
     Family(
         "by key, values above a share",

@@ -54,13 +54,16 @@ VARIANTS = (
 def compare(
     size: int, folder: Path, seed: int = 0, progress: Progress = lambda *_: None
 ) -> list[dict[str, Any]]:
-    """Scores of ``size`` test texts by task, share and variant; what was measured stays in ``folder``."""
+    """Scores of ``size`` test texts by task, share and variant; what was measured stays in ``folder``.
+
+    The first of a task has share 1: nothing is pruned.
+    """
     state = State(folder, {"size": size, "seed": seed, "train": TRAIN, "max_tokens": MAX_TOKENS})
     found = []
     for task in TASKS:
         if isinstance(task, Classification) and task.name in TRAIN:
             bench = _Bench(replace(task, train_size=TRAIN[task.name], development=0), Sample(size, seed))
-            names = [(share, variant) for share in SHARES for variant in VARIANTS]
+            names = [(1.0, VARIANTS[0]), *((share, variant) for share in SHARES for variant in VARIANTS)]
             for done, (share, variant) in enumerate(names):
                 progress(f"{task.name}: merging", done, len(names))
                 part = state.once(

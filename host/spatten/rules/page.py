@@ -109,6 +109,7 @@ def rules_markdown(
         "## Merging pruned tokens",
         MERGING.format(tokens=MAX_TOKENS, rows=len(merged[0]["scores"])),
         _merged(merged),
+        _whole(merged),
         "## Importance",
         IMPORTANCE.format(windows=len(kept[0]["scores"])),
         _kept(kept),
@@ -271,7 +272,7 @@ def _named(text: Text, point: Point) -> str:
 
 def _merged(merged: Sequence[dict[str, Any]]) -> str:
     """Variants by task and share."""
-    columns = sorted({(part["task"], part["share"]) for part in merged}, reverse=True)
+    columns = sorted({(part["task"], part["share"]) for part in merged if part["share"] < 1}, reverse=True)
     found = {(part["task"], part["share"], part["variant"]): part for part in merged}
     rows = []
     for variant in VARIANTS:
@@ -286,6 +287,13 @@ def _merged(merged: Sequence[dict[str, Any]]) -> str:
         rows.append(cells)
     header = [f"{task}, tokens {share:.0%}".replace("%", " %") for task, share in columns]
     return markdown_table(["pruned tokens are", *header], rows)
+
+
+def _whole(merged: Sequence[dict[str, Any]]) -> str:
+    """Accuracy without pruning."""
+    parts = [part for part in merged if part["share"] == 1]
+    found = (f"{part['task']} {100 * float(np.mean(part['scores'])):.1f} %" for part in parts)
+    return f"With all tokens: {', '.join(found)}."
 
 
 def _kept(kept: Sequence[dict[str, Any]]) -> str:

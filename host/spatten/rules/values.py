@@ -49,14 +49,3 @@ class Above:
         scores = looked.scores
         best = scores >= scores.amax(dim=-1, keepdim=True)
         return (best | (scores - standard(scores, self.of) >= logarithm(self.threshold))) & scores.isfinite()
-
-
-@dataclass(frozen=True)
-class WholeKeys:
-    """The keys of which all planes were read: those that a refetch by key found likely."""
-
-    planes: int = 2
-
-    def __call__(self, looked: Looked) -> torch.Tensor:
-        best = looked.scores >= looked.scores.amax(dim=-1, keepdim=True)
-        return looked.scores.isfinite() & (best | (looked.depth == self.planes))
