@@ -73,17 +73,10 @@ def text(name: str, changes: dict[tuple[str, str], tuple[float, int]]) -> Text:
 
 def merged() -> list[dict[str, Any]]:
     scores = [[1.0] * 5 + [0.0] * 15, [1.0] * 15 + [0.0] * 5]
-    return [
-        {
-            "task": "spam",
-            "title": "",
-            "share": 0.3,
-            "variant": variant.name,
-            "x16": 4.7,
-            "scores": scores[i == 1],
-        }
-        for i, variant in enumerate(VARIANTS)
-    ]
+    same = {"task": "spam", "title": "", "share": 0.3, "x16": 4.7}
+    whole = {**same, "share": 1.0, "x16": 2.0, "variant": VARIANTS[0].name, "scores": [1.0] * 20}
+    pruned = ({**same, "variant": v.name, "scores": scores[i == 1]} for i, v in enumerate(VARIANTS))
+    return [whole, *pruned]
 
 
 def kept() -> list[dict[str, Any]]:
