@@ -58,16 +58,17 @@ class Variant:
         )
 
 
+#: Not the latest layer alone: its factor of 256 a layer would outgrow the shield of protected tokens.
 VARIANTS = (
     Variant("cumulative, 32 recent spared"),
     Variant("old importance times 0.9 a step", decay=0.9),
     Variant("old importance times 0.5 a step", decay=0.5),
     Variant("decayed by layer", rule="decayed"),
-    Variant("latest layer", rule="latest"),
     Variant("weighted by value norm", rule="value-norm"),
     Variant("1 recent spared", last=1),
     Variant("96 recent spared", last=96),
     Variant("4 of the front spared", first=4),
+    Variant("96 recent spared, old times 0.5 a step", last=96, decay=0.5),
 )
 
 
