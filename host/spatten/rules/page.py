@@ -310,4 +310,14 @@ def _kept(kept: Sequence[dict[str, Any]]) -> str:
                 cell += f" [{change_text(PERPLEXITY, PERPLEXITY.change(mine, base))}]"
             cells.append(cell)
         rows.append(cells)
-    return markdown_table(["tokens kept by", *titles], rows)
+    table = markdown_table(["tokens kept by", *titles], rows)
+    return "\n\n".join([table, *(_kept_best(title, scores) for title in titles)])
+
+
+def _kept_best(title: str, scores: dict[tuple[str, str], Any]) -> str:
+    """The least perplexity on a text, of all variants; and whether it is below the first beyond chance."""
+    best = min(KEPT, key=lambda variant: scores[title, variant.name].mean())
+    change = PERPLEXITY.change(scores[title, best.name], scores[title, KEPT[0].name])
+    clear = "beyond chance" if change.high < 0 else "not beyond chance"
+    who = "which a device knows" if best.known else "which no device knows"
+    return f"Best on {title}: **{best.name}**, {who}; against the first row {clear}."
