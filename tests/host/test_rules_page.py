@@ -103,6 +103,7 @@ def test_the_page_names_winners_and_what_a_device_knows() -> None:
     assert "| one plane (known) |  | +0.3 |" in sea
     assert "| refetch by key |  | **+0.1*** |" in sea or r"| refetch by key |  | **+0.1**\* |" in sea
     assert "| decayed by layer | +4.1 % (+4.1 to +4.1) [+3.0 % (+3.0 to +3.0)] |" in page
+    assert f"- Best on spam, tokens 30 %: **{VARIANTS[1].name}**, beyond chance against dropping." in page
     assert "Best on Sea: **cumulative, 32 recent spared**, which a device knows; against" in page
     assert "With all tokens: spam 100.0 %." in page
     assert "reads no gain and no gain less" in page

@@ -60,14 +60,14 @@ threshold near that gives up the whole head."""
 
 FEWEST = """\
 The measured setting of fewest bytes whose perplexity rises by at most 1 % at the worse end of its interval.
+It is picked among those measured, on the same windows, which flatters every rule with several settings.
 *Same token*: how often the likeliest next token is float's."""
 
 MERGING = """\
-MiniLM, frozen, with a linear head on the mean of all tokens trained on float embeddings; texts cut at
-{tokens} tokens; {rows} test texts; 8 bit; survivors by the contract's rule, [CLS] and the last token
-spared. All rows of a column read the same bytes to within what other states make of the importance. A
-merged survivor is the mean of what it stands for; attention does not weigh it by its size, which a device
-would have to know. Accuracy, and change against dropping, pair by pair."""
+MiniLM, frozen, with a linear head on the mean of all tokens trained on float embeddings; texts cut at {tokens}
+tokens; {rows} test texts; 8 bit; survivors by the contract's rule, [CLS] and the last token spared. All rows
+of a column read the same bytes. A merged survivor is the mean of what it stands for; attention does not weigh
+it by its size, which a device would have to know. Accuracy, and change against dropping, pair by pair."""
 
 PRICE = """\
 Beyond contract 1.0, worked out from the units of the core as it is ([core-fit.md](core-fit.md): 44,889 LUT,
@@ -286,7 +286,19 @@ def _merged(merged: Sequence[dict[str, Any]]) -> str:
             cells.append(cell)
         rows.append(cells)
     header = [f"{task}, tokens {share:.0%}".replace("%", " %") for task, share in columns]
-    return markdown_table(["pruned tokens are", *header], rows)
+    table = markdown_table(["pruned tokens are", *header], rows)
+    winners = (_merged_best(name, column, found) for name, column in zip(header, columns, strict=True))
+    return "\n".join([table, "", *winners])
+
+
+def _merged_best(name: str, column: tuple[Any, ...], found: dict[tuple[Any, ...], dict[str, Any]]) -> str:
+    """The most accurate of a column, and whether dropping is worse beyond chance."""
+    scores = {variant.name: np.array(found[*column, variant.name]["scores"]) for variant in VARIANTS}
+    best = max(scores, key=lambda variant: scores[variant].mean())
+    clear = ACCURACY.change(scores[best], scores[VARIANTS[0].name]).low > 0
+    return (
+        f"- Best on {name}: **{best}**, {'beyond chance' if clear else 'not beyond chance'} against dropping."
+    )
 
 
 def _whole(merged: Sequence[dict[str, Any]]) -> str:

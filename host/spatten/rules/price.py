@@ -77,7 +77,7 @@ PRICES = (
     ),
     Price(
         "early stop, 2 planes",
-        "all of refetch by key; its threshold below 2^-16 asks for 32 bits",
+        "all of refetch by key, t in units of 2^-24",
         "lower bounds of keys given up stay in their score words: none",
         "as refetch by key, but half of the keys refetch at t 0.0003",
         "all of refetch by key, sums of the positive and of the negative elements of a query (120 LUT), and "
