@@ -64,8 +64,8 @@ It is picked among those measured, on the same windows, which flatters every rul
 *Same token*: how often the likeliest next token is float's."""
 
 MERGING = """\
-MiniLM, frozen, with a linear head on the mean of all tokens trained on float embeddings; texts cut at {tokens}
-tokens; {rows} test texts; 8 bit; survivors by the contract's rule, [CLS] and the last token spared. All rows
+MiniLM, frozen, with a linear head on the mean of all tokens trained on float embeddings; texts cut at
+{tokens} tokens; {rows} test texts; 8 bit; survivors by the contract's rule, [CLS] and the last token spared. All rows
 of a column read the same bytes. A merged survivor is the mean of what it stands for; attention does not weigh
 it by its size, which a device would have to know. Accuracy, and change against dropping, pair by pair."""
 
