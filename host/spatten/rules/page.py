@@ -65,9 +65,10 @@ It is picked among those measured, on the same windows, which flatters every rul
 
 MERGING = """\
 MiniLM, frozen, with a linear head on the mean of all tokens trained on float embeddings; texts cut at
-{tokens} tokens; {rows} test texts; 8 bit; survivors by the contract's rule, [CLS] and the last token spared. All rows
-of a column read the same bytes. A merged survivor is the mean of what it stands for; attention does not weigh
-it by its size, which a device would have to know. Accuracy, and change against dropping, pair by pair."""
+{tokens} tokens; {rows} test texts; 8 bit; survivors by the contract's rule, [CLS] and the last token spared.
+All rows of a column read the same bytes. A merged survivor is the mean of what it stands for; attention does
+not weigh it by its size, which a device would have to know. Accuracy, and change against dropping, pair by
+pair."""
 
 PRICE = """\
 Beyond contract 1.0, worked out from the units of the core as it is ([core-fit.md](core-fit.md): 44,889 LUT,
