@@ -37,7 +37,7 @@ export HF_HUB_OFFLINE       := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream rebuild seeds boards \
-        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report frontier plan-grid quality soak soc-report clean
+        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report frontier plan-grid quality rules soak soc-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,6 +133,9 @@ quality: $(DEV) ## what pruning, quantization and growing caches cost; writes do
 
 frontier: $(DEV) ## tune for all tasks and budgets, many hours without a GPU; writes docs/frontier.md, build/frontier.json
 	$(BIN)/python -m spatten.tune.frontier $(FRONTIER_ARGS)
+
+rules: $(DEV) ## rules for reading K and V that no device knows yet, at equal bytes; writes docs/rules.md, build/rules.json
+	$(BIN)/python -m spatten.rules
 
 soak: $(DEV) ## random jobs on DEVICE for MINUTES, each compared with the model; memory and open files flat
 	$(BIN)/python -m tests.soak --device "$(DEVICE)" --minutes $(MINUTES)

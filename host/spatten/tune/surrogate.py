@@ -46,11 +46,25 @@ class Decision:
 
 
 Watch = Callable[[Decision], None]
+#: ``settle(layer, computed, hidden, before, alive)``: the states ``[B, n, E]`` that a block leaves.
+Settle = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def stays(
+    layer: int, computed: torch.Tensor, hidden: torch.Tensor, before: torch.Tensor, alive: torch.Tensor
+) -> torch.Tensor:
+    """The device's host: a token that is pruned in a block keeps the state it came with."""
+    return torch.where(alive[..., None], computed, hidden)
 
 
 @contextmanager
 def surrogate(
-    model: PreTrainedModel, schedule: Schedule, *, rule: Rule = cumulative, watch: Watch | None = None
+    model: PreTrainedModel,
+    schedule: Schedule,
+    *,
+    rule: Rule = cumulative,
+    watch: Watch | None = None,
+    settle: Settle = stays,
 ) -> Iterator[PreTrainedModel]:
     """``model`` with the device's pruning and quantization in every forward pass, training mode or not.
 
@@ -60,6 +74,7 @@ def surrogate(
     schedule : what is pruned and how it is quantized.
     rule : what importance a token gains from a layer.
     watch : told every layer's decisions.
+    settle : what becomes of the states of tokens that a block prunes.
 
     Raises
     ------
@@ -68,7 +83,8 @@ def surrogate(
     """
     base = model.base_model
     family, before = family_of(base), model.config._attn_implementation
-    passes = _Passes(family, base.config, schedule.plan(base.config.num_hidden_layers), rule, watch)
+    plan = schedule.plan(base.config.num_hidden_layers)
+    passes = _Passes(family, base.config, plan, rule, watch, settle)
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, mask)  # without it a model would silently get no mask
     blocks = list(family.blocks(base))
@@ -88,8 +104,17 @@ def surrogate(
 class _Passes:
     """The blocks of a model while a surrogate runs."""
 
-    def __init__(self, family: Family, config: Any, plan: LayerPlan, rule: Rule, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        family: Family,
+        config: Any,
+        plan: LayerPlan,
+        rule: Rule,
+        watch: Watch | None,
+        settle: Settle,
+    ) -> None:
         self.family, self.config, self.plan, self.rule, self.watch = family, config, plan, rule, watch
+        self.settle = settle
         self.now: _BatchPass | None = None
 
     def block(self, layer: int, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,7 +127,7 @@ class _Passes:
                 computed = forward(hidden, *args, **kwargs)
             # BERT drops a token before the block's FFN, GPT-2 behind the block: it keeps what it had then.
             alive = self.now.cascade.queries if self.family.before_ffn else before
-            return torch.where(alive[..., None], computed, hidden)
+            return self.settle(layer, computed, hidden, before, alive)
 
         return run
 
