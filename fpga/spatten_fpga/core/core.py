@@ -13,7 +13,6 @@ from .descriptor import job_layout
 from .engine import Engine
 from .geometry import Geometry
 from .port import ADDRESS_BITS, MemoryPort, beat_shift, command_layout, write_layout
-from .reset import ResetChain
 
 OUTSTANDING = 1 << 16  # more reads than memory can owe, also over many aborts
 PATIENCE = 4096  # cycles
@@ -53,17 +52,18 @@ class Core(LiteXModule):
 
         # # #
 
+        # The engine's reset reaches every corner of the chip: it comes from a register, not through logic.
         self.cd_engine = ClockDomain()
         self.engine = engine = ClockDomainsRenamer("engine")(Engine(config))
-        self.cleared = cleared = ResetChain(engine.units)
         self.answer = ResetInserter()(AnswerWriter(geometry))
         self.fsm = FSM(reset_state="ENGINE")
+        self.cleared = cleared = Signal(reset=1)
         self.comb += [
-            cleared.start.eq(self.fsm.ongoing("RESET")),
             self.cd_engine.clk.eq(ClockSignal()),
-            self.cd_engine.rst.eq(cleared.first),
+            self.cd_engine.rst.eq(cleared),
             engine.memory_bytes.eq(self.memory_bytes),
         ]
+        self.sync += cleared.eq(self.fsm.ongoing("RESET"))
         self._memory(geometry)
         self._job(geometry)
         self._steps()
@@ -77,7 +77,7 @@ class Core(LiteXModule):
         asked, came = Signal(), Signal()
         self.live = live = Signal()  # the engine works, and what it says counts
         self.comb += [
-            live.eq(fsm.ongoing("ENGINE") & ~self.cleared.reset),
+            live.eq(fsm.ongoing("ENGINE") & ~self.cleared),
             If(live, engine.memory.command.connect(commands.sink)),
             commands.source.connect(memory.command),
             If(live, engine.memory.write.connect(writes.sink)).Else(answer.write.connect(writes.sink)),
@@ -129,14 +129,9 @@ class Core(LiteXModule):
             engine.ends.connect(ends),
             If(self.kill, NextState("RESET")),
         )
-        left, held = Signal(max=PATIENCE), Signal(max=len(engine.units) + 2)
+        left = Signal(max=PATIENCE)
         pending = engine.memory.writes_pending
-        fsm.act(
-            "RESET",
-            NextValue(left, PATIENCE - 1),
-            NextValue(held, held + 1),
-            If(held == len(engine.units), NextValue(held, 0), NextState("SETTLE")),
-        )
+        fsm.act("RESET", NextValue(left, PATIENCE - 1), NextState("SETTLE"))
         fsm.act(
             "SETTLE",
             NextValue(left, left - 1),

@@ -43,7 +43,6 @@ class Engine(LiteXModule):
     memory : the :class:`.port.MemoryPort`.
     memory_bytes : in, size of device memory.
     ends : out, ``job_id`` and ``status`` of each job that ended.
-    units : the modules that hold all of it but the sequence of the job.
 
     Source: paper, Fig. 8; docs/contract.md.
     """
@@ -314,7 +313,6 @@ class Engine(LiteXModule):
         fields, descriptor, answer = self.fields, self.descriptor, self.answer
         totals = self.values.totals
         self.counters = counters = Counters(geometry, fields, descriptor.row_beats)
-        self.units = [unit for _, unit in self._submodules]
         rows, added = Signal(25), Signal(25)
         preparing, clearing = Signal(), Signal()
         status, looking = Signal(STATUS_BITS), Signal()

@@ -110,10 +110,8 @@ class Mutator:
     def fragment(self, fragment: _Fragment) -> _Fragment:
         """The design with its mutants."""
         sync = {name: self.statements(body) for name, body in fragment.sync.items()}
-        bare = {domain.name for domain in fragment.clock_domains if domain.rst is None}
         for name, body in sync.items():
-            if name not in bare:  # those are reset by signals, in the statements themselves
-                body += self.resets(name, body)
+            body += self.resets(name, body)
         return _Fragment(self.statements(fragment.comb), sync, fragment.specials, fragment.clock_domains)
 
     # Sites -------------------------------------------------------------------------------------------

@@ -56,8 +56,7 @@ class MutantBench(CoreBench):
         """Choose the sites, and change the design there."""
         fragment = lowered(fragment)
         units = spread(drivers(self.core, PACKAGE), fragment)
-        resets = [self.core.answer.reset, *(unit.reset for unit in self.core.engine.units)]
-        scout = Mutator(units, self.select, seed=self.seed, resets=resets)
+        scout = Mutator(units, self.select, seed=self.seed, resets=(self.core.answer.reset,))
         scout.fragment(fragment)
         chosen = sample(scout.sites, self.count, self.seed, observed(fragment, self.outputs()))
         self.sites = {number: scout.sites[place] for place, number in chosen.items()}

@@ -224,8 +224,8 @@ def stopped(states: list[str]) -> Iterator[Stimulus]:
             yield Stimulus(f"{cause.name} after {moment} cycles", job, options)
             yield after
     slow = small(queries=SLOTS)
-    for moment in range(5000, 12800, 650):  # so slow that writes wait for longer than the reset takes
-        options = {"stop_after": moment, "cause": Status.ABORTED, "pace": 0.03, "seed": moment}
+    for moment in range(1000, 2600, 150):
+        options = {"stop_after": moment, "cause": Status.ABORTED, "pace": 0.2, "seed": moment}
         yield Stimulus(f"slow memory, aborted after {moment} cycles", slow, options)
     yield clean
     silent = {"stop_after": 300, "cause": Status.WATCHDOG, "answers": False}

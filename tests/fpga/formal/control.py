@@ -102,7 +102,6 @@ class AnyEngine(LiteXModule):
         self.ends = stream.Endpoint([("job_id", 32), ("status", 4)])
         self.descriptor = SimpleNamespace(answer_writable=Signal(), job_id=Signal(32))
         self.fields = {"answer_address": Signal(ADDRESS_BITS)}
-        self.units = []
 
 
 PATIENCE, OUTSTANDING = 8, 8
