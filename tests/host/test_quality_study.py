@@ -11,6 +11,7 @@ import pytest
 
 from spatten.catalog import load
 from spatten.quality import study
+from spatten.quality.__main__ import named
 from spatten.quality.rows import FLOAT, ROWS, Row, schedule_of
 from spatten.quality.study import Plan, cell_digest, code_version, run_study
 from spatten.quality.subject import Subject
@@ -119,6 +120,18 @@ def test_rows_become_schedules() -> None:
     assert np.mean(both.tokens[1:]) == pytest.approx(0.5)
     assert np.mean(both.heads[2:]) == pytest.approx(0.75)
     assert (both.values, both.prune_prefill) == (0.2, False)
+    lean = schedule_of(Row("x", "together", bits=6, v_bits=4, recent=96, decay=0.5), 6)
+    assert lean is not None
+    assert (lean.quantization.k_bits, lean.quantization.v_bits) == (6, 4)
+    assert (lean.protect_last, lean.decay) == (96, 0.5)
+
+
+def test_names_with_commas_are_chosen_behind_semicolons() -> None:
+    wanted = "6 bit; 6 bit, tokens -50%, lean"
+    assert [row.name for row in named("row", ROWS, wanted)] == ["6 bit", "6 bit, tokens -50%, lean"]
+    assert [row.name for row in named("row", ROWS, "paper,6 bit")] == ["6 bit", "paper"]
+    with pytest.raises(ConfigError, match="row is 'lean'"):
+        named("row", ROWS, "6 bit; lean")
 
 
 def test_every_row_is_legal() -> None:

@@ -188,6 +188,21 @@ def test_another_rule_changes_who_survives() -> None:
     assert not torch.equal(told["first"][-1].keys, told["paper"][-1].keys)
 
 
+def test_protected_tokens_stay_however_much_a_rule_gives_the_others() -> None:
+    seen: list[Decision] = []
+
+    def loud(probabilities: torch.Tensor, values: torch.Tensor, layer: int) -> torch.Tensor:
+        gain = torch.full((len(probabilities), probabilities.shape[-1]), 2.0**60)
+        gain[:, 0] = 0.0
+        return gain
+
+    model = sharp_bert()
+    with torch.inference_mode(), surrogate(model, SCHEDULES["pruned"], rule=loud, watch=seen.append):
+        model(input_ids=tokens(1, 30))
+    assert len(seen) == 4
+    assert all(decision.keys[0, 0] for decision in seen)
+
+
 def test_the_table_of_the_page_is_made_by_a_command(tmp_path: Path) -> None:
     rows = [f'{{"text": "the whale rose", "label": {label % 2}}}' for label in range(20)]
     (tmp_path / "t.jsonl").write_text("\n".join(rows), "utf-8")

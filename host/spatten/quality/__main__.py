@@ -32,13 +32,15 @@ Named = TypeVar("Named", bound=Any)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 _TASK_NAMES = ", ".join(task.name for task in TASKS)
-_ROW_NAMES = ", ".join(row.name for row in ROWS)
+_ROW_NAMES = "; ".join(row.name for row in ROWS)
 
 
 @app.command()
 def study(
     tasks: Annotated[str, typer.Option(help=f"all, or some of, separated by commas: {_TASK_NAMES}.")] = "all",
-    rows: Annotated[str, typer.Option(help=f"all, or some of, separated by commas: {_ROW_NAMES}.")] = "all",
+    rows: Annotated[
+        str, typer.Option(help=f"all, or some of, separated by semicolons: {_ROW_NAMES}.")
+    ] = "all",
     scale: Annotated[float, typer.Option(min=0.01, help="Factor on every sample size.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed that draws the examples.")] = 0,
     device: Annotated[
@@ -59,7 +61,7 @@ def study(
     Examples:
 
     - `python -m spatten.quality`
-    - `python -m spatten.quality --tasks sentiment,spam --rows "12 bit,paper" --scale 0.2 --out build/try.md`
+    - `python -m spatten.quality --tasks sentiment,spam --rows "12 bit; paper" --scale 0.2 --out build/try.md`
     """
     quiet_libraries()
     with errors_to_exit_codes("interrupted; finished results are kept, run it again to go on"):
@@ -76,13 +78,16 @@ def study(
 
 
 def named(kind: str, known: Sequence[Named], wanted: str) -> list[Named]:
-    """Those of ``known`` whose names stand in the comma-separated list ``wanted``, in the order of ``known``.
+    """Those of ``known`` whose names stand in the list ``wanted``, in the order of ``known``.
+
+    Names are separated by commas, or by semicolons, as some have commas themselves.
 
     Raises
     ------
     ConfigError : a name is not known.
     """
-    names = [item.name for item in known] if wanted == "all" else [name.strip() for name in wanted.split(",")]
+    parts = wanted.split(";" if ";" in wanted else ",")
+    names = [item.name for item in known] if wanted == "all" else [part.strip() for part in parts if part]
     for name in names:
         if name not in [item.name for item in known]:
             raise ConfigError(f"{kind} is {name!r}; expected all, or some of {[item.name for item in known]}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..report.markdown import markdown_table
 from .metrics import Estimate, Metric
-from .rows import FLOAT, RECENT, Row
+from .rows import FLOAT, LEAN, RECENT, Row
 from .study import Cell, Plan
 from .tasks import Task
 
@@ -25,10 +25,11 @@ for perplexity. The change is against float, example by example (exact McNemar i
 bootstrap); a row has **lost** where that interval excludes zero. K/V bytes are those that the device read,
 as a factor below dense 32 and 16 bit.
 
-Three choices were made on examples that are set aside and not counted here (`--development` shows them):
+Four choices were made on examples that are set aside and not counted here (`--development` shows them):
 pooling over all tokens (survivors alone lost 6.3 points of sentiment at tokens -30%, not 2.0; `spatten run`
-pools survivors), sparing {recent} recent tokens (0, 16 and 64 were tried), and which combinations of bits and
-tokens stand at the end of the list.{note}"""
+pools survivors), sparing {recent} recent tokens (0, 16 and 64 were tried), the {many} recent tokens and the
+decay of {decay:g} a step of *lean* rows (32, 64 and 128; 0.3 and 0.7 were tried), and which combinations of bits
+and tokens stand at the end of the list.{note}"""
 
 DEVELOPMENT_NOTE = """
 
@@ -71,6 +72,8 @@ def study_markdown(plan: Plan, cells: Sequence[Cell], command: str, plot: str) -
             command=command,
             seed=plan.seed,
             recent=RECENT,
+            many=LEAN["recent"],
+            decay=LEAN["decay"],
             note=DEVELOPMENT_NOTE if plan.development else "",
         ),
         f"![Quality over K/V bytes]({plot})",

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from spatten_drivers import Quantization
 
@@ -24,6 +25,8 @@ class Row:
     threshold : a row of two planes fetches its LSBs if its largest probability is below this.
     recent : tokens that a generation read or wrote last and never prunes. 0 is the paper's rule, which spares
         the current token alone; a row with more says nothing about a text that is read at once.
+    decay : factor on old importance at each token that a generation writes; 1 is the paper's rule.
+    v_bits : width of V, where that is not ``bits``, in one plane.
     """
 
     name: str
@@ -34,10 +37,14 @@ class Row:
     values: float = 1.0
     threshold: float = 0.1
     recent: int = 0
+    decay: float = 1.0
+    v_bits: int | None = None
 
 
 #: Tokens that ``recent`` rows spare. Importance adds up over steps, so the newest tokens have had no time.
 RECENT = 32
+#: ``lean`` rows spare more of them, and halve old importance at each step: what mattered long ago may go.
+LEAN: dict[str, Any] = {"recent": 96, "decay": 0.5}
 
 FLOAT = Row("float", "float", bits=None)
 
@@ -59,6 +66,11 @@ ROWS: tuple[Row, ...] = (
     Row("6 bit, tokens -30%, recent kept", "together", bits=6, tokens=0.7, recent=RECENT),
     Row("6+4 bit, tokens -70%, recent kept", "together", bits=(6, 4), tokens=0.3, recent=RECENT),
     Row("6 bit, tokens -70%, recent kept", "together", bits=6, tokens=0.3, recent=RECENT),
+    *(
+        Row(f"6 bit, tokens -{d}%, lean", "together", bits=6, tokens=1 - d / 100, **LEAN)
+        for d in (40, 50, 60)
+    ),
+    Row("K 6, V 4 bit, tokens -45%, lean", "together", bits=6, v_bits=4, tokens=0.55, **LEAN),
 )
 
 
@@ -74,12 +86,16 @@ def schedule_of(row: Row, layers: int) -> Schedule | None:
         tokens=row.tokens,
         heads=row.heads,
         values=row.values,
-        quantization=_formats(row.bits, row.threshold),
+        quantization=_formats(row.bits, row.threshold, row.v_bits),
         prune_prefill=False,
         protect_last=max(1, row.recent),
+        decay=row.decay,
         name=row.name,
     )
 
 
-def _formats(bits: int | tuple[int, int], threshold: float) -> Quantization:
-    return Quantization.static(bits) if isinstance(bits, int) else Quantization.progressive(*bits, threshold)
+def _formats(bits: int | tuple[int, int], threshold: float, v_bits: int | None) -> Quantization:
+    formats = (
+        Quantization.static(bits) if isinstance(bits, int) else Quantization.progressive(*bits, threshold)
+    )
+    return replace(formats, v_msb_bits=v_bits) if v_bits else formats

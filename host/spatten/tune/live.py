@@ -17,8 +17,6 @@ from ..schedule import LayerPlan
 
 #: Importance counts in these units, as on the device, so that what ties there ties here.
 UNIT = 2.0**-IMPORTANCE_FRACTION_BITS
-#: Above any importance; doubles hold it and a unit together.
-_SHIELD = 2.0**40
 
 
 def top(scores: torch.Tensor, among: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
@@ -125,7 +123,7 @@ class BatchCascade:
         shielded = (self.protected & self.keys).sum(dim=1)
         wanted = self._counts(lambda length: self.plan.tokens(layer, length), self.lengths)
         keep = torch.minimum(self.keys.sum(dim=1), torch.maximum(shielded, wanted))
-        survivors = top(live.importance + _SHIELD * self.protected, self.keys, keep)
+        survivors = top(live.importance.masked_fill(self.protected, torch.inf), self.keys, keep)
         self.queries = survivors[:, self.first :]
         held = live.stored[layer].clone()
         held[:, self.first :] = True
@@ -147,7 +145,8 @@ class BatchCascade:
         keep = self._counts(lambda length: self.plan.tokens(0, length), self.lengths) - fresh
         shielded = (before & self.front).sum(dim=1)
         if self.prunes:
-            before = top(live.importance + _SHIELD * self.front, before, torch.maximum(keep, shielded))
+            shield = live.importance.masked_fill(self.front, torch.inf)
+            before = top(shield, before, torch.maximum(keep, shielded))
         before[:, self.first :] = self.queries
         return before
 
