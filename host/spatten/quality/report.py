@@ -28,8 +28,8 @@ as a factor below dense 32 and 16 bit.
 Four choices were made on examples that are set aside and not counted here (`--development` shows them):
 pooling over all tokens (survivors alone lost 6.3 points of sentiment at tokens -30%, not 2.0; `spatten run`
 pools survivors), sparing {recent} recent tokens (0, 16 and 64 were tried), the {many} recent tokens and the
-decay of {decay:g} a step of *lean* rows (32, 64 and 128; 0.3 and 0.7 were tried), and which combinations of bits
-and tokens stand at the end of the list.{note}"""
+decay of {decay:g} a step of *lean* rows (32, 64 and 128; 0.3 and 0.7 were tried), and which combinations of
+bits and tokens stand at the end of the list.{note}"""
 
 DEVELOPMENT_NOTE = """
 
