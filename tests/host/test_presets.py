@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spatten import PRESETS, Schedule, preset
 from spatten.presets import chosen_schedule
+from spatten.quality.rows import ROWS, schedule_of
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 
-NAMES = ["dense", "dense-8bit", "progressive", "gentle", "paper-bert", "paper-gpt2", "recent-gpt2"]
-LISTED = "['dense', 'dense-8bit', 'gentle', 'paper-bert', 'paper-gpt2', 'progressive', 'recent-gpt2']"
+PAPER = ["paper-bert", "paper-gpt2"]
+NAMES = ["dense", "dense-8bit", "progressive", "gentle", *PAPER, "recent-gpt2", "lean-gpt2"]
+LISTED = str(sorted(NAMES))
 
 
 def test_these_presets_exist() -> None:
@@ -86,6 +89,13 @@ def test_recent_gpt2_spares_the_newest_tokens_and_all_heads_and_values() -> None
     assert made.quantization == Quantization.static(6)
     assert not made.prune_prefill
     assert made.protect_last == 32
+
+
+def test_lean_gpt2_is_the_row_that_was_measured() -> None:
+    row = next(row for row in ROWS if row.name == "K 6, V 4 bit, tokens -45%, lean")
+    measured = schedule_of(row, 6)
+    assert measured is not None
+    assert replace(preset("lean-gpt2", 6, 512), name=measured.name) == measured
 
 
 @pytest.mark.parametrize("name", ["paper-bert", "gentle"])

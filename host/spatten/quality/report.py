@@ -83,7 +83,15 @@ def study_markdown(plan: Plan, cells: Sequence[Cell], command: str, plot: str) -
         *(part for task in plan.tasks for part in _section(task, tables[task.name])),
         "## Rows",
         markdown_table(
-            ["row", "bits", "tokens kept", "recent tokens spared", "heads kept", "values kept"],
+            [
+                "row",
+                "bits",
+                "tokens kept",
+                "recent tokens spared",
+                "decay a step",
+                "heads kept",
+                "values kept",
+            ],
             [_meaning(r) for r in plan.all_rows()],
         ),
         "## Texts and licences",
@@ -170,22 +178,23 @@ def _line_cells(task: Task, line: Line) -> list[str]:
 
 
 def _meaning(row: Row) -> list[str]:
-    bits = (
-        "float32"
-        if row.bits is None
-        else str(row.bits)
-        if isinstance(row.bits, int)
-        else "+".join(map(str, row.bits))
-    )
-    refetch = f", LSBs below {row.threshold}" if isinstance(row.bits, tuple) else ""
     return [
         row.name,
-        bits + refetch,
+        _bits(row),
         f"{100 * row.tokens:.0f} %",
         f"{row.recent}" if row.recent else "",
+        f"{row.decay:g}" if row.decay != 1 else "",
         f"{100 * row.heads:.0f} %",
         f"{100 * row.values:.0f} %",
     ]
+
+
+def _bits(row: Row) -> str:
+    if row.bits is None:
+        return "float32"
+    if isinstance(row.bits, tuple):
+        return f"{'+'.join(map(str, row.bits))}, LSBs below {row.threshold}"
+    return f"{row.bits}, V {row.v_bits}" if row.v_bits else str(row.bits)
 
 
 def _task_json(task: Task, lines: Sequence[Line]) -> dict[str, Any]:
