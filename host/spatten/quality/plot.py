@@ -41,7 +41,7 @@ def save_plot(path: Path, plan: Plan, cells: Sequence[Cell]) -> None:
             _draw(panel, task, lines)
         for panel in list(figure.axes)[len(tables) :]:
             panel.remove()
-        _legend(figure)
+        _legend(figure, rows=1 if columns > 2 else 2)
 
 
 def _draw(panel: Any, task: Task, lines: Sequence[Line]) -> None:
@@ -92,7 +92,7 @@ def _dress(panel: Any, task: Task, farthest: float) -> None:
     panel.set_ylabel(f"{task.metric.name}{task.metric.unit} (better: {more})")
 
 
-def _legend(figure: Any) -> None:
+def _legend(figure: Any, rows: int) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
@@ -114,7 +114,7 @@ def _legend(figure: Any) -> None:
     figure.legend(
         handles=marks,
         loc="outside lower center",
-        ncols=len(marks),
+        ncols=-(-len(marks) // rows),
         frameon=False,
         fontsize=8,
         columnspacing=1.2,
