@@ -54,6 +54,7 @@ _SMALLEST = Device(
     freq=0,
 )
 
+#: By preset.
 DEVICES = {
     "ecp5-85f": _ECPIX5,
     "ecp5-85f-slim": _ECPIX5,

@@ -29,10 +29,7 @@ TOGETHER = 8
 
 @dataclass(frozen=True)
 class Variant:
-    """A rule; how many tokens of the front and the end are spared, and how old importance decays by step.
-
-    ``known`` : a device of contract 1.0 can do it.
-    """
+    """A rule; how many tokens of the front and the end are spared, and how old importance decays by step."""
 
     name: str
     rule: str = "cumulative"
@@ -58,7 +55,7 @@ class Variant:
         )
 
 
-#: Not the latest layer alone: its factor of 256 a layer would outgrow the shield of protected tokens.
+#: Not the latest layer alone: its factor of 256 a layer would let last layers of old steps outweigh this one.
 VARIANTS = (
     Variant("cumulative, 32 recent spared"),
     Variant("old importance times 0.9 a step", decay=0.9),
