@@ -20,7 +20,7 @@ IMPORTANCE_FRACTION_BITS = 12
 NEVER_REFETCH = (1 << 32) - 1
 LOG2_E = math.log2(math.e)
 #: Peaks below this count as this, so that a silent head has a scale whose inverse is finite in float32.
-_SILENCE = 2.0**-64
+SILENCE = 2.0**-64
 
 
 class FixedPoint(NamedTuple):
@@ -46,7 +46,7 @@ def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1
             f"activations hold NaN or infinity in head(s) {np.flatnonzero(~np.isfinite(peak)).tolist()}; "
             "expected finite numbers. Check the model's weights and inputs"
         )
-    scale: NDArray[np.float64] = np.maximum(peak * headroom, _SILENCE) / ((1 << bits - 1) - 1)
+    scale: NDArray[np.float64] = np.maximum(peak * headroom, SILENCE) / ((1 << bits - 1) - 1)
     return scale
 
 

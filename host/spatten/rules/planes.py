@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from spatten_drivers.planes import padded, row_bytes
-from spatten_drivers.quantize import _SILENCE
+from spatten_drivers.quantize import SILENCE
 
 #: One DRAM beat of the large preset. Rows of 64 elements of 4, 6, 8 and 12 bits are whole beats of it.
 BEAT_BYTES = 16
@@ -58,7 +58,7 @@ class Rows:
     def of(cls, values: torch.Tensor, layout: Layout) -> Rows:
         """Floats ``[H, T, D]`` on the grid of the host: one scale a head that fits all its rows."""
         limit = (1 << layout.bits - 1) - 1
-        loud = values.abs().amax(dim=-1).clamp_min(_SILENCE)
+        loud = values.abs().amax(dim=-1).clamp_min(SILENCE)
         peak = loud.amax(dim=-1, keepdim=True)
         halved = torch.floor(torch.log2(peak / loud)).clamp(0, (1 << layout.exponent_bits) - 1)
         scale = peak / limit * 2.0**-halved

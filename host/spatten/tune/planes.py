@@ -6,13 +6,13 @@ from __future__ import annotations
 import torch
 
 from spatten_drivers.planes import LSB_WIDTH
-from spatten_drivers.quantize import _SILENCE
+from spatten_drivers.quantize import SILENCE
 
 
 def needed_scale(values: torch.Tensor, live: torch.Tensor, bits: int) -> torch.Tensor:
     """The scale ``float64 [B, H]`` of the rows of ``values [B, H, n, D]`` that ``live [B, n]`` names."""
     peak = (values.detach().abs().amax(dim=-1) * live[:, None]).amax(dim=-1).double()
-    return peak.clamp_min(_SILENCE) / ((1 << bits - 1) - 1)
+    return peak.clamp_min(SILENCE) / ((1 << bits - 1) - 1)
 
 
 def grown_scale(current: torch.Tensor | None, needed: torch.Tensor) -> torch.Tensor:
