@@ -6,13 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 from .errors import ConfigError
 
-ABI_MAJOR, ABI_MINOR = 1, 0
+ABI_MAJOR, ABI_MINOR = 1, 1
 HEAD_DIMS = (32, 64, 96, 128)
 
 
@@ -32,6 +32,7 @@ class AcceleratorConfig:
     topk_parallelism : elements a cycle of the top-k engine.
     job_queue_depth : jobs that can wait behind the running one.
     beat_bytes : bytes of one DRAM beat; rows are padded to it.
+    abi_minor : minor version of the contract that it speaks; bitstreams of an older one stay usable.
 
     Raises
     ------
@@ -48,6 +49,7 @@ class AcceleratorConfig:
     topk_parallelism: int = 16
     job_queue_depth: int = 16
     beat_bytes: int = 16
+    abi_minor: int = ABI_MINOR
 
     def __post_init__(self) -> None:
         self._require("lanes", _is_power_of_two(self.lanes, 8, 1024), "a power of two from 8 to 1024")
@@ -66,15 +68,21 @@ class AcceleratorConfig:
         self._require("topk_parallelism", parallel, "a power of two from 1 to 64")
         self._require("job_queue_depth", _is_within(self.job_queue_depth, 1, 64), "1 to 64")
         self._require("beat_bytes", _is_power_of_two(self.beat_bytes, 4, 64), "a power of two from 4 to 64")
+        self._require("abi_minor", _is_within(self.abi_minor, 0, ABI_MINOR), f"0 to {ABI_MINOR}")
 
     def _require(self, name: str, legal: bool, rule: str) -> None:
         if not legal:
             raise ConfigError(f"AcceleratorConfig.{name} is {getattr(self, name)!r}; expected {rule}")
 
     @property
+    def abi(self) -> str:
+        """Version of the contract that it speaks, as manifests write it."""
+        return f"{ABI_MAJOR}.{self.abi_minor}"
+
+    @property
     def canonical_json(self) -> str:
         """The text whose SHA-256 is the digest: sorted keys, no white space."""
-        record = {**asdict(self), "abi": f"{ABI_MAJOR}.{ABI_MINOR}"}
+        record = {**self.to_dict(), "abi": self.abi}
         return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
     @cached_property
@@ -83,19 +91,37 @@ class AcceleratorConfig:
         return int.from_bytes(hashlib.sha256(self.canonical_json.encode()).digest()[:8], "big")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able fields, as a manifest stores them."""
-        return {**asdict(self), "head_dims": list(self.head_dims)}
+        """Plain JSON-able fields, as a manifest stores them beside the version of the contract."""
+        record = {**asdict(self), "head_dims": list(self.head_dims)}
+        del record["abi_minor"]
+        return record
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> AcceleratorConfig:
-        """The inverse of :meth:`to_dict`; unknown or missing fields raise :class:`ConfigError`."""
-        known = {field.name for field in fields(cls)}
+    def from_dict(
+        cls, record: Mapping[str, Any], abi: str = f"{ABI_MAJOR}.{ABI_MINOR}"
+    ) -> AcceleratorConfig:
+        """The inverse of :meth:`to_dict`.
+
+        Parameters
+        ----------
+        record : exactly its fields.
+        abi : the version that stands beside them.
+
+        Raises
+        ------
+        ConfigError : unknown or missing fields, a field out of range, a version that this release does not
+            speak.
+        """
+        minors = {f"{ABI_MAJOR}.{minor}": minor for minor in range(ABI_MINOR + 1)}
+        if abi not in minors:
+            raise ConfigError(f"abi is {abi!r}; this release speaks {', '.join(minors)}")
+        known = {field.name for field in fields(cls)} - {"abi_minor"}
         if set(record) != known:
             odd = sorted(set(record) ^ known)
             raise ConfigError(
                 f"configuration record differs in the fields {odd}; expected exactly {sorted(known)}"
             )
-        return cls(**{**record, "head_dims": tuple(record["head_dims"])})
+        return cls(**{**record, "head_dims": tuple(record["head_dims"]), "abi_minor": minors[abi]})
 
     def differences(self, other: AcceleratorConfig) -> dict[str, tuple[Any, Any]]:
         """Fields in which two configurations differ, each as ``(self, other)``."""
@@ -143,5 +169,6 @@ DEFAULT_PRESET = "ecp5-85f"
 
 
 def config_from_digest(digest: int) -> AcceleratorConfig | None:
-    """The preset with this digest, or ``None`` if no preset has it."""
-    return next((config for config in PRESETS.values() if config.digest == digest), None)
+    """The preset with this digest, in whatever version of the contract, or ``None`` if none has it."""
+    versions = (replace(c, abi_minor=m) for c in PRESETS.values() for m in reversed(range(ABI_MINOR + 1)))
+    return next((config for config in versions if config.digest == digest), None)

@@ -27,6 +27,7 @@ class KeyPolicy(IntEnum):
     MSB_ONLY = 0
     ALWAYS = 1
     PROGRESSIVE = 2
+    BY_KEY = 3
 
 
 class ValuePolicy(IntEnum):
@@ -126,7 +127,17 @@ JOB_WORDS: tuple[Word, ...] = (
     _address("token_importance_address", 24, "the running token importance"),
     _address("head_importance_address", 25, "the running head importance"),
     _address("answer_address", 26, "the answer"),
+    Word(
+        "shares",
+        27,
+        (
+            Field("value_limit", 0, 16, "Values of a lower weight are dropped; 0 drops none."),
+            Field("refetch_shift", 16, 5, "With `BY_KEY`: a key refetches above this share of the sum, 2^-n."),
+        ),
+    ),
 )
+#: Words that minor versions before 1 of the contract do not know.
+WORDS_SINCE_1 = ("shares",)
 
 _HEADER = Table(JOB_WORDS)
 
