@@ -122,6 +122,7 @@ class RowControl(LiteXModule):
         self.keys = [Signal(keys) for _ in range(SLOTS)]
         self.places = [Signal(place) for _ in range(SLOTS)]
         self.sums = [Signal(SUM_BITS) for _ in range(SLOTS)]
+        self.above = [Signal(keys) for _ in range(SLOTS)]  # keys whose weight reaches the limit of values
         self.second = Signal(SLOTS)  # its LSBs were asked for
         self.certain = Signal(SLOTS)
         self.flying = Signal(max=SLOTS + 1)
@@ -217,6 +218,7 @@ class RowControl(LiteXModule):
         """A pass ends with its sum; a cycle later the row is certain, or it needs the LSB plane."""
         fields, summed = self.fields, self.summed
         decided, row, total = Signal(), Signal(len(summed.slot)), Signal(SUM_BITS)
+        above = Signal.like(summed.above)
         unsure, forced, second = Signal(), Signal(), Signal()
         self.waiting = waiting = stream.SyncFIFO(second_layout(geometry), SLOTS)
         self.comb += [
@@ -233,13 +235,14 @@ class RowControl(LiteXModule):
             decided.eq(summed.valid),
             row.eq(summed.slot),
             total.eq(summed.sum),
+            above.eq(summed.above),
             unsure.eq((fields["k_policy"] == KeyPolicy.PROGRESSIVE) & (summed.sum > fields["refetch_limit"])),
             If(waiting.sink.valid & unsure, self.refetched.eq(self.refetched + 1)),
             *[
                 If(
                     decided & (row == slot),
                     If(waiting.sink.valid, self.second[slot].eq(1)).Else(
-                        self.certain[slot].eq(1), self.sums[slot].eq(total)
+                        self.certain[slot].eq(1), self.sums[slot].eq(total), self.above[slot].eq(above)
                     ),
                 )
                 for slot in range(SLOTS)
@@ -291,7 +294,7 @@ class RowControl(LiteXModule):
         """The oldest row, once it is certain and, with reuse, its values are on chip."""
         fields, retired = self.fields, self.retired
         head, keys = Array(self.slot_heads)[self.oldest], Array(self.keys)[self.oldest]
-        second = Array(self.second)[self.oldest]
+        above, second = Array(self.above)[self.oldest], Array(self.second)[self.oldest]
         row_keys = Signal(len(self.visible))
         words, tail = self.words_of(geometry, row_keys)
         both, there, kept = Signal(), Signal(), Signal(len(self.visible))
@@ -316,7 +319,8 @@ class RowControl(LiteXModule):
                     )
                 )
             ),
-            kept.eq(Mux(fields["keep_values"] < row_keys, fields["keep_values"], row_keys)),
+            # The greatest weights, as many as reach the limit, are those that reach it.
+            kept.eq(Mux(fields["keep_values"] < above, fields["keep_values"], above)),
             certain.eq((left != 0) & Array(self.certain)[self.oldest]),
             ready.eq(certain & there),
             self.oldest_starved.eq(certain & ~there),

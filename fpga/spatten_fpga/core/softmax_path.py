@@ -26,6 +26,7 @@ class SoftmaxPath(LiteXModule):
     Attributes
     ----------
     mults, shifts : in, the score multiplier and shift of the row in each slot.
+    value_limit : in, weights from it on are counted in ``summed``; stable during a job.
     sink : in, :func:`.scores.scores_layout`.
     summed : out, :func:`.weight_buffer.summed_layout`.
     read : in, ``slot``, ``keys``, ``k``: rank that row.
@@ -38,6 +39,7 @@ class SoftmaxPath(LiteXModule):
         config = geometry.config
         self.mults = [Signal(MULT_BITS) for _ in range(slots)]
         self.shifts = [Signal(SHIFT_BITS) for _ in range(slots)]
+        self.value_limit = Signal(WEIGHT_BITS)
         self.scores = ScoreBuffer(geometry, slots)
         self.exps = WeightUnit(geometry.keys_a_word, geometry.distance_bits)
         self.buffer = WeightBuffer(geometry, slots)
@@ -73,4 +75,5 @@ class SoftmaxPath(LiteXModule):
             self.exps.sink.shift.eq(Array(self.shifts)[distances.slot]),
             self.exps.source.connect(self.buffer.sink),
             self.buffer.source.connect(self.topk.sink),
+            self.buffer.limit.eq(self.value_limit),
         ]
