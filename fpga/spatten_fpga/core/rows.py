@@ -119,10 +119,11 @@ class RowControl(LiteXModule):
 
     def _rows(self, geometry, keys):
         slot, place = bits_for(SLOTS - 1), bits_for(geometry.config.query_buffer_rows - 1)
-        self.keys = [Signal(keys) for _ in range(SLOTS)]
-        self.places = [Signal(place) for _ in range(SLOTS)]
-        self.sums = [Signal(SUM_BITS) for _ in range(SLOTS)]
-        self.above = [Signal(keys) for _ in range(SLOTS)]  # keys whose weight reaches the limit of values
+        self.keys = [Signal(keys, reset_less=True) for _ in range(SLOTS)]
+        self.places = [Signal(place, reset_less=True) for _ in range(SLOTS)]
+        self.sums = [Signal(SUM_BITS, reset_less=True) for _ in range(SLOTS)]
+        # Keys whose weight reaches the limit of values.
+        self.above = [Signal(keys, reset_less=True) for _ in range(SLOTS)]
         self.second = Signal(SLOTS)  # its LSBs were asked for
         self.certain = Signal(SLOTS)
         self.flying = Signal(max=SLOTS + 1)
