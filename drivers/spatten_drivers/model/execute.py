@@ -152,7 +152,7 @@ def _rows_fetched(job: LayerJob, done: Attended, visible: NDArray[np.int64], reu
     """Rows fetched of each plane, in reuse or in stream mode."""
     refetched = done.refetched
     if reuse:
-        refetched = refetched.any(axis=1, keepdims=True)
+        refetched = np.logical_or.reduce(refetched, axis=1)[:, None]
         keys = values = np.full(refetched.shape, job["n_keys"])
         redone = refetched * keys
     else:
