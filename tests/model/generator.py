@@ -7,6 +7,7 @@ With `hypothesis.strategies.randoms(use_true_random=False).map(random_spec)` fai
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from math import sqrt
 
 from .jobs import FILL_NAMES, OLD_NAMES, HeadSpec, JobSpec, Widths
@@ -28,6 +29,7 @@ def random_config(rng: random.Random) -> OracleConfig:
         operand_bits=rng.choice((12, 16)),
         kv_buffer_rows=rng.choice((0, 2, 8, 64)),
         beat_bytes=rng.choice((4, 8, 16, 32, 64)),
+        abi_minor=rng.choice((1, 1, 1, 0)),
     )
 
 
@@ -84,6 +86,9 @@ def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig |
     head_ids = _some(rng, total_heads, total_heads)
     n_slots = rng.randint(1, most_slots if rng.randrange(16) else 60)
     keys, queries = _some(rng, n_slots, n_slots), _some(rng, n_slots, 6)
+    by_key = config.abi_minor > 0 and widths.k_lsb > 0 and rng.randrange(3) == 0
+    if by_key:
+        widths, queries = replace(widths, k_policy=3, v_policy=widths.v_policy % 2), queries[-1:]
     causal = keys[0] <= queries[0] and rng.random() < 0.6
     keep_tokens = rng.randint(1, len(keys))
     protected = rng.sample(keys, rng.randint(0, keep_tokens)) if rng.random() < 0.5 else []
@@ -103,6 +108,8 @@ def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig |
         refetch_limit=rng.choice(
             (0, ONE, rng.randint(ONE, ONE * len(keys)), rng.randint(ONE, ONE * 4), NEVER)
         ),
+        refetch_shift=rng.choice((1, 2, 3, 4, rng.randint(1, 16))) if by_key else 0,
+        value_limit=rng.choice((0, 1, ONE, rng.getrandbits(16))) if config.abi_minor else 0,
         decay=rng.choice((0, 1, 65535, 65536, rng.randint(0, 65536))),
         causal=causal,
         add_tokens=rng.random() < 0.5,
