@@ -10,7 +10,7 @@ import random
 from dataclasses import replace
 from math import sqrt
 
-from .jobs import FILL_NAMES, OLD_NAMES, HeadSpec, JobSpec, Widths
+from .jobs import FILL_NAMES, NEAR_ROWS, OLD_NAMES, HeadSpec, JobSpec, Widths
 from .oracle_config import OracleConfig
 
 PAPER = OracleConfig(
@@ -58,9 +58,10 @@ def spread(widths: Widths, head_dim: int, octaves: float) -> tuple[int, int]:
     return min(65535, max(1, round(factor * 2**shift))), shift
 
 
-def random_head(rng: random.Random, head_id: int, widths: Widths, head_dim: int) -> HeadSpec:
+def random_head(rng: random.Random, head_id: int, widths: Widths, head_dim: int, fill: str) -> HeadSpec:
     """Scores that spread usefully, or sometimes any multiplier and shift at all."""
-    mult, shift = spread(widths, head_dim, rng.choice((0.05, 0.5, 1.5, 4.0)))
+    octaves = rng.choice((0.05, 0.5, 1.5, 4.0)) * (64 if fill == NEAR_ROWS else 1)
+    mult, shift = spread(widths, head_dim, octaves)
     if rng.randrange(5) == 0:
         mult, shift = rng.choice((0, 1, 65535, rng.getrandbits(16))), rng.choice((1, 48, rng.randint(1, 48)))
     return HeadSpec(
@@ -90,13 +91,15 @@ def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig |
     if by_key:
         widths, queries = replace(widths, k_policy=3, v_policy=widths.v_policy % 2), queries[-1:]
     causal = keys[0] <= queries[0] and rng.random() < 0.6
+    fill = rng.choice((*FILL_NAMES, "uniform", "uniform"))
+    equal = max(1, len(keys).bit_length() - 1)  # 2^-equal is about the share of one of so many equal keys
     keep_tokens = rng.randint(1, len(keys))
     protected = rng.sample(keys, rng.randint(0, keep_tokens)) if rng.random() < 0.5 else []
     return JobSpec(
         config=config,
         head_dim=head_dim,
         total_heads=total_heads,
-        heads=tuple(random_head(rng, head_id, widths, head_dim) for head_id in head_ids),
+        heads=tuple(random_head(rng, head_id, widths, head_dim, fill) for head_id in head_ids),
         n_slots=n_slots,
         keys=keys,
         protected=frozenset(protected),
@@ -108,13 +111,13 @@ def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig |
         refetch_limit=rng.choice(
             (0, ONE, rng.randint(ONE, ONE * len(keys)), rng.randint(ONE, ONE * 4), NEVER)
         ),
-        refetch_shift=rng.choice((1, 2, 3, 4, rng.randint(1, 16))) if by_key else 0,
+        refetch_shift=rng.choice((equal, equal + 1, equal + 2, rng.randint(1, 16))) if by_key else 0,
         value_limit=rng.choice((0, 1, ONE, rng.getrandbits(16))) if config.abi_minor else 0,
         decay=rng.choice((0, 1, 65535, 65536, rng.randint(0, 65536))),
         causal=causal,
         add_tokens=rng.random() < 0.5,
         add_heads=rng.random() < 0.5,
-        fill=rng.choice((*FILL_NAMES, "uniform", "uniform")),
+        fill=fill,
         old=rng.choice(OLD_NAMES),
         job_id=rng.getrandbits(32),
         seed=rng.getrandbits(32),

@@ -141,13 +141,18 @@ def _sparse(rng: random.Random, width: int) -> int:
 
 FILLS = {"uniform": _uniform, "extreme": _extreme, "most_negative": _most_negative, "sparse": _sparse}
 SAME_ROWS = "equal"  # every slot of a plane holds the same uniform row: equal scores everywhere
-FILL_NAMES = (*FILLS, SAME_ROWS)
+NEAR_ROWS = "near"  # the same but for the last bit of one element: keys that refetch rise or fall together
+FILL_NAMES = (*FILLS, SAME_ROWS, NEAR_ROWS)
 
 
 def _rows(rng: random.Random, fill: str, count: int, head_dim: int, width: int) -> list[list[int]]:
     draw = FILLS.get(fill, _uniform)
     rows = [[draw(rng, width) for _ in range(head_dim)] for _ in range(count)]
-    return rows[:1] * count if fill == SAME_ROWS else rows
+    if fill in (SAME_ROWS, NEAR_ROWS):
+        rows = [list(rows[0]) for _ in rows]
+    for row in rows if fill == NEAR_ROWS else []:
+        row[rng.randrange(head_dim)] ^= 1
+    return rows
 
 
 OLD_NAMES = ("random", "zero", "high")

@@ -26,7 +26,9 @@ def rows_fetched(job: Descriptor, config: OracleConfig, heads: list[list[Row]]) 
             fetched["k_msb"] += keys
             fetched["v_msb"] += values
             fetched["k_lsb"] += {MSB_ONLY: 0, ALWAYS: keys}.get(job["k_policy"], redone)
-            fetched["v_lsb"] += {MSB_ONLY: 0, ALWAYS: values, BY_ROW: values if redone else 0}[job["v_policy"]]
+            fetched["v_lsb"] += {MSB_ONLY: 0, ALWAYS: values, BY_ROW: values if redone else 0}[
+                job["v_policy"]
+            ]
     return fetched
 
 
