@@ -139,7 +139,7 @@ def _by_key(
     """
     kept = scores.copy()
     sums = kernel.weights(scores, seen)
-    picked = scores > np.floor(np.ldexp(sums, -job["refetch_shift"]))[..., None]
+    picked = scores > np.ldexp(sums, -job["refetch_shift"])[..., None]
     keys = np.flatnonzero(picked.any(axis=(0, 1)))
     if len(keys):
         correction = kernel.dot(query, operands.k_correction(live, keys))

@@ -237,7 +237,7 @@ class HeaderChecks(LiteXModule):
             ~is_in(header["q_bits"], MSB_WIDTHS),
             follows & (header["k_policy"] != KeyPolicy.PROGRESSIVE),
         ]
-        for operand in "kv":
+        for operand, policies in (("k", KeyPolicy), ("v", ValuePolicy)):
             msb, lsb = header[f"{operand}_msb_bits"], header[f"{operand}_lsb_bits"]
             policy = header[f"{operand}_policy"]
             found += [
@@ -245,10 +245,21 @@ class HeaderChecks(LiteXModule):
                 ~is_in(lsb, (0, LSB_WIDTH)),
                 # A constant of 5 bits: Verilog adds in the width of the widest, and 12 + 4 is 16.
                 msb + lsb > Constant(self.geometry.operand_bits, 5),
-                policy > max(KeyPolicy),
+                policy > max(policies),
                 (lsb == 0) & (policy != 0),
             ]
-        return found
+        return [*found, *self.shares_illegal()]
+
+    def shares_illegal(self) -> list:
+        """Check 8: refetch by key needs a share, and one query."""
+        header = self.header
+        by_key = header["k_policy"] == KeyPolicy.BY_KEY
+        shift = header["refetch_shift"]
+        return [
+            by_key & ((shift == 0) | (shift > 16)),
+            by_key & (header["n_queries"] != 1),
+            ~by_key & (shift != 0),
+        ]
 
 
 # Lists --------------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ class Converter(LiteXModule):
     A row is ``dim`` elements of ``bits`` bits without gaps, padded to whole beats; the unit counts, so rows
     need no mark of their end, and the padding is dropped. Elements are sign-extended, or zero-extended if
     ``unsigned`` (an LSB plane). With ``shift`` they stand ``LSB_BITS`` higher, as an MSB plane whose LSB
-    plane exists, and ``midpoint`` puts half of the missing plane's range below them. A query row is a row
-    with none of the three.
+    plane exists, and ``midpoint`` puts half of the missing plane's range below them; of an LSB plane it takes
+    the same half away. A query row is a row with none of the three.
 
     Beats gather in a window that shifts by whole beats. All widths are even, so window and segments are cut
     in chunks of 2 bits an element of a segment: a beat is a power of two of them, a segment ``bits / 2``. The
@@ -56,8 +56,8 @@ class Converter(LiteXModule):
     Attributes
     ----------
     sink : in, beats of rows in order. ``data``; ``bits`` (one of PLANE_BITS), ``shift``, ``unsigned``,
-        ``midpoint`` (only with ``shift``), ``dim`` (elements of the row) and ``tag`` stay for all beats of a
-        row.
+        ``midpoint`` (only with one of the two), ``dim`` (elements of the row) and ``tag`` stay for all beats
+        of a row.
     source : out, segments. ``elements``, ``last`` on the last segment of a row, ``tag`` of its row.
     """
 
@@ -159,8 +159,12 @@ class Converter(LiteXModule):
 
     def _extended(self, i: int, bits: int) -> Cat:
         """Element ``i`` of the segment if elements have ``bits`` bits."""
-        sign = self._segment[(i + 1) * bits - 1] & ~self._aligned.unsigned
-        return Cat(self._segment[i * bits : (i + 1) * bits], *[sign] * (self._geometry.operand_bits - bits))
+        low, top = self._segment[i * bits : (i + 1) * bits - 1], self._segment[(i + 1) * bits - 1]
+        sign = top & ~self._aligned.unsigned
+        if bits == LSB_BITS:  # less half of the range: the top bit turns, and is the sign then
+            centred = self._aligned.unsigned & self._aligned.midpoint
+            top, sign = top ^ centred, sign | (centred & ~top)
+        return Cat(low, top, *[sign] * (self._geometry.operand_bits - bits))
 
 
 def _fills(size: int, beat: int) -> list[int]:

@@ -6,7 +6,7 @@ from litex.soc.interconnect import stream
 from migen import *
 
 from spatten_drivers.answer import Status
-from spatten_drivers.job import HEADER_BYTES
+from spatten_drivers.job import HEADER_BYTES, KeyPolicy
 
 from .answer import AnswerWriter
 from .checks import PLANES, STATUS_BITS, beats
@@ -128,6 +128,7 @@ class Engine(LiteXModule):
         self.sync += self.reuse.eq(
             (fields["n_queries"] > 1) & (fields["n_keys"] <= geometry.config.kv_buffer_rows)
         )
+        self.sync += self.softmax.by_key.eq(fields["k_policy"] == KeyPolicy.BY_KEY)
         self.comb += [
             keys.eq(fields["n_keys"]),
             self.control.words.eq(words),
@@ -138,6 +139,7 @@ class Engine(LiteXModule):
             *[unit.dim.eq(fields["head_dim"]) for unit in (self.scores, self.values)],
             *[unit.keys.eq(self.rows.full) for unit in (self.scores, self.values)],
             self.softmax.value_limit.eq(fields["value_limit"]),
+            self.softmax.refetch_shift.eq(fields["refetch_shift"]),
             self.values.fo.eq(16 - fields["v_msb_bits"] - fields["v_lsb_bits"]),
             self.visible.n_keys.eq(fields["n_keys"]),
             self.visible.causal.eq(fields["causal"]),
@@ -236,6 +238,7 @@ class Engine(LiteXModule):
         self.comb += [
             control.source.connect(self.fetch.sink),
             values.index.connect(self.fetch.index),
+            softmax.picks.connect(self.fetch.picks),
             self.fetch.passes.connect(self.reader.passes),
             self.reader.query.connect(scores.queries),
             self.reader.keys.connect(scores.fill),

@@ -14,8 +14,9 @@ from .passes import pass_layout
 from .port import address_bits, command_layout
 from .skid import skid
 
-#: Which rows a command fetches: the first of the key list, some of the key list, the one at the address.
-ALL, KEPT, ROW = range(3)
+#: Which rows a command fetches: the first of the key list, the one at the address, or some of the key list:
+#: those whose values are kept, those that refetch by key.
+ALL, KEPT, ROW, PICKED = range(4)
 
 # Layouts ------------------------------------------------------------------------------------------
 
@@ -101,10 +102,10 @@ class Fetch(LiteXModule):
     Attributes
     ----------
     sink : Endpoint, in, of :func:`fetch_layout`. ``list`` ALL: the first ``rows`` entries of the key list.
-        KEPT: the entries at the next ``rows`` places from ``index``. ROW: the row at ``address``; ``rows``
-        is 1.
-    index : Endpoint, in, of :func:`index_layout`: places in the key list, as many as the KEPT commands say;
-        ``last`` is not looked at.
+        KEPT, PICKED: the entries at the next ``rows`` places from ``index``, from ``picks``. ROW: the row at
+        ``address``; ``rows`` is 1.
+    index, picks : Endpoint, in, of :func:`index_layout`: places in the key list, as many as the KEPT
+        commands, as the PICKED commands say; ``last`` is not looked at.
     passes : Endpoint, out, of :func:`pass_layout`, towards ``PlaneReader``.
     command : Endpoint, out, of :func:`command_layout`; ``last`` of a command's beats.
     list_index : Signal, out: place in the key list.
@@ -118,6 +119,7 @@ class Fetch(LiteXModule):
     def __init__(self, geometry: Geometry) -> None:
         self.sink = sink = stream.Endpoint(fetch_layout(geometry))
         self.index = index = stream.Endpoint(index_layout(geometry))
+        self.picks = picks = stream.Endpoint(index_layout(geometry))
         self.passes = passes = stream.Endpoint(pass_layout(geometry))
         self.command_skid = command_skid = skid(command_layout(geometry))
         self.command = command_skid.source
@@ -157,14 +159,20 @@ class Fetch(LiteXModule):
         self.sync += If(passes.valid & passes.ready, announced.eq(1))
 
         # Places in the key list; a row at the address itself takes the way of the others ----------
-        kept = Signal()
+        more = Signal()
         self.comb += [
-            kept.eq(current.list == KEPT),
-            lookup.sink.valid.eq((left != 0) & (index.valid | ~kept)),
-            lookup.sink.index.eq(Mux(kept, index.index, position)),
+            more.eq(left != 0),
             lookup.sink.last.eq(left == 1),
-            index.ready.eq((left != 0) & kept & lookup.sink.ready),
+            lookup.sink.valid.eq(more),
+            lookup.sink.index.eq(position),
         ]
+        for which, places in ((KEPT, index), (PICKED, picks)):
+            chosen = Signal()
+            self.comb += [
+                chosen.eq(current.list == which),
+                If(chosen, lookup.sink.valid.eq(more & places.valid), lookup.sink.index.eq(places.index)),
+                places.ready.eq(more & chosen & lookup.sink.ready),
+            ]
         self.sync += If(lookup.sink.valid & lookup.sink.ready, position.eq(position + 1), left.eq(left - 1))
 
         # Addresses: none before its pass is announced ---------------------------------------------

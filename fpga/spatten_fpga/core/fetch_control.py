@@ -8,7 +8,7 @@ from migen import *
 from spatten_drivers.job import KeyPolicy, ValuePolicy
 
 from .checks import PLANES, field_signals
-from .fetch import ALL, KEPT, ROW, fetch_layout
+from .fetch import ALL, KEPT, PICKED, ROW, fetch_layout
 from .passes import KEYS, QUERY, VALUES
 from .port import address_bits
 from .rows import keys_layout, values_layout
@@ -287,11 +287,14 @@ class FetchControl(LiteXModule):
     def _fetch_keys(self):
         """Keys of one pass of one row."""
         keys = self.wanted_keys
+        by_key = self.fields["k_policy"] == KeyPolicy.BY_KEY
         self.fsm.act(
             "KEYS",
-            If(keys.lsb, *self.plane("k_lsb", keys.head, keys.rows, ALL)).Else(
-                *self.plane("k_msb", keys.head, keys.rows, ALL)
-            ),
+            If(
+                keys.lsb,
+                *self.plane("k_lsb", keys.head, keys.rows, Mux(by_key, PICKED, ALL)),
+                self.command.sink.midpoint.eq(by_key),
+            ).Else(*self.plane("k_msb", keys.head, keys.rows, ALL)),
             If(self.command.sink.ready, keys.ready.eq(1), NextState("CHOOSE")),
         )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from spatten_drivers import AcceleratorConfig
+from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
+from spatten_drivers.errors import ConfigError
 
 Q_BITS = 12  # widest query element
 WEIGHT_BITS = 16  # e
@@ -33,9 +35,20 @@ class Geometry:
     Parameters
     ----------
     config : the configuration it is built for.
+
+    Raises
+    ------
+    ConfigError : it speaks an older version of the contract than this gateware.
     """
 
     config: AcceleratorConfig
+
+    def __post_init__(self) -> None:
+        if self.config.abi_minor != ABI_MINOR:
+            raise ConfigError(
+                f"this gateware speaks contract {ABI_MAJOR}.{ABI_MINOR}, the configuration {self.config.abi};"
+                " build an older one from its release"
+            )
 
     @property
     def lanes(self) -> int:

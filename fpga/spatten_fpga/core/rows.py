@@ -14,20 +14,20 @@ from spatten_drivers.job import KeyPolicy, ValuePolicy
 from .checks import field_signals
 from .geometry import SUM_BITS, Geometry
 from .operand_buffer import BOTH, LSB, MSB
+from .picks import picked_layout
 from .score_path import score_pass_layout
 from .value_path import value_pass_layout
-from .weight_buffer import summed_layout
 
 SLOTS = 4
 
 
 def second_layout(geometry: Geometry) -> list:
-    """A row that needs a second pass, of the LSB plane of its keys."""
+    """A row that needs a second pass, of the LSB plane of so many keys."""
     return [("slot", bits_for(SLOTS - 1)), ("head", 4), ("keys", bits_for(geometry.config.max_sequence))]
 
 
 def keys_layout(geometry: Geometry) -> list:
-    """Keys to fetch for a pass: the first ``rows`` of the list, of the MSB or the LSB plane."""
+    """Keys to fetch for a pass: the first ``rows`` of the list, of the MSB or the LSB plane, or those picked."""
     return [("head", 4), ("rows", bits_for(geometry.config.max_sequence)), ("lsb", 1)]
 
 
@@ -88,7 +88,7 @@ class RowControl(LiteXModule):
         self.passes = stream.Endpoint(score_pass_layout(geometry, SLOTS))
         self.retired = stream.Endpoint(value_pass_layout(geometry))
         self.read = stream.Endpoint([("slot", bits_for(SLOTS - 1)), ("keys", keys), ("k", keys)])
-        self.summed = stream.Endpoint(summed_layout(geometry, SLOTS))
+        self.summed = stream.Endpoint(picked_layout(geometry, SLOTS))
         self.freed = Signal()
         self.queries_used = Signal()
         self.refetched = Signal(32)
@@ -221,6 +221,7 @@ class RowControl(LiteXModule):
         decided, row, total = Signal(), Signal(len(summed.slot)), Signal(SUM_BITS)
         above = Signal.like(summed.above)
         unsure, forced, second = Signal(), Signal(), Signal()
+        picked = Signal.like(summed.picked)
         self.waiting = waiting = stream.SyncFIFO(second_layout(geometry), SLOTS)
         self.comb += [
             summed.ready.eq(1),  # there is room for every row in flight
@@ -230,14 +231,18 @@ class RowControl(LiteXModule):
             waiting.sink.valid.eq(decided & ~second & (unsure | forced)),
             waiting.sink.slot.eq(row),
             waiting.sink.head.eq(Array(self.slot_heads)[row]),
-            waiting.sink.keys.eq(Array(self.keys)[row]),
+            waiting.sink.keys.eq(Mux(picked != 0, picked, Array(self.keys)[row])),
         ]
         self.sync += [
             decided.eq(summed.valid),
             row.eq(summed.slot),
             total.eq(summed.sum),
             above.eq(summed.above),
-            unsure.eq((fields["k_policy"] == KeyPolicy.PROGRESSIVE) & (summed.sum > fields["refetch_limit"])),
+            picked.eq(summed.picked),
+            unsure.eq(
+                ((fields["k_policy"] == KeyPolicy.PROGRESSIVE) & (summed.sum > fields["refetch_limit"]))
+                | (summed.picked != 0)
+            ),
             If(waiting.sink.valid & unsure, self.refetched.eq(self.refetched + 1)),
             *[
                 If(

@@ -36,25 +36,31 @@ def distances_layout(geometry: Geometry, slots: int) -> stream.EndpointDescripti
     return stream.EndpointDescription(payload, [("slot", bits_for(slots - 1))])
 
 
+def placed_layout(geometry: Geometry, slots: int) -> stream.EndpointDescription:
+    """The same; or, ``placed``, the score of the key at ``place`` of the row, shown in every lane."""
+    words = scores_layout(geometry, slots)
+    payload = [*words.payload_layout, ("place", geometry.index_bits)]
+    return stream.EndpointDescription(payload, [*words.param_layout, ("placed", 1)])
+
+
 class _Maximum(LiteXModule):
     """The largest of the valid lanes of a word, in one register level for each halving. No back-pressure."""
 
     def __init__(self, geometry):
         lanes, bits = geometry.keys_a_word, geometry.score_bits
         self.scores = Signal(lanes * bits)
-        self.count = Signal(max=lanes + 1)
+        self.lanes = Signal(lanes)
         self.largest = Signal((bits, True))
         self.latency = (lanes - 1).bit_length()
 
         # # #
 
-        # A lane that is not valid shows the first one's score, which always is.
+        # A lane that is not valid shows what is not above any score.
         level = []
         for lane in range(lanes):
             score = Signal((bits, True))
-            first = self.scores[:bits]
             own = self.scores[lane * bits : (lane + 1) * bits]
-            self.comb += score.eq(Mux(lane < self.count, own, first) if lane else first)
+            self.comb += score.eq(Mux(self.lanes[lane], own, 1 << bits - 1) if lanes > 1 else own)
             level.append(score)
         while len(level) > 1:
             following = [Signal((bits, True), reset_less=True) for _ in level[::2]]
@@ -68,8 +74,10 @@ class ScoreBuffer(LiteXModule):
     """Keeps the scores of ``slots`` rows until their softmax is certain.
 
     A first pass over a row's keys stores its scores. A second pass, of the LSB plane, comes with ``add`` and
-    adds to what was kept: the paper recomputes the row instead. Each pass ends with one token of
-    ``finished``. Asked through ``replay``, the buffer gives the distances ``maximum - score`` of a row.
+    adds to what was kept: the paper recomputes the row instead. If it comes key by key, ``placed``, the
+    maximum is that of these keys; a row has then as many as the first pass before had. Each pass ends with
+    one token of ``finished``. Asked through ``replay``, the buffer gives the distances
+    ``max(0, maximum - score)`` of a row.
 
     A slot is written by a pass or replayed, never both at once: its memory has one read port.
 
@@ -80,7 +88,7 @@ class ScoreBuffer(LiteXModule):
 
     Attributes
     ----------
-    sink : in, :func:`scores_layout`, one word a cycle; ``last`` ends a pass.
+    sink : in, :func:`placed_layout`, one word a cycle; ``last`` ends a pass.
     finished : out, :func:`row_layout`, one for each pass, 4 cycles after its last word for one key a word.
     replay : in, the same token: which row to give.
     source : out, :func:`distances_layout`, one word a cycle, the first after 2 cycles.
@@ -89,7 +97,7 @@ class ScoreBuffer(LiteXModule):
     """
 
     def __init__(self, geometry, slots=4):
-        self.sink = stream.Endpoint(scores_layout(geometry, slots))
+        self.sink = stream.Endpoint(placed_layout(geometry, slots))
         self.finished = stream.Endpoint(row_layout(geometry, slots))
         self.replay = stream.Endpoint(row_layout(geometry, slots))
         self.source = stream.Endpoint(distances_layout(geometry, slots))
@@ -98,15 +106,15 @@ class ScoreBuffer(LiteXModule):
 
         lanes = geometry.keys_a_word
         depth = -(-geometry.config.max_sequence // lanes)
-        width = lanes * geometry.score_bits
+        # A memory a lane: keys by their place are written one after the other, also within a word.
         self.reads, self.writes = [], []
         for _ in range(slots):
-            memory = Memory(width, depth)
-            write = memory.get_port(write_capable=True, mode=READ_FIRST)
-            read = memory.get_port(has_re=True, mode=READ_FIRST)
-            self.specials += memory, write, read
-            self.reads.append(read)
-            self.writes.append(write)
+            memories = [Memory(geometry.score_bits, depth) for _ in range(lanes)]
+            writes = [one.get_port(write_capable=True, mode=READ_FIRST) for one in memories]
+            reads = [one.get_port(has_re=True, mode=READ_FIRST) for one in memories]
+            self.specials += *memories, *writes, *reads
+            self.reads.append(reads)
+            self.writes.append(writes)
         self.adding = Signal()  # the storing side reads `adding_slot` in this cycle
         self.adding_slot = Signal(max=max(2, slots))
         self.adding_word = Signal(max=max(2, depth))
@@ -119,7 +127,9 @@ class ScoreBuffer(LiteXModule):
         """Three stages: read what was kept, add, write. They run on: only a pass's end can wait."""
         lanes, bits = geometry.keys_a_word, geometry.score_bits
         sink, finished = self.sink, self.finished
-        word = Signal(max=max(2, depth))
+        place, word = Signal(max=max(2, depth)), Signal(max=max(2, depth))
+        fresh = Signal(reset=1)  # the next word is a pass's first
+        mine = Signal(lanes)  # lanes that hold a score
 
         # A new pass waits until the end of the one before it was taken: the running maximum is one register.
         ending = Signal()
@@ -130,8 +140,11 @@ class ScoreBuffer(LiteXModule):
             self.adding.eq(accept & sink.add),
             self.adding_slot.eq(sink.slot),
             self.adding_word.eq(word),
+            word.eq(Mux(sink.placed, sink.place >> log2_int(lanes), place)),
+            *[mine[lane].eq(lane < sink.count) for lane in range(lanes)],
+            If(sink.placed, mine.eq(1 << sink.place[: log2_int(lanes)] if lanes > 1 else 1)),
         ]
-        self.sync += If(accept, word.eq(Mux(sink.last, 0, word + 1)))
+        self.sync += If(accept, place.eq(Mux(sink.last, 0, place + 1)), fresh.eq(sink.last))
 
         def stage(valid):
             """Registers that follow a word of the pass."""
@@ -139,8 +152,10 @@ class ScoreBuffer(LiteXModule):
                 [
                     ("scores", lanes * bits),
                     ("count", bits_for(lanes)),
+                    ("lanes", lanes),
                     ("slot", bits_for(slots - 1)),
                     ("add", 1),
+                    ("placed", 1),
                     ("word", len(word)),
                     ("first", 1),
                     ("last", 1),
@@ -155,35 +170,38 @@ class ScoreBuffer(LiteXModule):
             valid_1.eq(accept),
             *(
                 getattr(read, name).eq(getattr(sink, name))
-                for name in ("scores", "count", "slot", "add", "last")
+                for name in ("scores", "count", "slot", "add", "placed", "last")
             ),
+            read.lanes.eq(mine),
             read.word.eq(word),
-            read.first.eq(word == 0),
+            read.first.eq(fresh),
             valid_2.eq(valid_1),
             kept.eq(read),
-            old.eq(Array(port.dat_r for port in self.reads)[read.slot]),
+            old.eq(Array(Cat(*(port.dat_r for port in ports)) for ports in self.reads)[read.slot]),
             valid_3.eq(valid_2),
             added.eq(kept),
         ]
         for lane in range(lanes):
             part = slice(lane * bits, (lane + 1) * bits)
             self.sync += added.scores[part].eq(kept.scores[part] + Mux(kept.add, old[part], 0))
-        for slot, port in enumerate(self.writes):
-            self.comb += [
-                port.adr.eq(added.word),
-                port.dat_w.eq(added.scores),
-                port.we.eq(valid_3 & (added.slot == slot)),
-            ]
+        for slot, ports in enumerate(self.writes):
+            for lane, port in enumerate(ports):
+                self.comb += [
+                    port.adr.eq(added.word),
+                    port.dat_w.eq(added.scores[lane * bits : (lane + 1) * bits]),
+                    port.we.eq(valid_3 & added.lanes[lane] & (added.slot == slot)),
+                ]
 
         # Running maximum, behind the tree over the lanes.
         self.tree = tree = _Maximum(geometry)
-        self.comb += [tree.scores.eq(added.scores), tree.count.eq(added.count)]
+        self.comb += [tree.scores.eq(added.scores), tree.lanes.eq(added.lanes)]
         valid, token = valid_3, added
         for _ in range(tree.latency):
             later_valid, later = stage(3)
             self.sync += [later_valid.eq(valid), later.eq(token)]
             valid, token = later_valid, later
         maximum, largest = Signal((bits, True), reset_less=True), Signal((bits, True))
+        words, tail = Signal.like(finished.words), Signal.like(finished.tail)  # of a row, by its first pass
         self.comb += largest.eq(Mux(token.first | (tree.largest > maximum), tree.largest, maximum))
         self.sync += [
             If(valid, maximum.eq(largest)),
@@ -193,16 +211,17 @@ class ScoreBuffer(LiteXModule):
                 valid & token.last,
                 finished.valid.eq(1),
                 finished.slot.eq(token.slot),
-                finished.words.eq(token.word + 1),
-                finished.tail.eq(token.count),
+                finished.words.eq(Mux(token.placed, words, token.word + 1)),
+                finished.tail.eq(Mux(token.placed, tail, token.count)),
                 finished.maximum.eq(largest),
+                If(~token.placed, words.eq(token.word + 1), tail.eq(token.count)),
             ),
         ]
 
     # Replaying ---------------------------------------------------------------------------------------
 
     def _replay(self, geometry, slots, depth):
-        """Two stages behind the read: the memory's own register, then the subtraction."""
+        """Two stages behind the read: the memory's own register, then the subtraction with its sign."""
         lanes, bits = geometry.keys_a_word, geometry.score_bits
         replay, source = self.replay, self.source
         word = Signal(max=depth + 1)
@@ -214,16 +233,31 @@ class ScoreBuffer(LiteXModule):
             replay.ready.eq(issue & last),
         ]
         self.sync += If(issue, word.eq(Mux(last, 0, word + 1)))
-        for slot, port in enumerate(self.reads):
+        for slot, ports in enumerate(self.reads):
             mine = self.adding & (self.adding_slot == slot)
-            self.comb += [port.adr.eq(Mux(mine, self.adding_word, word)), port.re.eq(mine | move)]
+            self.comb += [
+                [port.adr.eq(Mux(mine, self.adding_word, word)), port.re.eq(mine | move)] for port in ports
+            ]
 
         read = Record(
-            [("slot", bits_for(slots - 1)), ("maximum", bits), ("count", bits_for(lanes)), ("last", 1)],
+            [
+                ("slot", bits_for(slots - 1)),
+                ("maximum", (bits, True)),
+                ("count", bits_for(lanes)),
+                ("last", 1),
+            ],
             reset_less=True,
         )
         read_valid = Signal()
-        scores = Array(port.dat_r for port in self.reads)[read.slot]
+        scores, differences = ([Signal((bits + more, True)) for _ in range(lanes)] for more in range(2))
+        self.comb += [
+            # A key that did not refetch may be above the maximum of those that did.
+            source.distances.eq(Cat(*(Mux(one[-1], 0, one[:bits]) for one in differences))),
+            *(
+                score.eq(Array(ports[lane].dat_r for ports in self.reads)[read.slot])
+                for lane, score in enumerate(scores)
+            ),
+        ]
         self.sync += If(
             move,
             read_valid.eq(issue),
@@ -235,10 +269,5 @@ class ScoreBuffer(LiteXModule):
             source.slot.eq(read.slot),
             source.count.eq(read.count),
             source.last.eq(read.last),
-            *(
-                source.distances[lane * bits : (lane + 1) * bits].eq(
-                    read.maximum - scores[lane * bits : (lane + 1) * bits]
-                )
-                for lane in range(lanes)
-            ),
+            *(one.eq(read.maximum - score) for one, score in zip(differences, scores, strict=True)),
         )

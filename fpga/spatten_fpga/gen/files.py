@@ -16,7 +16,6 @@ from litex.gen.fhdl.verilog import convert
 from litex.soc.integration.export import get_csr_json
 from litex.soc.integration.soc import SoCCSRRegion
 
-from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
 from spatten_drivers.errors import OperandError
 from spatten_drivers.registers import REGISTERS
 
@@ -57,7 +56,7 @@ def _verilog(top: Standalone, options: Options) -> str:
     lines = [line for line in text.splitlines() if line and not line.startswith("//")]  # a date, among others
     config = options.config
     head = (
-        f"// SpAtten attention core, configuration {config.digest:016x}, ABI {ABI_MAJOR}.{ABI_MINOR}.",
+        f"// SpAtten attention core, configuration {config.digest:016x}, ABI {config.abi}.",
         f"// {json.dumps(config.to_dict())}",
         "// Made by spatten_fpga.gen; ports and registers are described in manifest.json.",
         "// SPDX-License-Identifier: BSD-2-Clause",
@@ -76,7 +75,7 @@ def _manifest(
     addresses = {word.name: f"{PREFIX}_{word.name.lower()}" for word in REGISTERS}
     return {
         "name": options.name,
-        "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
+        "abi": config.abi,
         "config_digest": f"{config.digest:016x}",
         "config": config.to_dict(),
         "memory_bytes": options.memory_bytes,

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import spatten_drivers
-from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
 from spatten_drivers.errors import SpattenError
 from spatten_fpga.sim.verilator import (
     CXX_FLAGS,
@@ -154,7 +153,7 @@ def _make(
             "preset": preset,
             "config": board.config.to_dict(),
             "config_digest": f"{board.config.digest:016x}",
-            "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
+            "abi": board.config.abi,
             "clock_hz": int(board.clock),
             "memory": board.chips.__name__,
             "memory_bytes": soc.memory_bytes,

@@ -14,7 +14,6 @@ from litex.soc.interconnect import wishbone
 from litex.soc.interconnect.csr_eventmanager import EventManager, EventSourcePulse
 
 from spatten_drivers import AcceleratorConfig
-from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
 from spatten_drivers.errors import ConfigError
 from spatten_fpga.backend.litedram import LiteDRAMBackend
 from spatten_fpga.core.accelerator import SpAtten
@@ -27,7 +26,7 @@ BUS_TIMEOUT = 4096  # cycles until an access that nobody answers is counted as a
 
 def identifier(config: AcceleratorConfig) -> str:
     """What the system calls itself."""
-    return f"SpAtten, ABI {ABI_MAJOR}.{ABI_MINOR}, configuration {config.digest:016x}"
+    return f"SpAtten, ABI {config.abi}, configuration {config.digest:016x}"
 
 
 class JobEvents(LiteXModule):

@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from spatten_drivers.config import ABI_MAJOR, ABI_MINOR
 from spatten_fpga.soc.analyzer import CSV as ANALYZER
 
 from .flow import Layout, sources_digest
@@ -63,7 +62,7 @@ def _record(soc: BoardSoc, gateware: Gateware, layout: Layout, output: Path) -> 
         "preset": None,
         "config": soc.core_config.to_dict(),
         "config_digest": f"{soc.core_config.digest:016x}",
-        "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
+        "abi": soc.core_config.abi,
         "clock_hz": int(soc.sys_clk_freq),
         "memory_bytes": soc.memory_bytes,
         "dram": soc.chips,
