@@ -183,13 +183,13 @@ class Bitstream:
         ------
         DeviceMismatchError : names every field that differs, with both values.
         """
-        fields = device.read_fields("ABI_VERSION")
         pairs = {
             "config_digest": (self.record["config_digest"], f"{device.config.digest:016x}"),
-            "abi": (self.record["abi"], f"{fields['ABI_MAJOR']}.{fields['ABI_MINOR']}"),
+            "abi": (self.record["abi"], device.config.abi),
             "memory_bytes": (self.record["memory_bytes"], device.memory_bytes),
         }
-        pairs |= {f"config.{name}": values for name, values in self.config.differences(device.config).items()}
+        fields = self.config.differences(device.config)
+        pairs |= {f"config.{name}": values for name, values in fields.items() if name != "abi_minor"}
         odd = [
             f"{name} {ours} in the manifest, {its} on the device"
             for name, (ours, its) in pairs.items()

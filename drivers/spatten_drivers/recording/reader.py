@@ -77,7 +77,7 @@ class Recording:
         if digest != f"{self.config.digest:016x}":
             raise RecordingError(
                 f"recording {self.path!r} names the digest {digest} for a configuration whose digest is "
-                f"{self.config.digest:016x}; it was made for another ABI. Record again with this release"
+                f"{self.config.digest:016x} in contract {self.config.abi}. Record again with this release"
             )
 
     def __iter__(self) -> Iterator[RecordedJob]:
