@@ -275,6 +275,10 @@ class Engine(LiteXModule):
             control.v_stored.eq(fill_v.valid & fill_v.ready & fill_v.last),
             control.v_lsb.eq(fill_v.lsb),
         ]
+        # By key second passes are short, so they must not queue behind rows that could start later.
+        self.sync += rows.held.eq(
+            softmax.by_key & (key_orders.source.valid | control.command.source.valid | ~self.fetch.ending)
+        )
 
     # Outputs -----------------------------------------------------------------------------------------
 

@@ -112,6 +112,7 @@ class Fetch(LiteXModule):
     list_word : Signal(16), in: the entry, slot in the low bits, one cycle after ``list_index``.
     issued : Signal, out, pulse: a command was accepted in the cycle before; its fields are in ``current``.
     current : Record, out, of :func:`fetch_layout`: stays for the duration of a command.
+    ending : Signal, out: only a few rows of the command are left, or none.
 
     Source: paper section IV (data fetcher, cascade token and local value pruning); contract, sections 3, 8.
     """
@@ -124,6 +125,7 @@ class Fetch(LiteXModule):
         self.command_skid = command_skid = skid(command_layout(geometry))
         self.command = command_skid.source
         self.issued = Signal()
+        self.ending = Signal()
         self.current = current = Record(fetch_layout(geometry))
 
         # # #
@@ -137,7 +139,11 @@ class Fetch(LiteXModule):
         position = Signal(geometry.index_bits)
         left = Signal.like(current.rows)  # rows to look up
         accept = Signal()
-        self.comb += [sink.ready.eq(~busy), accept.eq(sink.valid & sink.ready)]
+        self.comb += [
+            sink.ready.eq(~busy),
+            accept.eq(sink.valid & sink.ready),
+            self.ending.eq(left < 8),  # as many as the next command takes to come, with rows of a beat
+        ]
         self.sync += [
             self.issued.eq(accept),
             If(
