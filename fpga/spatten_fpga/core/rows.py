@@ -27,7 +27,7 @@ def second_layout(geometry: Geometry) -> list:
 
 
 def keys_layout(geometry: Geometry) -> list:
-    """Keys to fetch for a pass: the first ``rows`` of the list, of the MSB or the LSB plane, or those picked."""
+    """Keys to fetch for a pass: ``rows`` of either plane, the first of the list or, by key, those picked."""
     return [("head", 4), ("rows", bits_for(geometry.config.max_sequence)), ("lsb", 1)]
 
 
