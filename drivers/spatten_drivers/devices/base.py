@@ -124,8 +124,7 @@ class Device(ABC):
         if values["ABI_MAJOR"] != ABI_MAJOR or values["ABI_MINOR"] > ABI_MINOR:
             raise DeviceMismatchError(
                 f"{self.name}: ABI {values['ABI_MAJOR']}.{values['ABI_MINOR']}, this driver speaks "
-                f"{' and '.join(ABI_VERSIONS)}. Load a bitstream of this release, or the driver "
-                "of that one"
+                f"{' and '.join(ABI_VERSIONS)}. Load a bitstream of this release, or the driver of that one"
             )
         self.config = self._known_config(values)
         self.memory_bytes = values["MEMORY_BYTES"]

@@ -189,14 +189,8 @@ def probe() -> Refusal | str:
 
 def open_uri(parts: SplitResult, kernel: str) -> Emulator:
     """The emulator that a uri such as ``emulator?preset=ecp5-25f&memory=64MiB&debug=1`` names."""
-    newest = [*ABI_VERSIONS][-1]
-    defaults = {
-        "preset": DEFAULT_PRESET,
-        "abi": newest,
-        "memory": "1GiB",
-        "kernel": kernel,
-        "debug": "0",
-    }
+    newest = PRESETS[DEFAULT_PRESET].abi
+    defaults = {"preset": DEFAULT_PRESET, "abi": newest, "memory": "1GiB", "kernel": kernel, "debug": "0"}
     options = options_of("emulator", parts, defaults)
     require_choice("preset", options["preset"], PRESETS)
     require_choice("abi", options["abi"], ABI_VERSIONS)
