@@ -19,7 +19,7 @@ from spatten_fpga.core.topk import TopK
 from spatten_fpga.sim import Bench
 from tests.fpga.pictures.blocks import PLACES
 from tests.fpga.pictures.job import decode_step
-from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
+from tests.model.jobs import BY_KEY, DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model
 
@@ -78,6 +78,15 @@ def decode(n: int, keys: int | None = None, **changes: Any) -> JobSpec:
     return attention(n, (n - 1,), 12, keys, **changes)
 
 
+def likely(n: int, keys: int | None = None) -> JobSpec:
+    """The same by key: a 64th of the sum refetches a key, three thousandths of the greatest weight a value.
+
+    Scores are spread so that about as few keys and values matter as in a language model.
+    """
+    spec = decode(n, keys, widths=replace(BY_KEY, v_msb=4), refetch_shift=6, value_limit=197)
+    return replace(spec, heads=tuple(HeadSpec(head, score_shift=20) for head in range(12)))
+
+
 #: name: (what it is, job)
 CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "prefill 128": ("dense, 12 heads", lambda: prefill(128, 12)),
@@ -100,6 +109,8 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
         "6+4 bit, a quarter of the values",
         lambda: decode(1024, 256, **SURE, keep_values=64),
     ),
+    "decode 1024, by key": ("4+4 bit, 1 % of the keys refetch, 12 % of the values", lambda: likely(1024)),
+    "decode 1024, half, by key": ("the same of every other token", lambda: likely(1024, 512)),
 }  # fmt: skip
 
 
