@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from spatten.catalog import load
 from spatten.quality.subject import Subject
 from spatten.rules.decode import FLOAT, Reading, read_windows
 from spatten.rules.families import FAMILIES, Family
-from spatten.rules.keys import ByKey, ByRow, EarlyStop, Sight, Whole
+from spatten.rules.keys import ByKey, ByKeyShift, ByRow, EarlyStop, Sight, Whole
 from spatten.rules.merge import Merge, alike, nearest
 from spatten.rules.planes import Layout, Rows
 from spatten.rules.rule import Rule, visible
@@ -158,6 +159,50 @@ def test_by_key_refetches_the_likely_keys_alone() -> None:
     likely = look.scores(1, middle=True).softmax(dim=-1) >= 0.1
     assert 0 < int(likely.sum()) < int(look.seen.sum()) * 2
     assert torch.equal(found.depth, look.seen * (1 + likely.long()))
+
+
+def test_by_key_as_built_is_integers_as_the_contract_has_them() -> None:
+    """Against the words of section 4: MSBs, a share of the sum, rests less 8, distances from zero on."""
+    query, key, _ = rows(4)
+    look = sight(query * 2, key, PLANES)
+    found = ByKeyShift(4)(look)
+    msb = torch.floor(look.keys.integers / 16)
+    lsb = look.keys.integers - 16 * msb
+    mixed = 0
+    for head, row in product(range(2), range(3)):
+        seen = look.seen[row]
+        units = look.unit[head, row][seen]
+        first = (16 * msb[head] @ look.query[head, row])[seen]
+        weights = torch.exp((first - first.max()) * units)
+        again = weights > weights.sum() / 16
+        second = first + again * ((lsb[head] - 8) @ look.query[head, row])[seen]
+        if again.any():
+            second = second.clamp(max=second[again].max())
+        mixed += 0 < int(again.sum()) < len(again)
+        torch.testing.assert_close(
+            found.scores[head, row][seen].softmax(dim=-1), (second * units).softmax(dim=-1)
+        )
+        assert torch.equal(found.depth[head, row][seen], 1 + again.long())
+    assert mixed >= 3
+
+
+def test_by_key_as_built_without_a_likely_key_stays_with_msbs() -> None:
+    """Keys all alike: none is above its share, and every weight is the same."""
+    query, key, _ = rows(4)
+    look = sight(query, torch.ones_like(key), PLANES)
+    found = ByKeyShift(1)(look)
+    assert torch.equal(found.depth, look.seen.expand_as(look.unit).long())
+    torch.testing.assert_close(found.scores.softmax(dim=-1), look.scores(2).softmax(dim=-1))
+
+
+def test_values_of_one_plane_are_read_once_whatever_is_read_of_their_keys() -> None:
+    query, key, value = rows(7)
+    rule = Rule(PLANES, ByKeyShift(4), v_layout=EIGHT)
+    _, read = rule.attend(query, key, value, 0.3)
+    k_alone = read - 2 * (10 + 11 + 12) * 32
+    again, rest = divmod(k_alone - 2 * (10 + 11 + 12) * 16, 16)
+    assert rest == 0
+    assert 0 < again < 2 * (10 + 11 + 12)
 
 
 def test_values_above_a_share_are_those_and_the_best_alone_at_one() -> None:
