@@ -97,9 +97,7 @@ class AcceleratorConfig:
         return record
 
     @classmethod
-    def from_dict(
-        cls, record: Mapping[str, Any], abi: str = f"{ABI_MAJOR}.{ABI_MINOR}"
-    ) -> AcceleratorConfig:
+    def from_dict(cls, record: Mapping[str, Any], abi: str = f"{ABI_MAJOR}.{ABI_MINOR}") -> AcceleratorConfig:
         """The inverse of :meth:`to_dict`.
 
         Parameters

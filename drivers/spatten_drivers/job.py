@@ -132,7 +132,9 @@ JOB_WORDS: tuple[Word, ...] = (
         27,
         (
             Field("value_limit", 0, 16, "Values of a lower weight are dropped; 0 drops none."),
-            Field("refetch_shift", 16, 5, "With `BY_KEY`: a key refetches above this share of the sum, 2^-n."),
+            Field(
+                "refetch_shift", 16, 5, "With `BY_KEY`: a key refetches above this share of the sum, 2^-n."
+            ),
         ),
     ),
 )

@@ -114,6 +114,7 @@ REGISTER_BY_NAME = {word.name: word for word in REGISTERS}
 def identity_values(config: AcceleratorConfig, memory_bytes: int) -> dict[str, int]:
     """Values of the read-only identity fields for a device of this configuration."""
     return {
+        "ABI_MINOR": config.abi_minor,
         "CONFIG_DIGEST_LO": config.digest & 0xFFFFFFFF,
         "CONFIG_DIGEST_HI": config.digest >> 32,
         "LANES": config.lanes,

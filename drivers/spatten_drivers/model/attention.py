@@ -32,13 +32,20 @@ class Attended:
     output : ``int16 [h, q, D]``.
     token_gain : ``float64 [n]``, exact, units of 2^-36.
     head_gain : ``int64 [h]``, sums of \\|output\\|.
-    refetched : ``bool [h, q]``, the rows that took the LSB plane of K.
+    redone_keys : ``int64 [h, q]``, keys of a row that refetched: took the LSB plane in a second pass.
+    values : ``int64 [h, q]``, values that count in the output.
     """
 
     output: NDArray[np.int16]
     token_gain: Block
     head_gain: NDArray[np.int64]
-    refetched: NDArray[np.bool_] = field(repr=False)
+    redone_keys: NDArray[np.int64] = field(repr=False)
+    values: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def refetched(self) -> NDArray[np.bool_]:
+        """``[h, q]``, the rows that refetched."""
+        return self.redone_keys > 0
 
 
 def attend(job: LayerJob, operands: Operands, visible: NDArray[np.int64], kernel: Kernel) -> Attended:
@@ -48,7 +55,8 @@ def attend(job: LayerJob, operands: Operands, visible: NDArray[np.int64], kernel
         np.empty((heads, queries, dim), np.int16),
         np.zeros(job["n_keys"]),
         np.zeros(heads, np.int64),
-        np.zeros((heads, queries), bool),
+        np.zeros((heads, queries), np.int64),
+        np.zeros((heads, queries), np.int64),
     )
     row_block = max(1, min(queries, _BLOCK_ELEMENTS // job["n_keys"]))
     head_block = max(1, _BLOCK_ELEMENTS // (row_block * job["n_keys"]))
@@ -76,13 +84,13 @@ def _attend_block(
     redone: list[tuple[NDArray[np.intp], Place]] = []
     if job["k_policy"] == KeyPolicy.PROGRESSIVE:
         sums, unsure = _progressive(job, operands, scores, query, seen, kernel, live)
-        done.refetched[heads, rows] = unsure
+        done.redone_keys[heads, rows] = unsure * seen
         redone = _rows_of(unsure) if job["v_policy"] == ValuePolicy.ON_REFETCH else []
     else:
         sums = kernel.weights(scores, seen)
     weights = scores
     unit, reciprocal = kernel.add_gain(done.token_gain[keys], weights, sums)
-    kernel.drop_values(weights, seen, job["keep_values"])
+    done.values[heads, rows] = kernel.drop_values(weights, seen, job["keep_values"], job["value_limit"])
     total = kernel.mix(weights, operands.v(live)[:, keys])
     for some, place in redone:
         total[place] += kernel.mix(weights[place], operands.v_correction(live[some])[:, keys])

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..answer import Status, answer_bytes
-from ..config import ABI_MAJOR, ABI_MINOR, AcceleratorConfig
+from ..config import ABI_MAJOR, AcceleratorConfig
 from ..fields import reserved_bits
 from ..job import (
     HEADER_BYTES,
     HEADER_WORDS,
     JOB_MAGIC,
     JOB_WORDS,
+    WORDS_SINCE_1,
     KeyPolicy,
     LayerJob,
     ValuePolicy,
@@ -25,8 +26,11 @@ from ..job import (
 )
 from ..planes import LSB_WIDTH, MSB_WIDTHS, padded, row_bytes
 
-_LAST_POLICY = max(KeyPolicy)  # K and V number theirs alike
-_RESERVED = reserved_bits(JOB_WORDS, HEADER_WORDS)
+_WORDS_OF_0 = [word for word in JOB_WORDS if word.name not in WORDS_SINCE_1]
+#: By the minor version of the device.
+_RESERVED = [reserved_bits(words, HEADER_WORDS) for words in (_WORDS_OF_0, JOB_WORDS)]
+_LAST_KEY_POLICY = (KeyPolicy.PROGRESSIVE, KeyPolicy.BY_KEY)
+_REFETCH_SHIFTS = range(1, 17)
 
 
 class JobRejected(Exception):
@@ -47,7 +51,7 @@ def checked_job(memory: NDArray[np.uint8], address: int, config: AcceleratorConf
     fields = decode_header(raw)
     if fields["magic"] != JOB_MAGIC:
         raise JobRejected(Status.BAD_MAGIC)
-    if fields["abi_major"] != ABI_MAJOR or fields["abi_minor"] > ABI_MINOR:
+    if fields["abi_major"] != ABI_MAJOR or fields["abi_minor"] > config.abi_minor:
         raise JobRejected(Status.BAD_VERSION)
     if not _inside(memory, fields["answer_address"], HEADER_BYTES, beat):
         raise JobRejected(Status.BAD_ADDRESS)
@@ -56,7 +60,7 @@ def checked_job(memory: NDArray[np.uint8], address: int, config: AcceleratorConf
         Status.BAD_DIGEST,
         fields,
     )
-    reserved_zero = fields["kind"] == 0 and not (raw.view("<u4") & _RESERVED).any()
+    reserved_zero = fields["kind"] == 0 and not (raw.view("<u4") & _RESERVED[config.abi_minor]).any()
     _require(reserved_zero, Status.BAD_FIELD, fields)
     _require(_geometry_legal(fields, config), Status.BAD_FIELD, fields)
     _require(_pruning_legal(fields), Status.BAD_FIELD, fields)
@@ -100,17 +104,26 @@ def _pruning_legal(f: dict[str, int]) -> bool:
 
 
 def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
-    def plane_pair(msb: int, lsb: int, policy: int) -> bool:
-        known = msb in MSB_WIDTHS and lsb in (0, LSB_WIDTH) and policy <= _LAST_POLICY
+    def plane_pair(msb: int, lsb: int, policy: int, last: int) -> bool:
+        known = msb in MSB_WIDTHS and lsb in (0, LSB_WIDTH) and policy <= last
         return known and msb + lsb <= config.operand_bits and (lsb > 0 or policy == 0)
 
     refetch_possible = f["v_policy"] != ValuePolicy.ON_REFETCH or f["k_policy"] == KeyPolicy.PROGRESSIVE
+    last_of_k = _LAST_KEY_POLICY[config.abi_minor]
     return (
         f["q_bits"] in MSB_WIDTHS
-        and plane_pair(f["k_msb_bits"], f["k_lsb_bits"], f["k_policy"])
-        and plane_pair(f["v_msb_bits"], f["v_lsb_bits"], f["v_policy"])
+        and plane_pair(f["k_msb_bits"], f["k_lsb_bits"], f["k_policy"], last_of_k)
+        and plane_pair(f["v_msb_bits"], f["v_lsb_bits"], f["v_policy"], max(ValuePolicy))
         and refetch_possible
+        and _by_key_legal(f)
     )
+
+
+def _by_key_legal(f: dict[str, int]) -> bool:
+    """Refetch by key is for a step of generation; its share is set there and nowhere else."""
+    if f["k_policy"] != KeyPolicy.BY_KEY:
+        return f["refetch_shift"] == 0
+    return f["n_queries"] == 1 and f["refetch_shift"] in _REFETCH_SHIFTS
 
 
 def _lists_legal(job: LayerJob) -> bool:

@@ -110,7 +110,11 @@ def _write_header(
     values: dict[str, int],
     counters: dict[str, int],
 ) -> None:
-    identity = {"config_digest_lo": config.digest & 0xFFFFFFFF, "config_digest_hi": config.digest >> 32}
+    identity = {
+        "abi_minor": config.abi_minor,
+        "config_digest_lo": config.digest & 0xFFFFFFFF,
+        "config_digest_hi": config.digest >> 32,
+    }
     header = encode_header({"job_id": fields["job_id"], **identity, **values}, counters)
     _store(memory, fields["answer_address"], header)
 
@@ -146,27 +150,25 @@ def _counters(
 
 def _rows_fetched(job: LayerJob, done: Attended, visible: NDArray[np.int64], reuse: bool) -> dict[str, int]:
     """Rows fetched of each plane, in reuse or in stream mode."""
+    refetched = done.refetched
     if reuse:
-        keys_of = np.full(1, job["n_keys"])
-        values_of = keys_of
-        refetched = np.logical_or.reduce(done.refetched, axis=1)[:, None]
+        refetched = refetched.any(axis=1, keepdims=True)
+        keys = values = np.full(refetched.shape, job["n_keys"])
+        redone = refetched * keys
     else:
-        keys_of, values_of = visible, np.minimum(visible, job["keep_values"])
-        refetched = done.refetched
-    keys, values = (int(rows.sum()) * job["n_heads"] for rows in (keys_of, values_of))
+        keys, values, redone = np.broadcast_to(visible, refetched.shape), done.values, done.redone_keys
     return {
-        "k_msb": keys,
-        "k_lsb": _lsb_rows(job["k_policy"], keys, refetched, keys_of),
-        "v_msb": values,
-        "v_lsb": _lsb_rows(job["v_policy"], values, refetched, values_of),
+        "k_msb": int(keys.sum()),
+        "k_lsb": _lsb_rows(job["k_policy"], keys, redone),
+        "v_msb": int(values.sum()),
+        "v_lsb": _lsb_rows(job["v_policy"], values, refetched * values),
     }
 
 
-def _lsb_rows(policy: int, msb_rows: int, refetched: NDArray[np.bool_], rows_of: NDArray[np.int64]) -> int:
+def _lsb_rows(policy: int, msb_rows: NDArray[np.int64], on_refetch: NDArray[np.int64]) -> int:
     """Rows fetched of an LSB plane; K and V number their policies alike."""
-    if policy == KeyPolicy.PROGRESSIVE:
-        return int((refetched * rows_of).sum())
-    return msb_rows if policy == KeyPolicy.ALWAYS else 0
+    rows = {KeyPolicy.MSB_ONLY: 0 * msb_rows, KeyPolicy.ALWAYS: msb_rows}
+    return int(rows.get(KeyPolicy(policy), on_refetch).sum())
 
 
 def _store(memory: NDArray[np.uint8], address: int, data: NDArray[np.generic]) -> None:

@@ -60,7 +60,8 @@ class Kernel(NamedTuple):
     mix : ``(weights [h,q,n], rows [h,n,D])`` is the weighted sum of rows, ``[h,q,D]``.
     weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
         ``[h,q]``.
-    drop_values : ``(weights [h,q,n], visible [q], keep)`` zeroes all but the ``keep`` greatest of a row.
+    drop_values : ``(weights [h,q,n], visible [q], keep, limit)`` zeroes all but the ``keep`` greatest of a row,
+        and of these those below ``limit``; answers how many are kept, ``[h,q]``.
     add_gain, divide : as in :mod:`~spatten_drivers.model.division`.
     """
 
@@ -70,7 +71,7 @@ class Kernel(NamedTuple):
     dot: Callable[[Block, Rows], Block]
     mix: Callable[[Block, Rows], Block]
     weights: Callable[[Block, NDArray[np.int64]], Block]
-    drop_values: Callable[[Block, NDArray[np.int64], int], None]
+    drop_values: Callable[[Block, NDArray[np.int64], int, int], NDArray[np.int64]]
     add_gain: Callable[[Block, Block, Block], tuple[Block, Block]]
     divide: Callable[[Block, Block, Block, int, NDArray[np.int16]], NDArray[np.int64]]
 
@@ -113,17 +114,24 @@ def _numpy_weights(scores: Block, visible: NDArray[np.int64]) -> Block:
     return sums
 
 
-def _numpy_drop_values(weights: Block, visible: NDArray[np.int64], keep: int) -> None:
-    # A greater weight first, then the lower index: both in one exact number that partition can rank.
-    keys = weights.shape[-1]
+def _numpy_drop_values(
+    weights: Block, visible: NDArray[np.int64], keep: int, limit: int
+) -> NDArray[np.int64]:
+    heads, queries, keys = weights.shape
+    kept = np.broadcast_to(np.minimum(visible, keep), (heads, queries))
+    if limit:
+        weights[weights < limit] = 0.0
+        kept = np.minimum(np.count_nonzero(weights, axis=-1), keep)
     if keep >= keys:
-        return
+        return kept
+    # A greater weight first, then the lower index: both in one exact number that partition can rank.
     rank = weights * float(keys)
     rank -= np.arange(keys)
     if visible[0] < keys:
         rank[:, np.arange(keys) >= visible[:, None]] = -np.inf
     border = np.partition(rank, keys - keep, axis=-1)[..., keys - keep, None]
     weights[rank < border] = 0.0
+    return kept
 
 
 def _numpy_dot(query: Block, rows: Rows) -> Block:
@@ -228,14 +236,21 @@ def _numba_kernel() -> Kernel:
         return sums
 
     @numba.njit(cache=True, nogil=True)
-    def drop_values(block: Block, visible: NDArray[np.int64], keep: int) -> None:
+    def drop_values(block: Block, visible: NDArray[np.int64], keep: int, limit: int) -> NDArray[np.int64]:
         heads, queries, _ = block.shape
+        kept = np.empty((heads, queries), np.int64)
         for q in range(queries):
             seen = visible[q]
-            if keep >= seen:
-                continue
             for h in range(heads):
-                row = block[h, q]
+                row, loud = block[h, q], seen
+                if limit > 0:
+                    for j in range(seen):
+                        if row[j] < limit:
+                            row[j] = 0.0
+                            loud -= 1
+                kept[h, q] = min(loud, keep)
+                if keep >= loud:
+                    continue
                 border = np.partition(row[:seen], seen - keep)[seen - keep]
                 ties = keep
                 for j in range(seen):
@@ -248,6 +263,7 @@ def _numba_kernel() -> Kernel:
                         if ties <= 0:
                             row[j] = 0.0
                         ties -= 1
+        return kept
 
     @numba.njit(cache=True, nogil=True)
     def add_gain(gain: Block, block: Block, sums: Block) -> tuple[Block, Block]:

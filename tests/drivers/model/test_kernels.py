@@ -77,21 +77,31 @@ def test_weights(numba: Kernel, seed: int, shape: tuple[int, int, int], spread: 
         assert not mine[:, row, seen:].any()
 
 
-@given(seed=seeds, shape=shapes, keep=st.integers(1, 45), levels=st.sampled_from((1, 2, 5, 65535)))
-def test_drop_values(numba: Kernel, seed: int, shape: tuple[int, int, int], keep: int, levels: int) -> None:
+@given(
+    seed=seeds,
+    shape=shapes,
+    keep=st.integers(1, 45),
+    levels=st.sampled_from((1, 2, 5, 65535)),
+    share=st.sampled_from((0.0, 0.2, 0.5, 1.0)),
+)
+def test_drop_values(
+    numba: Kernel, seed: int, shape: tuple[int, int, int], keep: int, levels: int, share: float
+) -> None:
     """Few levels make many ties; both must keep what sorting keeps."""
+    limit = int(share * levels)
     generator = np.random.default_rng(seed)
     weights = generator.integers(0, levels + 1, shape).astype(np.float64)
     visible = some_visible(generator, shape[1], shape[2])
     for row, seen in enumerate(visible):
         weights[:, row, seen:] = 0.0
-    expected = np.zeros_like(weights)
+    expected, kept = np.zeros_like(weights), np.zeros(shape[:2], int)
     for h, row in np.ndindex(shape[:2]):
         order = sorted(range(visible[row]), key=lambda j, h=h, row=row: (-weights[h, row, j], j))[:keep]
-        expected[h, row, order] = weights[h, row, order]
+        loud = [j for j in order if weights[h, row, j] >= limit]
+        expected[h, row, loud], kept[h, row] = weights[h, row, loud], len(loud)
     for one in (NUMPY, numba):
         block = weights.copy()
-        one.drop_values(block, visible, keep)
+        np.testing.assert_array_equal(one.drop_values(block, visible, keep, limit), kept, err_msg=one.name)
         np.testing.assert_array_equal(block, expected, err_msg=one.name)
 
 
