@@ -37,6 +37,7 @@ SCHEDULES = {
             k_msb_bits=8, k_lsb_bits=4, k_policy=1, v_msb_bits=8, v_lsb_bits=4, v_policy=1
         )
     ),
+    "values above a share": Schedule(value_share=(0.02, 0.1, 0.0, 0.3), quantization=Quantization.static(8)),
     "high plane": Schedule(quantization=Quantization(k_msb_bits=8, k_lsb_bits=4, v_msb_bits=8, v_lsb_bits=4)),
 }
 TEXTS = [tokens(1, length, seed=length)[0].tolist() for length in (40, 33, 17, 9)]

@@ -163,7 +163,8 @@ class _BatchPass:
         v, v_msb = self._planes("v", value)
         visible, live = cascade.visible(), self._live_rows()
         weights, refetched = self._weights(q, k, k_msb, visible, scaling)
-        out = self._values(weights, v, v_msb, refetched, cascade.values_kept(layer)) * live
+        kept = self._kept(weights, cascade.values_kept(layer), cascade.value_share(layer))
+        out = self._values(kept, v, v_msb, refetched) * live
         self._tell(refetched)
         with torch.no_grad():
             gained = self.rule(weights * live, v, layer)
@@ -212,17 +213,23 @@ class _BatchPass:
             return first, refetched
         return torch.where(refetched[..., None], softmax(k), first), refetched
 
+    def _kept(self, weights: torch.Tensor, keep: torch.Tensor | None, share: float) -> torch.Tensor:
+        """Weights of the values that are read; dropped ones still count in the others' probabilities."""
+        told = weights.detach()
+        if keep is not None:
+            weights = weights * _greatest(told, keep)
+        if share:
+            weights = weights * (told >= share * told.amax(dim=-1, keepdim=True))
+        return weights
+
     def _values(
         self,
         weights: torch.Tensor,
         v: torch.Tensor,
         v_msb: torch.Tensor | None,
         refetched: torch.Tensor | None,
-        keep: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Weighted values ``[B, H, n, D]``; dropped ones still count in the probabilities of the others."""
-        if keep is not None:
-            weights = weights * _greatest(weights.detach(), keep)
+        """Weighted values ``[B, H, n, D]``."""
         policy = self.formats.v_policy
         if v_msb is None or policy == ValuePolicy.ALWAYS:
             return weights @ v
