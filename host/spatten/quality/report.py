@@ -185,7 +185,7 @@ def _meaning(row: Row) -> list[str]:
         f"{row.recent}" if row.recent else "",
         f"{row.decay:g}" if row.decay != 1 else "",
         f"{100 * row.heads:.0f} %",
-        f"{100 * row.values:.0f} %",
+        f"above {row.value_share:g} of the greatest" if row.value_share else f"{100 * row.values:.0f} %",
     ]
 
 

@@ -22,6 +22,7 @@ class Row:
     bits : width of Q, K and V in one plane, or (MSB, LSB) widths of two planes; ``None`` is float32.
     tokens, heads : average share kept in the layers that are pruned at all (the paper's interpolation).
     values : share of the values kept per query.
+    value_share : values whose weight is below this share of the greatest of their row are not read.
     threshold : a row of two planes fetches its LSBs if its largest probability is below this.
     recent : tokens that a generation read or wrote last and never prunes. 0 is the paper's rule, which spares
         the current token alone; a row with more says nothing about a text that is read at once.
@@ -35,6 +36,7 @@ class Row:
     tokens: float = 1.0
     heads: float = 1.0
     values: float = 1.0
+    value_share: float = 0.0
     threshold: float = 0.1
     recent: int = 0
     decay: float = 1.0
@@ -59,6 +61,7 @@ ROWS: tuple[Row, ...] = (
     *(Row(f"tokens -{d}%, recent kept", "tokens", tokens=1 - d / 100, recent=RECENT) for d in (30, 50, 70)),
     *(Row(f"heads -{drop}%", "heads", heads=1 - drop / 100) for drop in (10, 25)),
     *(Row(f"values -{drop}%", "values", values=1 - drop / 100) for drop in (50, 80)),
+    Row("6 bit, values above 0.003", "values", bits=6, value_share=0.003),
     Row("mild", "together", bits=(8, 4), tokens=0.9, heads=0.9, values=0.5),
     Row("paper", "together", bits=(6, 4), tokens=0.7, heads=0.9, values=0.5),
     Row("hard", "together", bits=(6, 4), tokens=0.5, heads=0.75, values=0.2),
@@ -86,6 +89,7 @@ def schedule_of(row: Row, layers: int) -> Schedule | None:
         tokens=row.tokens,
         heads=row.heads,
         values=row.values,
+        value_share=row.value_share,
         quantization=_formats(row.bits, row.threshold, row.v_bits),
         prune_prefill=False,
         protect_last=max(1, row.recent),
