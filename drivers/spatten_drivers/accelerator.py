@@ -34,8 +34,8 @@ class LayerRequest:
     n_slots : slots of the sequence that hold a token.
     scaling : factor on Q x K before softmax, usually ``D ** -0.5``.
     keep_tokens, keep_heads, keep_values : what survives; ``None`` keeps all.
-    value_limit : values whose weight, in units of 1/65535 of the greatest of its row, is lower are dropped too;
-        0 drops none. A device of contract 1.0 has no such limit.
+    value_limit : values whose weight is lower, in units of 1/65535 of the greatest of its row, are dropped
+        too; 0 drops none. A device of contract 1.0 has no such limit.
     protected : slots that survive token pruning whatever their importance.
     add_tokens, add_heads : add to the running importance instead of starting it anew.
     decay : factor from 0 to 1 on the old token importance.
@@ -212,24 +212,29 @@ class Accelerator:
         n_heads, n_queries, _ = request.queries.shape
         n_keys, digest = len(request.key_slots), self.device.config.digest
         everything = 0xFFFF
-        return sequence.job_fields(request.layer) | {
-            "abi_minor": self.device.config.abi_minor,
-            "job_id": next(self._ids) & 0xFFFFFFFF,
-            "config_digest_lo": digest & 0xFFFFFFFF,
-            "config_digest_hi": digest >> 32,
-            "causal": int(request.causal),
-            "add_tokens": int(request.add_tokens),
-            "add_heads": int(request.add_heads),
-            "n_heads": n_heads,
-            "n_queries": n_queries,
-            "n_keys": n_keys,
-            "n_slots": request.n_slots,
-            "keep_tokens": n_keys if request.keep_tokens is None else request.keep_tokens,
-            "keep_heads": n_heads if request.keep_heads is None else request.keep_heads,
-            "keep_values": everything if request.keep_values is None else request.keep_values,
-            "value_limit": request.value_limit,
-            "decay": round(request.decay * (1 << 16)),
-        }
+        formats = sequence.quantization.key_fields(n_queries)
+        return (
+            sequence.job_fields(request.layer)
+            | formats
+            | {
+                "abi_minor": self.device.config.abi_minor,
+                "job_id": next(self._ids) & 0xFFFFFFFF,
+                "config_digest_lo": digest & 0xFFFFFFFF,
+                "config_digest_hi": digest >> 32,
+                "causal": int(request.causal),
+                "add_tokens": int(request.add_tokens),
+                "add_heads": int(request.add_heads),
+                "n_heads": n_heads,
+                "n_queries": n_queries,
+                "n_keys": n_keys,
+                "n_slots": request.n_slots,
+                "keep_tokens": n_keys if request.keep_tokens is None else request.keep_tokens,
+                "keep_heads": n_heads if request.keep_heads is None else request.keep_heads,
+                "keep_values": everything if request.keep_values is None else request.keep_values,
+                "value_limit": request.value_limit,
+                "decay": round(request.decay * (1 << 16)),
+            }
+        )
 
     def _fetch(self, ticket: Ticket) -> JobAnswer:
         sequence, beat = ticket.sequence, self.device.config.beat_bytes
@@ -317,13 +322,14 @@ def _check_request(sequence: Sequence, request: LayerRequest) -> None:
             )
     if not 0 <= request.value_limit <= 0xFFFF:
         raise OperandError(
-            f"value_limit is {request.value_limit}; expected 0 (drops none) to 65535 (keeps the greatest of a "
-            "row alone)"
+            f"value_limit is {request.value_limit}; expected 0 (drops none) to 65535 (drops all that weigh "
+            "less than the greatest of a row)"
         )
     if request.value_limit and sequence.device.config.abi_minor < 1:
         raise OperandError(
             f"value_limit is {request.value_limit}; {sequence.device} speaks contract "
-            f"{sequence.device.config.abi}, which has none. Load a bitstream of 1.1, or use a schedule without"
+            f"{sequence.device.config.abi}, which has none. Load a bitstream of 1.1, or use a schedule "
+            "without"
         )
     shielded = np.count_nonzero(request.shielded) if request.keep_tokens is not None else 0
     if request.keep_tokens is not None and shielded > request.keep_tokens:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +23,8 @@ class Quantization:
     k_msb_bits, v_msb_bits : width of the MSB planes, of the same choice.
     k_lsb_bits, v_lsb_bits : 4 if an LSB plane is stored, else 0.
     k_policy, v_policy : which planes a row uses (``docs/contract.md``, section 2).
-    threshold : a progressive row whose largest probability is below it fetches its LSBs.
+    threshold : a progressive row whose largest probability is below it fetches its LSBs. With ``k_policy``
+        ``BY_KEY``: a key whose probability is above it fetches its LSBs; 2^-1 to 2^-16, a power of two.
     headroom : factor on the loudest value seen when a scale is first chosen; 1 uses the full range.
     growth : what happens when a later row of a cache is louder than the scale: ``double`` doubles the scale
         and requantizes the rows stored so far, ``saturate`` clamps the row.
@@ -57,6 +59,9 @@ class Quantization:
         for name in ("threshold", "headroom"):
             self._require(name, isinstance(getattr(self, name), int | float), "a number")
         self._require("threshold", 0.0 <= self.threshold <= 1.0, "a probability from 0 (never refetch) to 1")
+        by_key = self.k_policy == KeyPolicy.BY_KEY
+        share = not by_key or (math.frexp(self.threshold)[0] == 0.5 and 1 <= self.refetch_shift <= 16)
+        self._require("threshold", share, "a power of two from 2^-16 to 2^-1 with k_policy BY_KEY")
         self._require("headroom", 1.0 <= self.headroom <= 16.0, "a factor from 1 to 16")
         self._require("growth", self.growth in ("double", "saturate"), "'double' or 'saturate'")
 
@@ -93,6 +98,33 @@ class Quantization:
             growth=growth,
         )
 
+    @classmethod
+    def by_key(
+        cls,
+        msb: int = 4,
+        lsb: int = LSB_WIDTH,
+        threshold: float = 1 / 64,
+        v_bits: int = 6,
+        *,
+        q_bits: int = 12,
+        headroom: float = 1.0,
+        growth: str = "double",
+    ) -> Quantization:
+        """K in two planes, V in one; a step of generation reads the second for its likely keys alone.
+
+        ``threshold`` is the probability above which a key is likely, by the first plane.
+        """
+        return cls(
+            q_bits=q_bits,
+            k_msb_bits=msb,
+            k_lsb_bits=lsb,
+            v_msb_bits=v_bits,
+            k_policy=KeyPolicy.BY_KEY,
+            threshold=threshold,
+            headroom=headroom,
+            growth=growth,
+        )
+
     @property
     def k_bits(self) -> int:
         """Bits of a whole K integer."""
@@ -103,9 +135,26 @@ class Quantization:
         """Bits of a whole V integer."""
         return self.v_msb_bits + self.v_lsb_bits
 
+    @property
+    def refetch_shift(self) -> int:
+        """Of ``BY_KEY``: the threshold is 2 to the power of minus this."""
+        return 1 - math.frexp(self.threshold)[1]
+
     @cached_property
     def job_fields(self) -> dict[str, int]:
-        """The quantization fields of a job, the same for every job."""
-        names = ("q_bits", "k_msb_bits", "k_lsb_bits", "v_msb_bits", "v_lsb_bits", "k_policy", "v_policy")
+        """The quantization fields that are the same for every job."""
+        names = ("q_bits", "k_msb_bits", "k_lsb_bits", "v_msb_bits", "v_lsb_bits", "v_policy")
         fields = {name: int(getattr(self, name)) for name in names}
         return {**fields, "refetch_limit": refetch_limit(self.threshold)}
+
+    def key_fields(self, n_queries: int) -> dict[str, int]:
+        """How a job of so many queries uses K.
+
+        Refetch by key is for a step of generation. The queries of a prompt share the rows they read, so these
+        are read whole.
+        """
+        if self.k_policy != KeyPolicy.BY_KEY:
+            return {"k_policy": int(self.k_policy), "refetch_shift": 0}
+        if n_queries > 1:
+            return {"k_policy": int(KeyPolicy.ALWAYS), "refetch_shift": 0}
+        return {"k_policy": int(self.k_policy), "refetch_shift": self.refetch_shift}

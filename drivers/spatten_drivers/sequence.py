@@ -10,6 +10,7 @@ from .buffer import allocate
 from .devices.base import Device
 from .errors import ConfigError, OperandError
 from .formats import Quantization
+from .job import KeyPolicy
 from .kv_planes import Format, Planes, Shape, Tensor
 from .quantize import symmetric_scale
 
@@ -173,5 +174,10 @@ def check_shape(device: Device, shape: Shape, quantization: Quantization) -> Non
             f"sequence of {shape.slots} tokens; {device} holds 1 to {config.max_sequence}. Truncate the input"
         )
     widest = max(quantization.k_bits, quantization.v_bits)
+    if quantization.k_policy == KeyPolicy.BY_KEY and config.abi_minor < 1:
+        raise ConfigError(
+            f"k_policy is BY_KEY; {device} speaks contract {config.abi}, which cannot refetch by key. Load a "
+            "bitstream of 1.1, or use a schedule without"
+        )
     if widest > config.operand_bits:
         raise ConfigError(f"K or V of {widest} bits; {device} works on at most {config.operand_bits}")

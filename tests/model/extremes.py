@@ -18,7 +18,7 @@ from spatten_drivers.job import HEAD_ENTRY, LayerJob, encode_job
 from spatten_drivers.model import execute_job
 from spatten_drivers.planes import pack_rows, padded, row_bytes, split_planes
 
-from .oracle_row import ALWAYS, BY_ROW, PlaneRow, Row, RowRules, run_row
+from .oracle_row import ALWAYS, BY_KEY, BY_ROW, PlaneRow, Row, RowRules, run_row
 from .widths import DIM, HEADS, KEYS, QUERIES
 
 CONFIG = AcceleratorConfig(head_dims=(32, 64, 96, 128), operand_bits=16, beat_bytes=32)
@@ -40,18 +40,27 @@ class Extreme:
     heads: int = HEADS
     queries: int = QUERIES
     refetch_limit: int | None = None  # a number makes the job progressive in K and V
+    refetch_shift: int = 0  # a number makes it a step of generation that refetches by key
     v_bits: int = 16
 
     @property
-    def policy(self) -> int:
-        """Planes of K and of V: both always, or decided row by row."""
-        return ALWAYS if self.refetch_limit is None else BY_ROW
+    def policies(self) -> tuple[int, int]:
+        """Planes of K and of V: both always, or decided row by row, or of K key by key."""
+        if self.refetch_shift:
+            return BY_KEY, ALWAYS
+        return (ALWAYS, ALWAYS) if self.refetch_limit is None else (BY_ROW, BY_ROW)
 
     def row(self) -> Row:
         """The one row, by the oracle."""
         limit = self.refetch_limit or 0
         rules = RowRules(
-            self.score_mult, self.score_shift, self.policy, self.policy, limit, 65535, 16 - self.v_bits
+            self.score_mult,
+            self.score_shift,
+            *self.policies,
+            limit,
+            65535,
+            16 - self.v_bits,
+            refetch_shift=self.refetch_shift,
         )
         return run_row(self.q, _plane_rows(self.k), _plane_rows(self.v), rules)
 
@@ -108,9 +117,11 @@ class Device:
             "keep_tokens": self.keys,
             "keep_heads": extreme.heads,
             "q_bits": 12,
-            "k_policy": extreme.policy,
-            "v_policy": extreme.policy,
+            "k_policy": extreme.policies[0],
+            "v_policy": extreme.policies[1],
             "refetch_limit": 0 if limit is None else limit,
+            "refetch_shift": extreme.refetch_shift,
+            "value_limit": 0,
         }
 
     def run(self) -> None:
@@ -170,7 +181,7 @@ def _power_of_two_keys() -> Integers:
     return rows
 
 
-def mixed_signs(dim: int, refetch_limit: int | None = None) -> Extreme:
+def mixed_signs(dim: int, **changes: int) -> Extreme:
     """Every operand is the least or the greatest at random, so that partial sums go far up and down."""
     rng = np.random.default_rng(dim)
     return Extreme(
@@ -178,7 +189,7 @@ def mixed_signs(dim: int, refetch_limit: int | None = None) -> Extreme:
         k=rng.choice((LEAST, MOST), (KEYS, dim)),
         v=rng.choice((LEAST, MOST), (KEYS, dim)),
         score_shift=33,
-        refetch_limit=refetch_limit,
+        **changes,
     )
 
 
@@ -196,4 +207,6 @@ EXTREMES = {
     "mixed_signs": mixed_signs(DIM),
     "refetched": mixed_signs(DIM, refetch_limit=0),
     "not_refetched": mixed_signs(DIM, refetch_limit=(1 << 32) - 1),
+    "likely_keys": mixed_signs(DIM, refetch_shift=10, queries=1),
+    "all_keys_likely": Extreme(LEAST_QUERY, every(LEAST), every(LEAST), queries=1, refetch_shift=16),
 }

@@ -7,9 +7,10 @@ With `hypothesis.strategies.randoms(use_true_random=False).map(random_spec)` fai
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from math import sqrt
 
-from .jobs import FILL_NAMES, OLD_NAMES, HeadSpec, JobSpec, Widths
+from .jobs import FILL_NAMES, NEAR_ROWS, OLD_NAMES, HeadSpec, JobSpec, Widths
 from .oracle_config import OracleConfig
 
 PAPER = OracleConfig(
@@ -28,6 +29,7 @@ def random_config(rng: random.Random) -> OracleConfig:
         operand_bits=rng.choice((12, 16)),
         kv_buffer_rows=rng.choice((0, 2, 8, 64)),
         beat_bytes=rng.choice((4, 8, 16, 32, 64)),
+        abi_minor=rng.choice((1, 1, 1, 0)),
     )
 
 
@@ -56,9 +58,10 @@ def spread(widths: Widths, head_dim: int, octaves: float) -> tuple[int, int]:
     return min(65535, max(1, round(factor * 2**shift))), shift
 
 
-def random_head(rng: random.Random, head_id: int, widths: Widths, head_dim: int) -> HeadSpec:
+def random_head(rng: random.Random, head_id: int, widths: Widths, head_dim: int, fill: str) -> HeadSpec:
     """Scores that spread usefully, or sometimes any multiplier and shift at all."""
-    mult, shift = spread(widths, head_dim, rng.choice((0.05, 0.5, 1.5, 4.0)))
+    octaves = rng.choice((0.05, 0.5, 1.5, 4.0)) * (64 if fill == NEAR_ROWS else 1)
+    mult, shift = spread(widths, head_dim, octaves)
     if rng.randrange(5) == 0:
         mult, shift = rng.choice((0, 1, 65535, rng.getrandbits(16))), rng.choice((1, 48, rng.randint(1, 48)))
     return HeadSpec(
@@ -84,14 +87,19 @@ def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig |
     head_ids = _some(rng, total_heads, total_heads)
     n_slots = rng.randint(1, most_slots if rng.randrange(16) else 60)
     keys, queries = _some(rng, n_slots, n_slots), _some(rng, n_slots, 6)
+    by_key = config.abi_minor > 0 and widths.k_lsb > 0 and rng.randrange(3) == 0
+    if by_key:
+        widths, queries = replace(widths, k_policy=3, v_policy=widths.v_policy % 2), queries[-1:]
     causal = keys[0] <= queries[0] and rng.random() < 0.6
+    fill = rng.choice((*FILL_NAMES, "uniform", "uniform"))
+    equal = max(1, len(keys).bit_length() - 1)  # 2^-equal is about the share of one of so many equal keys
     keep_tokens = rng.randint(1, len(keys))
     protected = rng.sample(keys, rng.randint(0, keep_tokens)) if rng.random() < 0.5 else []
     return JobSpec(
         config=config,
         head_dim=head_dim,
         total_heads=total_heads,
-        heads=tuple(random_head(rng, head_id, widths, head_dim) for head_id in head_ids),
+        heads=tuple(random_head(rng, head_id, widths, head_dim, fill) for head_id in head_ids),
         n_slots=n_slots,
         keys=keys,
         protected=frozenset(protected),
@@ -103,11 +111,13 @@ def random_spec(rng: random.Random, most_slots: int = 24, config: OracleConfig |
         refetch_limit=rng.choice(
             (0, ONE, rng.randint(ONE, ONE * len(keys)), rng.randint(ONE, ONE * 4), NEVER)
         ),
+        refetch_shift=rng.choice((equal, equal + 1, equal + 2, rng.randint(1, 16))) if by_key else 0,
+        value_limit=rng.choice((0, 1, ONE, rng.getrandbits(16))) if config.abi_minor else 0,
         decay=rng.choice((0, 1, 65535, 65536, rng.randint(0, 65536))),
         causal=causal,
         add_tokens=rng.random() < 0.5,
         add_heads=rng.random() < 0.5,
-        fill=rng.choice((*FILL_NAMES, "uniform", "uniform")),
+        fill=fill,
         old=rng.choice(OLD_NAMES),
         job_id=rng.getrandbits(32),
         seed=rng.getrandbits(32),

@@ -59,6 +59,8 @@ class Widths:
 #: All bits at once, and 6 bits with 4 more for rows that are unsure of their weights.
 DENSE = Widths(q=12, k_msb=12, k_lsb=0, v_msb=12, v_lsb=0, k_policy=0, v_policy=0)
 PROGRESSIVE = Widths(q=12, k_msb=6, k_lsb=4, v_msb=6, v_lsb=4, k_policy=2, v_policy=2)
+#: 4 bits, and 4 more of the likely keys.
+BY_KEY = Widths(q=12, k_msb=4, k_lsb=4, v_msb=6, v_lsb=0, k_policy=3, v_policy=0)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class JobSpec:
     keep_heads: int = 1
     widths: Widths = field(default_factory=Widths)
     refetch_limit: int = 3 * 65535
+    refetch_shift: int = 0
+    value_limit: int = 0
     decay: int = 65536
     causal: bool = False
     add_tokens: bool = False
@@ -137,13 +141,18 @@ def _sparse(rng: random.Random, width: int) -> int:
 
 FILLS = {"uniform": _uniform, "extreme": _extreme, "most_negative": _most_negative, "sparse": _sparse}
 SAME_ROWS = "equal"  # every slot of a plane holds the same uniform row: equal scores everywhere
-FILL_NAMES = (*FILLS, SAME_ROWS)
+NEAR_ROWS = "near"  # the same but for the last bit of one element: keys that refetch rise or fall together
+FILL_NAMES = (*FILLS, SAME_ROWS, NEAR_ROWS)
 
 
 def _rows(rng: random.Random, fill: str, count: int, head_dim: int, width: int) -> list[list[int]]:
     draw = FILLS.get(fill, _uniform)
     rows = [[draw(rng, width) for _ in range(head_dim)] for _ in range(count)]
-    return rows[:1] * count if fill == SAME_ROWS else rows
+    if fill in (SAME_ROWS, NEAR_ROWS):
+        rows = [list(rows[0]) for _ in rows]
+    for row in rows if fill == NEAR_ROWS else []:
+        row[rng.randrange(head_dim)] ^= 1
+    return rows
 
 
 OLD_NAMES = ("random", "zero", "high")
@@ -211,6 +220,7 @@ def _header(spec: JobSpec, regions: dict[str, tuple[int, int]], strides: dict[st
     values = {
         "magic": JOB_MAGIC,
         "abi_major": 1,
+        "abi_minor": spec.config.abi_minor,
         "descriptor_bytes": regions["descriptor"][1],
         "job_id": spec.job_id,
         "config_digest_lo": spec.config.digest & 0xFFFFFFFF,
@@ -232,6 +242,8 @@ def _header(spec: JobSpec, regions: dict[str, tuple[int, int]], strides: dict[st
         "k_policy": widths.k_policy,
         "v_policy": widths.v_policy,
         "refetch_limit": spec.refetch_limit,
+        "refetch_shift": spec.refetch_shift,
+        "value_limit": spec.value_limit,
         "decay": spec.decay,
         **{f"{plane}_stride": stride for plane, stride in strides.items()},
         **{f"{name}_address": place[0] for name, place in regions.items() if name != "descriptor"},

@@ -16,7 +16,7 @@ import io
 import json
 import random
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,19 @@ from .generator import random_spec
 from .jobs import JobImage, build
 from .oracle import run_job
 from .oracle_format import Status
-from .violations import VIOLATIONS
+from .violations import OLDER, VIOLATIONS
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 RANDOM_SEEDS = range(4)
+IN_1_0 = ("refetch_some_rows", "stream_some_rows", "one_query", "four_byte_beats")
 REFUSED = (
     "descriptor_unaligned",
     "magic",
     "newer_minor",
+    "newer_minor_in_1_0",
+    "value_limit_in_1_0",
+    "by_key_of_three_queries",
+    "by_key_refetch_shift_0",
     "digest_low",
     "head_dim_96",
     "too_many_protected",
@@ -54,9 +59,10 @@ class Vector:
 
 
 def vectors() -> list[Vector]:
-    """All golden jobs: the corners, some refused ones, some random ones."""
+    """All golden jobs: the corners, a few of them of contract 1.0, some refused ones, some random ones."""
     corners = [Vector(name, tests, build(spec)) for name, (tests, spec) in CORNERS.items()]
-    broken = {violation.name: violation for violation in VIOLATIONS}
+    older = [Vector(f"{name}_in_1_0", f"contract 1.0: {CORNERS[name][0]}", _in_1_0(name)) for name in IN_1_0]
+    broken = {violation.name: violation for violation in VIOLATIONS + OLDER}
     refused = [
         Vector(f"refused_{name}", f"ends with {broken[name].status.name}", broken[name].build())
         for name in REFUSED
@@ -65,7 +71,13 @@ def vectors() -> list[Vector]:
         Vector(f"random_{seed}", "a random job", build(random_spec(random.Random(seed))))
         for seed in RANDOM_SEEDS
     ]
-    return corners + refused + drawn
+    return corners + older + refused + drawn
+
+
+def _in_1_0(name: str) -> JobImage:
+    """A corner as a device of contract 1.0 is given it."""
+    spec = CORNERS[name][1]
+    return build(replace(spec, config=replace(spec.config, abi_minor=0)))
 
 
 def arrays(vector: Vector) -> dict[str, NDArray[np.generic]]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .oracle_checks import Refused, check
-from .oracle_config import ABI_MAJOR, ABI_MINOR, OracleConfig
+from .oracle_config import ABI_MAJOR, OracleConfig
 from .oracle_format import (
     ANSWER_COUNTERS,
     ANSWER_FIELDS,
@@ -86,6 +86,8 @@ def _rules(job: Descriptor, head: Head) -> RowRules:
         refetch_limit=job["refetch_limit"],
         keep_values=job["keep_values"],
         fraction_bits=16 - job["v_msb_bits"] - job["v_lsb_bits"],
+        value_limit=job["value_limit"],
+        refetch_shift=job["refetch_shift"],
     )
 
 
@@ -132,7 +134,7 @@ def _write_header(
     words = [0] * HEADER_WORDS
     values = named | {
         "magic": ANSWER_MAGIC,
-        "abi_minor": ABI_MINOR,
+        "abi_minor": config.abi_minor,
         "abi_major": ABI_MAJOR,
         "job_id": job_id,
         "status": status,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from .oracle_config import ABI_MAJOR, ABI_MINOR, OracleConfig
-from .oracle_format import HEADER_BYTES, JOB_FIELDS, JOB_MAGIC, Status, named_bits
+from .oracle_config import ABI_MAJOR, OracleConfig
+from .oracle_format import HEADER_BYTES, JOB_FIELDS, JOB_MAGIC, SINCE_1_1, Status, named_bits
 from .oracle_memory import PROTECTED_BIT, SLOT_MASK, Descriptor
 
 MSB_WIDTHS = (4, 6, 8, 10, 12)
@@ -28,7 +28,7 @@ def check(memory: bytearray, address: int, config: OracleConfig) -> Descriptor:
     if address % beat or address + HEADER_BYTES > len(memory):
         raise Refused(Status.BAD_ADDRESS, answered=False)
     job = Descriptor(memory, address, beat)
-    for good, status in _before_answer(job):
+    for good, status in _before_answer(job, config):
         if not good:
             raise Refused(status, answered=False)
     for good, status in _after_answer(job, config):
@@ -37,17 +37,17 @@ def check(memory: bytearray, address: int, config: OracleConfig) -> Descriptor:
     return job
 
 
-def _before_answer(job: Descriptor) -> Iterator[tuple[bool, Status]]:
+def _before_answer(job: Descriptor, config: OracleConfig) -> Iterator[tuple[bool, Status]]:
     """Checks 2 and 3: is this a descriptor, and is there a place for its answer?"""
     yield job["magic"] == JOB_MAGIC, Status.BAD_MAGIC
-    yield job["abi_major"] == ABI_MAJOR and job["abi_minor"] <= ABI_MINOR, Status.BAD_VERSION
+    yield job["abi_major"] == ABI_MAJOR and job["abi_minor"] <= config.abi_minor, Status.BAD_VERSION
     yield _lies_inside(job, job["answer_address"], HEADER_BYTES), Status.BAD_ADDRESS
 
 
 def _after_answer(job: Descriptor, config: OracleConfig) -> Iterator[tuple[bool, Status]]:
     """Checks 4 to 12, lazily: a later check may rely on the earlier ones."""
     yield job["config_digest_hi"] << 32 | job["config_digest_lo"] == config.digest, Status.BAD_DIGEST
-    yield job["kind"] == 0 and _reserved_bits_are_zero(job), Status.BAD_FIELD
+    yield job["kind"] == 0 and _reserved_bits_are_zero(job, config), Status.BAD_FIELD
     yield _shape_is_legal(job, config), Status.BAD_FIELD
     yield _keeps_are_legal(job), Status.BAD_FIELD
     yield _widths_are_legal(job, config), Status.BAD_FIELD
@@ -63,8 +63,9 @@ def _lies_inside(job: Descriptor, start: int, length: int) -> bool:
     return start % job.beat_bytes == 0 and start + length <= len(job.memory)
 
 
-def _reserved_bits_are_zero(job: Descriptor) -> bool:
-    return all(word & ~mask == 0 for word, mask in zip(job.words, named_bits(JOB_FIELDS), strict=True))
+def _reserved_bits_are_zero(job: Descriptor, config: OracleConfig) -> bool:
+    known = {name: place for name, place in JOB_FIELDS.items() if config.abi_minor or name not in SINCE_1_1}
+    return all(word & ~mask == 0 for word, mask in zip(job.words, named_bits(known), strict=True))
 
 
 def _shape_is_legal(job: Descriptor, config: OracleConfig) -> bool:
@@ -90,12 +91,17 @@ def _widths_are_legal(job: Descriptor, config: OracleConfig) -> bool:
         job["q_bits"] in MSB_WIDTHS
         and all(_operand_is_legal(job, operand, config) for operand in "kv")
         and (job["v_policy"] != 2 or job["k_policy"] == 2)
+        and (_by_key_is_legal(job, config) if job["k_policy"] == 3 else job["refetch_shift"] == 0)
     )
+
+
+def _by_key_is_legal(job: Descriptor, config: OracleConfig) -> bool:
+    return config.abi_minor >= 1 and job["n_queries"] == 1 and 1 <= job["refetch_shift"] <= 16
 
 
 def _operand_is_legal(job: Descriptor, operand: str, config: OracleConfig) -> bool:
     msb, lsb, policy = (job[f"{operand}_{name}"] for name in ("msb_bits", "lsb_bits", "policy"))
-    policies = (0, 1, 2) if lsb else (0,)
+    policies = {"k": (0, 1, 2, 3), "v": (0, 1, 2)}[operand] if lsb else (0,)
     return msb in MSB_WIDTHS and lsb in LSB_WIDTHS and msb + lsb <= config.operand_bits and policy in policies
 
 

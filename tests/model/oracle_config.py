@@ -7,12 +7,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-ABI_MAJOR, ABI_MINOR = 1, 0
+ABI_MAJOR, ABI_MINOR = 1, 1
 
 
 @dataclass(frozen=True)
 class OracleConfig:
-    """The fields of a configuration; the last four change cycles only, and the digest."""
+    """The fields of a configuration, four of which change cycles and digest only; and the version it speaks."""
 
     head_dims: tuple[int, ...] = (32, 64)
     max_sequence: int = 64
@@ -24,12 +24,13 @@ class OracleConfig:
     topk_parallelism: int = 8
     query_buffer_rows: int = 2
     job_queue_depth: int = 4
+    abi_minor: int = ABI_MINOR
 
     def canonical_json(self) -> str:
         """All fields and the ABI version, keys sorted, no white space."""
-        return json.dumps(
-            asdict(self) | {"abi": f"{ABI_MAJOR}.{ABI_MINOR}"}, sort_keys=True, separators=(",", ":")
-        )
+        record = asdict(self)
+        record["abi"] = f"{ABI_MAJOR}.{record.pop('abi_minor')}"
+        return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> int:

@@ -72,7 +72,10 @@ JOB_FIELDS: dict[str, tuple[int, int, int]] = {
     "token_importance_address": (24, 31, 0),
     "head_importance_address": (25, 31, 0),
     "answer_address": (26, 31, 0),
+    "value_limit": (27, 15, 0),
+    "refetch_shift": (27, 20, 16),
 }
+SINCE_1_1 = ("value_limit", "refetch_shift")
 
 # 32-bit words or parts of one
 ANSWER_FIELDS: dict[str, tuple[int, int, int]] = {

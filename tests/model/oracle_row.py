@@ -10,7 +10,7 @@ FRACTION_BITS = 12
 MAX_EXPONENT = 17 << FRACTION_BITS
 SEGMENTS = [round(65535 * 2 ** (-i / 64)) for i in range(65)]
 
-MSB_ONLY, ALWAYS, BY_ROW = 0, 1, 2
+MSB_ONLY, ALWAYS, BY_ROW, BY_KEY = 0, 1, 2, 3
 
 
 def round_shift(a: int, n: int) -> int:
@@ -73,6 +73,8 @@ class RowRules:
     refetch_limit: int
     keep_values: int
     fraction_bits: int
+    value_limit: int = 0
+    refetch_shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Row:
     """All numbers of a finished row, over the visible keys in slot order."""
 
     passes: list[Softmax]
-    refetched: bool
+    redone: list[int]  # keys of which the second pass took the LSB plane
     kept: list[int]
     acc: list[int]
     z: int
@@ -100,28 +102,44 @@ class Row:
     importance_factor: int
 
     @property
+    def refetched(self) -> bool:
+        """Whether there was a second pass."""
+        return len(self.passes) > 1
+
+    @property
     def gains(self) -> list[int]:
         """What each visible key's importance gains, in units of 2^-36."""
         return [e * self.importance_factor for e in self.passes[-1].weights]
 
 
-def softmax(scores: list[int], rules: RowRules) -> Softmax:
-    """Steps 2 to 5: distances, exponents, weights, sum."""
-    maximum = max(scores)
-    distances = [maximum - s for s in scores]
+def softmax(scores: list[int], rules: RowRules, maximum: int) -> Softmax:
+    """Steps 2 to 5: distances, exponents, weights, sum. No key is nearer than `maximum`."""
+    distances = [max(0, maximum - s) for s in scores]
     exponents = [exponent(d, rules.score_mult, rules.score_shift) for d in distances]
     weights = [weight(x) for x in exponents]
-    return Softmax(scores, distances, exponents, weights, sum(weights))
+    return Softmax(list(scores), distances, exponents, weights, sum(weights))
 
 
-def attend(query: list[int], keys: list[PlaneRow], rules: RowRules) -> tuple[list[Softmax], bool]:
-    """Section 4: one pass, or two where a progressive row refetches; and whether it did."""
+def attend(query: list[int], keys: list[PlaneRow], rules: RowRules) -> tuple[list[Softmax], list[int]]:
+    """Section 4: one pass, or two; and the keys of which the second took the LSB plane."""
     use_lsb = rules.k_policy == ALWAYS
-    passes = [softmax([dot(query, key.integers(use_lsb, midpoint=0)) for key in keys], rules)]
-    refetched = rules.k_policy == BY_ROW and passes[0].total > rules.refetch_limit
-    if refetched:
-        passes.append(softmax([dot(query, key.integers(True, midpoint=0)) for key in keys], rules))
-    return passes, refetched
+    scores = [dot(query, key.integers(use_lsb, midpoint=0)) for key in keys]
+    first = softmax(scores, rules, max(scores))
+    if rules.k_policy == BY_ROW and first.total > rules.refetch_limit:
+        whole = [dot(query, key.integers(True, midpoint=0)) for key in keys]
+        return [first, softmax(whole, rules, max(whole))], [*range(len(keys))]
+    likely = likely_keys(first, rules) if rules.k_policy == BY_KEY else []
+    if not likely:
+        return [first], []
+    for j in likely:  # an LSB plane that is not read stands for its middle
+        scores[j] = dot(query, [k - 8 for k in keys[j].integers(True, midpoint=0)])
+    return [first, softmax(scores, rules, max(scores[j] for j in likely))], likely
+
+
+def likely_keys(first: Softmax, rules: RowRules) -> list[int]:
+    """Of a refetch by key: those above a share of the sum."""
+    share = first.total >> rules.refetch_shift
+    return [j for j, e in enumerate(first.weights) if e > share]
 
 
 def reciprocal(total: int) -> tuple[int, int]:
@@ -132,14 +150,15 @@ def reciprocal(total: int) -> tuple[int, int]:
 
 def run_row(query: list[int], keys: list[PlaneRow], values: list[PlaneRow], rules: RowRules) -> Row:
     """Sections 4 and 5 and step 1 of section 6 for one row; `keys` and `values` are the visible ones."""
-    passes, refetched = attend(query, keys, rules)
+    passes, redone = attend(query, keys, rules)
     weights = passes[-1].weights
-    kept = greatest(weights, rules.keep_values)
-    v_lsb = rules.v_policy == ALWAYS or (rules.v_policy == BY_ROW and refetched)
+    loud = sum(1 for e in weights if e >= rules.value_limit)
+    kept = greatest(weights, min(rules.keep_values, loud))
+    v_lsb = rules.v_policy == ALWAYS or (rules.v_policy == BY_ROW and len(redone) > 0)
     kept_values = [values[j].integers(v_lsb, midpoint=8) for j in kept]
     kept_weights = [weights[j] for j in kept]
     acc = [dot(kept_weights, list(column)) for column in zip(*kept_values, strict=True)]
     z, recip = reciprocal(passes[-1].total)
     shift = 33 - rules.fraction_bits
     output = [saturate16(round_shift(round_shift(a, z) * recip, shift)) for a in acc]
-    return Row(passes, refetched, kept, acc, z, recip, output, (8 * recip) >> z)
+    return Row(passes, redone, kept, acc, z, recip, output, (8 * recip) >> z)

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 from .oracle_config import OracleConfig
 from .oracle_memory import Descriptor
-from .oracle_row import ALWAYS, BY_ROW, Row
+from .oracle_row import ALWAYS, BY_ROW, MSB_ONLY, Row
 
 
 def reuses_rows(job: Descriptor, config: OracleConfig) -> bool:
     """Whether K and V rows are fetched once per head and stay on chip for all its queries."""
     return job["n_queries"] > 1 and job["n_keys"] <= config.kv_buffer_rows
-
-
-def _uses_lsb(policy: int, refetched: bool) -> bool:
-    return policy == ALWAYS or (policy == BY_ROW and refetched)
 
 
 def rows_fetched(job: Descriptor, config: OracleConfig, heads: list[list[Row]]) -> dict[str, int]:
@@ -23,14 +19,16 @@ def rows_fetched(job: Descriptor, config: OracleConfig, heads: list[list[Row]]) 
     for rows in heads:
         if reuses_rows(job, config):
             any_refetched = any(row.refetched for row in rows)
-            loads = [(job["n_keys"], job["n_keys"], any_refetched)]
+            loads = [(job["n_keys"], job["n_keys"], job["n_keys"] if any_refetched else 0)]
         else:
-            loads = [(len(row.gains), len(row.kept), row.refetched) for row in rows]
-        for keys, values, refetched in loads:
+            loads = [(len(row.gains), len(row.kept), len(row.redone)) for row in rows]
+        for keys, values, redone in loads:
             fetched["k_msb"] += keys
             fetched["v_msb"] += values
-            fetched["k_lsb"] += keys if _uses_lsb(job["k_policy"], refetched) else 0
-            fetched["v_lsb"] += values if _uses_lsb(job["v_policy"], refetched) else 0
+            fetched["k_lsb"] += {MSB_ONLY: 0, ALWAYS: keys}.get(job["k_policy"], redone)
+            fetched["v_lsb"] += {MSB_ONLY: 0, ALWAYS: values, BY_ROW: values if redone else 0}[
+                job["v_policy"]
+            ]
     return fetched
 
 

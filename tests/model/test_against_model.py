@@ -19,7 +19,7 @@ from .generator import random_spec
 from .jobs import JobImage, JobSpec, build
 from .oracle import run_job
 from .oracle_format import HEADER_BYTES, Status
-from .violations import BREAKABLE, VIOLATIONS, Violation
+from .violations import BREAKABLE, OLDER, STEP, VIOLATIONS, Violation
 
 KERNELS = ("numpy", "numba")
 specs = st.randoms(use_true_random=False).map(random_spec)
@@ -82,19 +82,27 @@ def test_corner(name: str, kernel: str) -> None:
     assert_same(build(CORNERS[name][1]), kernel)
 
 
-@pytest.mark.parametrize("violation", VIOLATIONS, ids=lambda violation: violation.name)
+@pytest.mark.parametrize("violation", VIOLATIONS + OLDER, ids=lambda violation: violation.name)
 def test_violation(violation: Violation) -> None:
     """A broken job ends with the same status and writes the same answer header, or nothing."""
     assert_same(violation.build(), "numpy")
 
 
-@given(seed=st.integers(0, 2**32 - 1))
-def test_flipped_descriptor_bits(seed: int) -> None:
+def test_job_of_an_older_minor() -> None:
+    """A device of 1.1 takes a job of 1.0 that was made for it."""
+    image = build(BREAKABLE)
+    image.poke("abi_minor", 0)
+    assert_same(image, "numpy")
+    assert run_model(image, "numpy")[0] == Status.DONE
+
+
+@given(seed=st.integers(0, 2**32 - 1), spec=st.sampled_from((BREAKABLE, STEP)))
+def test_flipped_descriptor_bits(seed: int, spec: JobSpec) -> None:
     """Up to three flipped bits anywhere in a descriptor: the same verdict, and if refused the same memory.
 
     A job that is still legal may now have overlapping regions, whose bytes no contract fixes.
     """
-    rng, image = random.Random(seed), build(BREAKABLE)
+    rng, image = random.Random(seed), build(spec)
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(HEADER_BYTES // 2 if rng.randrange(4) else image.regions["descriptor"][1])
         image.memory[image.descriptor_address + place] ^= 1 << rng.randrange(8)

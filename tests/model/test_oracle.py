@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from .oracle import run_job, trace_job, visible_slots
 from .oracle_checks import check
 from .oracle_format import Status
 from .oracle_memory import SLOT_MASK, Descriptor, read_row, read_words
-from .oracle_row import MAX_EXPONENT, greatest, reciprocal, round_shift, weight
+from .oracle_row import MAX_EXPONENT, Row, greatest, reciprocal, round_shift, weight
 
 specs = st.randoms(use_true_random=False).map(random_spec)
 
@@ -206,6 +207,89 @@ def test_refetch_limits() -> None:
     assert 0 < counts["refetch_some_rows"] < 12
 
 
+@given(spec=specs, limit=st.integers(0, 65535))
+def test_values_reach_the_limit(spec: JobSpec, limit: int) -> None:
+    """Every kept value does, the best is kept, and what reaches it is left out for its number alone."""
+    image = build(replace(spec, value_limit=limit, config=replace(spec.config, abi_minor=1)))
+    for rows in trace_job(image.memory, check(image.memory, image.descriptor_address, image.config)):
+        for row in rows:
+            weights = row.passes[-1].weights
+            kept = [weights[j] for j in row.kept]
+            assert max(kept) == 65535
+            assert min(kept) >= limit
+            assert len(kept) == min(spec.keep_values, len([e for e in weights if e >= limit]))
+
+
+# -- refetch by key ------------------------------------------------------------------------------------------
+
+likely = st.builds(
+    lambda seed, shift, name: replace(CORNERS[name][1], seed=seed, refetch_shift=shift),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.sampled_from(("by_key_likely", "by_key_overtaken", "by_key_widest")),
+)
+
+
+@given(spec=likely)
+def test_keys_not_read_stand_for_their_middle(spec: JobSpec) -> None:
+    """The same exponents from whole integers, in which an LSB plane that is not read is 8."""
+    image = build(spec)
+    job = check(image.memory, image.descriptor_address, image.config)
+    for i, (row,) in enumerate(trace_job(image.memory, job)):
+        head, slots = job.heads()[i], visible_slots(job, job.query_slots()[0])
+        q_at = job["q_address"] + i * job.row(job["q_bits"])
+        q = read_row(image.memory, q_at, job["head_dim"], job["q_bits"], True)
+        whole = [_integers(image.memory, job, "k", head.head_id, slot) for slot in slots]
+        middle = [[k // 16 * 16 + 8 for k in key] for key in whole]
+        used = [whole[j] if j in row.redone else middle[j] for j in range(len(slots))]
+        scores = [sum(a * b for a, b in zip(q, key, strict=True)) for key in used]
+        best = max(scores[j] for j in row.redone or range(len(slots)))
+        steps = [max(0, best - s) * head.score_mult / 2**head.score_shift for s in scores]
+        assert row.passes[-1].exponents == [min(math.floor(x + 0.5), MAX_EXPONENT) for x in steps]
+
+
+def rows_of_step(spec: JobSpec) -> list[Row]:
+    """The one row of each head."""
+    image = build(spec)
+    traced = trace_job(image.memory, check(image.memory, image.descriptor_address, image.config))
+    return [row for (row,) in traced]
+
+
+@given(spec=likely)
+def test_likely_keys(spec: JobSpec) -> None:
+    """Those whose share of the first sum is above 2^-shift; a second pass runs where there are any."""
+    for row in rows_of_step(spec):
+        first = row.passes[0]
+        shares = [Fraction(e, first.total) for e in first.weights]
+        assert row.redone == [j for j, p in enumerate(shares) if p > Fraction(1, 1 << spec.refetch_shift)]
+        assert row.refetched == bool(row.redone)
+
+
+def test_likely_keys_of_the_corners() -> None:
+    """Some, none, or all of nine keys in each of four heads."""
+    names = ("by_key_likely", "by_key_none", "by_key_all")
+    some, none, whole = ([len(row.redone) for row in rows_of_step(CORNERS[name][1])] for name in names)
+    assert all(0 < count < 9 for count in some)
+    assert (none, whole) == ([0] * 4, [9] * 4)
+
+
+def test_overtaken_keys() -> None:
+    """Keys that stand above the best of those that refetched weigh as much as it, not more."""
+    rows = rows_of_step(CORNERS["by_key_overtaken"][1])
+    above = [
+        [
+            j
+            for j, s in enumerate(row.passes[1].scores)
+            if s > max(row.passes[1].scores[i] for i in row.redone)
+        ]
+        for row in rows
+    ]
+    assert any(above)
+    for row, ahead in zip(rows, above, strict=True):
+        assert all(row.passes[1].weights[j] == 65535 for j in ahead)
+        assert not {*ahead} & {*row.redone}
+
+
 # -- memory and bytes ---------------------------------------------------------------------------------------
 
 
@@ -302,6 +386,26 @@ def test_bytes_in_stream_mode() -> None:
         24 * 16,
     ]
     assert fields["read_importance"] == 32
+
+
+def test_bytes_of_likely_keys() -> None:
+    """Four heads, nine keys, D = 32, 16-byte beats: a row of 4 bits has 16 bytes, of 6 bits 32."""
+    spec = CORNERS["by_key_value_limit"][1]
+    image = build(spec)
+    rows = [
+        r for (r,) in trace_job(image.memory, check(image.memory, image.descriptor_address, image.config))
+    ]
+    redone, kept = sum(len(row.redone) for row in rows), sum(len(row.kept) for row in rows)
+    fields = counted(spec)
+    assert 4 < redone < 36
+    assert 4 < kept < 36
+    assert [fields[n] for n in ("refetched_rows", "keys_fetched", "values_fetched")] == [4, 36, kept]
+    assert [fields[f"read_{p}"] for p in ("k_msb", "k_lsb", "v_msb", "v_lsb")] == [
+        36 * 16,
+        redone * 16,
+        kept * 32,
+        0,
+    ]
 
 
 def test_one_query_streams() -> None:

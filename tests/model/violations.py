@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .jobs import HeadSpec, JobImage, JobSpec, build
+from .jobs import HeadSpec, JobImage, JobSpec, Widths, build
 from .oracle_config import OracleConfig
 from .oracle_format import Status
 
@@ -19,10 +19,11 @@ class Violation:
     name: str
     status: Status
     break_it: Callable[[JobImage], None]
+    spec: JobSpec | None = None  # other than BREAKABLE
 
     def build(self) -> JobImage:
         """The broken job."""
-        image = build(BREAKABLE)
+        image = build(self.spec or BREAKABLE)
         self.break_it(image)
         return image
 
@@ -40,6 +41,7 @@ BREAKABLE = JobSpec(
     causal=True,
     seed=5,
 )
+STEP = replace(BREAKABLE, queries=(4,), widths=Widths(k_msb=4, k_policy=3), refetch_shift=4, value_limit=100)
 
 
 def _poke(name: str, value: int) -> Callable[[JobImage], None]:
@@ -86,6 +88,12 @@ def _follow_without_progress(image: JobImage) -> None:
     """V waits for a refetch that K never makes."""
     image.poke("k_policy", 1)
     image.poke("v_policy", 2)
+
+
+def _by_key(image: JobImage) -> None:
+    """More queries than a step of generation has."""
+    image.poke("k_policy", 3)
+    image.poke("refetch_shift", 4)
 
 
 def _descriptor_at(place: Callable[[JobImage], int]) -> Callable[[JobImage], None]:
@@ -136,6 +144,7 @@ _FIELDS: list[tuple[str, int]] = [
     ("v_lsb_bits", 0),
     ("k_policy", 3),
     ("v_policy", 3),
+    ("refetch_shift", 1),
     ("descriptor_bytes", 288),
     ("descriptor_bytes", 320),
 ]
@@ -144,7 +153,8 @@ _RESERVED: list[tuple[int, int]] = [
     *((6, bit) for bit in (11, 31)),
     *((word, 24) for word in (7, 10, 11)),
     (13, 17),
-    *((word, 0) for word in (27, 32, 40, 63)),
+    *((27, bit) for bit in (21, 31)),
+    *((word, 0) for word in (28, 32, 40, 63)),
 ]
 
 _ADDRESSES = (
@@ -165,7 +175,7 @@ VIOLATIONS: tuple[Violation, ...] = (
     Violation("magic", Status.BAD_MAGIC, _poke("magic", int.from_bytes(b"JTPS", "little"))),
     Violation("older_major", Status.BAD_VERSION, _poke("abi_major", 0)),
     Violation("newer_major", Status.BAD_VERSION, _poke("abi_major", 2)),
-    Violation("newer_minor", Status.BAD_VERSION, _poke("abi_minor", 1)),
+    Violation("newer_minor", Status.BAD_VERSION, _poke("abi_minor", 2)),
     Violation("answer_unaligned", Status.BAD_ADDRESS, _raise("answer_address", 8)),
     Violation("answer_header_outside", Status.BAD_ADDRESS, _poke("answer_address", 0xFFFFFFF0)),
     Violation("digest_low", Status.BAD_DIGEST, _poke("config_digest_lo", 1)),
@@ -173,6 +183,11 @@ VIOLATIONS: tuple[Violation, ...] = (
     *(Violation(f"{name}_{value}", Status.BAD_FIELD, _poke(name, value)) for name, value in _FIELDS),
     *(Violation(f"reserved_{w}_{b}", Status.BAD_FIELD, _word(w, 1 << b)) for w, b in _RESERVED),
     Violation("v_follows_no_refetch", Status.BAD_FIELD, _follow_without_progress),
+    Violation("by_key_of_three_queries", Status.BAD_FIELD, _by_key),
+    *(
+        Violation(f"by_key_{name}_{value}", Status.BAD_FIELD, _poke(name, value), STEP)
+        for name, value in (("refetch_shift", 0), ("refetch_shift", 17), ("v_policy", 2), ("k_lsb_bits", 0))
+    ),
     Violation("tables_outside", Status.BAD_ADDRESS, _descriptor_at_the_end),
     Violation("head_ids_equal", Status.BAD_LIST, _table(8, "<B", 0)),
     Violation("head_id_too_great", Status.BAD_LIST, _table(8, "<B", 3)),
@@ -196,4 +211,22 @@ VIOLATIONS: tuple[Violation, ...] = (
     ),
     Violation("answer_lists_outside", Status.BAD_ADDRESS, _last_beat("answer_address")),
     Violation("first_query_sees_no_key", Status.EMPTY_ROW, _table(KEYS, "<H", 0x8001)),
+)
+
+_OLDER = replace(BREAKABLE.config, abi_minor=0)
+
+#: What a device of contract 1.0 refuses of a job of 1.1. Apart, as gateware is built for the newest alone.
+OLDER: tuple[Violation, ...] = (
+    Violation(
+        "newer_minor_in_1_0", Status.BAD_VERSION, _poke("abi_minor", 1), replace(BREAKABLE, config=_OLDER)
+    ),
+    Violation(
+        "value_limit_in_1_0", Status.BAD_FIELD, _poke("value_limit", 1), replace(BREAKABLE, config=_OLDER)
+    ),
+    Violation(
+        "by_key_in_1_0",
+        Status.BAD_FIELD,
+        _poke("refetch_shift", 0),
+        replace(STEP, config=_OLDER, value_limit=0),
+    ),
 )

@@ -14,8 +14,9 @@ KEYS, QUERIES, HEADS, LAYERS, DIM = 1024, 1024, 16, 48, 128
 Q_MOST, K_MOST, V_MOST = 1 << 11, 1 << 15, 1 << 15  # magnitudes of the most negative integers
 WEIGHT, MULT = 65535, 65535
 
-SCORE, SCORE_LEAST = DIM * Q_MOST * K_MOST, -DIM * Q_MOST * (K_MOST - 1)
-DISTANCE = SCORE - SCORE_LEAST
+#: Of a key that refetched by key, whose LSB plane counts from -8 up.
+SCORE, SCORE_LEAST = DIM * Q_MOST * (K_MOST + 8), -DIM * Q_MOST * (K_MOST - 1)
+DISTANCE = DIM * Q_MOST * (2 * K_MOST - 1)
 SUM = KEYS * WEIGHT
 MANTISSA = V_MOST * ((1 << 25) - 1) >> 8
 RECIPROCAL = (1 << 33) // WEIGHT
@@ -51,7 +52,7 @@ class Width:
 
 
 WIDTHS = {
-    "s": Width("score `s`", "128 * 2^11 * 2^15", SCORE, SCORE_LEAST),
+    "s": Width("score `s`", "128 * 2^11 * (2^15 + 8)", SCORE, SCORE_LEAST),
     "d": Width("distance `d`", "2^33 + 128 * 2^11 * (2^15 - 1)", DISTANCE),
     "scaled": Width("`d * score_mult` and half of 2^48", "`d` * 65535 + 2^47", DISTANCE * MULT + (1 << 47)),
     "S": Width("sum `S`", "1024 * 65535", SUM),

@@ -81,11 +81,13 @@ def _attend_block(
     live = np.arange(heads.start, heads.stop)
     query = operands.q[heads, rows]
     scores = kernel.dot(query, operands.k(live)[:, keys])
-    redone: list[tuple[NDArray[np.intp], Place]] = []
-    if job["k_policy"] == KeyPolicy.PROGRESSIVE:
+    policy, redone = job["k_policy"], list[tuple[NDArray[np.intp], Place]]()
+    if policy == KeyPolicy.PROGRESSIVE:
         sums, unsure = _progressive(job, operands, scores, query, seen, kernel, live)
         done.redone_keys[heads, rows] = unsure * seen
         redone = _rows_of(unsure) if job["v_policy"] == ValuePolicy.ON_REFETCH else []
+    elif policy == KeyPolicy.BY_KEY:
+        sums, done.redone_keys[heads, rows] = _by_key(job, operands, scores, query, seen, kernel, live)
     else:
         sums = kernel.weights(scores, seen)
     weights = scores
@@ -120,6 +122,34 @@ def _progressive(
         sums[place] = kernel.weights(again, seen[place[1]])
         scores[place] = again
     return sums, unsure
+
+
+def _by_key(
+    job: LayerJob,
+    operands: Operands,
+    scores: Block,
+    query: Block,
+    seen: NDArray[np.int64],
+    kernel: Kernel,
+    live: NDArray[np.intp],
+) -> tuple[Block, NDArray[np.int64]]:
+    """MSB pass, then the keys of a greater share of the sum once more with the LSB plane, centred.
+
+    ``scores [h, 1, n]`` become weights; answers their sums and how many keys of each row were redone.
+    """
+    kept = scores.copy()
+    sums = kernel.weights(scores, seen)
+    picked = scores > np.ldexp(sums, -job["refetch_shift"])[..., None]
+    keys = np.flatnonzero(picked.any(axis=(0, 1)))
+    if len(keys):
+        correction = kernel.dot(query, operands.k_correction(live, keys))
+        kept[..., keys] += np.where(picked[..., keys], correction, 0.0)
+        peak = kept.max(axis=-1, keepdims=True, where=picked, initial=-np.inf)
+        peak[np.isneginf(peak)] = np.inf  # no key of this row: once more as it was
+        # What stands above the best of the redone keys counts as much as it.
+        np.minimum(kept, peak, out=scores)
+        sums = kernel.weights(scores, seen)
+    return sums, np.count_nonzero(picked, axis=-1)
 
 
 def _rows_of(marked: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], Place]]:

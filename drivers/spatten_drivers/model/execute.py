@@ -152,16 +152,16 @@ def _rows_fetched(job: LayerJob, done: Attended, visible: NDArray[np.int64], reu
     """Rows fetched of each plane, in reuse or in stream mode."""
     refetched = done.refetched
     if reuse:
-        refetched = refetched.any(axis=1, keepdims=True)
+        refetched = np.logical_or.reduce(refetched, axis=1)[:, None]
         keys = values = np.full(refetched.shape, job["n_keys"])
-        redone = refetched * keys
+        redone = np.where(refetched, keys, 0)
     else:
         keys, values, redone = np.broadcast_to(visible, refetched.shape), done.values, done.redone_keys
     return {
         "k_msb": int(keys.sum()),
         "k_lsb": _lsb_rows(job["k_policy"], keys, redone),
         "v_msb": int(values.sum()),
-        "v_lsb": _lsb_rows(job["v_policy"], values, refetched * values),
+        "v_lsb": _lsb_rows(job["v_policy"], values, np.where(refetched, values, 0)),
     }
 
 

@@ -60,8 +60,8 @@ class Kernel(NamedTuple):
     mix : ``(weights [h,q,n], rows [h,n,D])`` is the weighted sum of rows, ``[h,q,D]``.
     weights : ``(scores [h,q,n], visible [q])`` turns scaled scores into weights in place; answers their sums
         ``[h,q]``.
-    drop_values : ``(weights [h,q,n], visible [q], keep, limit)`` zeroes all but the ``keep`` greatest of a row,
-        and of these those below ``limit``; answers how many are kept, ``[h,q]``.
+    drop_values : ``(weights [h,q,n], visible [q], keep, limit)`` zeroes all but the ``keep`` greatest of a
+        row, and of these those below ``limit``; answers how many are kept, ``[h,q]``.
     add_gain, divide : as in :mod:`~spatten_drivers.model.division`.
     """
 

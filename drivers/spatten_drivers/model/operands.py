@@ -52,6 +52,10 @@ class Operands:
         """LSB plane ``[h, n, D]`` of K."""
         return self._shared("k_lsb", heads, lambda: self._plane("k_lsb", _LSB, heads))
 
+    def k_correction(self, heads: NDArray[np.intp], keys: NDArray[np.intp]) -> Rows:
+        """What some keys add to their scores ``[h, n, D]``: the LSB plane, centred as the others lack it."""
+        return self._plane("k_lsb", _LSB_CORRECTION, heads, self._slots[keys])
+
     def v_correction(self, heads: NDArray[np.intp]) -> Rows:
         """What a refetched row adds to ``v [h, n, D]``: the LSB plane instead of its midpoint."""
         return self._shared("v_lsb", heads, lambda: self._plane("v_lsb", _LSB_CORRECTION, heads))
@@ -81,10 +85,13 @@ class Operands:
         values = self._plane(f"{name}_msb", coding, heads)
         return values + self._plane(f"{name}_lsb", _LSB, heads) if lsb_read else values
 
-    def _plane(self, name: str, coding: Coding, heads: NDArray[np.intp]) -> Rows:
-        """Live rows of a plane."""
+    def _plane(
+        self, name: str, coding: Coding, heads: NDArray[np.intp], slots: NDArray[np.int64] | None = None
+    ) -> Rows:
+        """Rows of a plane: those of some slots, or all that are live."""
+        slots = self._slots if slots is None else slots
         job, dim = self._job, self._job["head_dim"]
         row = row_bytes(dim, coding.width, self._beat)
         region = Region(job[f"{name}_address"], job[f"{name}_stride"], row)
         dtype = self._kernel.step_type if job["n_queries"] == 1 else np.float64
-        return self._kernel.unpack(self._memory, region, self._ids[heads], self._slots, dim, coding, dtype)
+        return self._kernel.unpack(self._memory, region, self._ids[heads], slots, dim, coding, dtype)

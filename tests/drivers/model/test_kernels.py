@@ -138,6 +138,7 @@ FORMATS = {
     "4 bit": Quantization.static(4),
     "both planes": Quantization(10, 6, 4, 6, 4, KeyPolicy.ALWAYS, ValuePolicy.ALWAYS),
     "progressive": Quantization.progressive(6, 4, 0.1),
+    "by key": Quantization.by_key(4, 4, 1 / 16),
     "progressive, half refetch": Quantization.progressive(8, 4, 0.3),
 }
 
@@ -160,8 +161,9 @@ def run(name: str, quantization: Quantization, tokens: int, heads: int, **change
         {"keep_values": 7},
         {"causal": True, "key_slots": np.array([0, 1, 30, 31, 40]), "keep_values": 2},
         {"query_slots": np.array([39]), "causal": True, "keep_values": 9},
+        {"query_slots": np.array([39]), "value_limit": 20000},
     ],
-    ids=["all", "causal", "pruned", "values", "few visible", "decode"],
+    ids=["all", "causal", "pruned", "values", "few visible", "decode", "loud values"],
 )
 def test_jobs(quantization: Quantization, changes: dict[str, Any]) -> None:
     results = [run(name, quantization, tokens=41, heads=3, **changes) for name in available_kernels()]
