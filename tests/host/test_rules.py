@@ -22,7 +22,7 @@ from spatten.rules.merge import Merge, alike, nearest
 from spatten.rules.planes import Layout, Rows
 from spatten.rules.rule import Rule, visible
 from spatten.rules.sweep import choices
-from spatten.rules.values import Above, Top
+from spatten.rules.values import Above, Top, Weighty
 from spatten_drivers import Device, Quantization
 from tests.host.tiny_models import tiny_gpt2
 
@@ -227,13 +227,26 @@ def test_the_rest_keeps_the_weights_a_whole(rest: str) -> None:
 
 KNOWN = {
     "8 bit, half of the values": (
-        Quantization(k_msb_bits=8, v_msb_bits=8),
-        0.5,
+        {"quantization": Quantization(k_msb_bits=8, v_msb_bits=8), "values": 0.5},
         Rule(EIGHT, values=Top(0.5)),
     ),
-    "12 bit": (Quantization(), 1.0, Rule(Layout((12,)))),
-    "8+4 bit, all refetch": (Quantization.progressive(8, 4, 1.0), 1.0, Rule(Layout((8, 4)), ByRow(1.0))),
-    "8+4 bit, by row": (Quantization.progressive(8, 4, 0.06), 1.0, Rule(Layout((8, 4)), ByRow(0.06))),
+    "8 bit, values above a share": (
+        {"quantization": Quantization(k_msb_bits=8, v_msb_bits=8), "value_share": 0.3},
+        Rule(EIGHT, values=Above(0.3, "largest")),
+    ),
+    "12 bit": ({}, Rule(Layout((12,)))),
+    "8+4 bit, all refetch": (
+        {"quantization": Quantization.progressive(8, 4, 1.0)},
+        Rule(Layout((8, 4)), ByRow(1.0)),
+    ),
+    "8+4 bit, by row": (
+        {"quantization": Quantization.progressive(8, 4, 0.06)},
+        Rule(Layout((8, 4)), ByRow(0.06)),
+    ),
+    "8+4 bit, by key, values above a share": (
+        {"quantization": Quantization.by_key(8, 4, 1 / 32, 8), "value_share": 0.3},
+        Rule(Layout((8, 4)), ByKeyShift(5), Above(0.3, "largest"), v_layout=EIGHT),
+    ),
 }
 
 
@@ -245,15 +258,20 @@ def test_what_a_device_knows_is_read_as_it_reads(
     loaded = load(tiny_gpt2(tmp_path_factory.mktemp("gpt2")))
     loaded.model.transformer.h[0].attn.c_attn.weight.data *= 4.0
     window = np.random.default_rng(2).integers(1, 300, 40).tolist()
-    formats, values, rule = KNOWN[name]
+    options, rule = KNOWN[name]
     found = read_windows(loaded.model, [window], {("mine", ""): rule}, 6)["mine", ""]
-    schedule = spatten.Schedule(quantization=formats, values=values, prune_prefill=False)
+    schedule = spatten.Schedule(**options, prune_prefill=False)
     with spatten.attach(loaded.model, schedule=schedule, device=device) as session:
         surprise = -Subject(loaded, session).log_probs(window, len(window) - 6).mean()
         steps = [layer for layer in session.record.layers if layer.step > 0]
     assert found.read == sum(layer.kv_bytes for layer in steps)
     assert found.dense_16 == sum(layer.dense_bytes_16 for layer in steps)
     assert found.surprise[0] == pytest.approx(surprise, abs=2e-3)
+    if "share" in name:
+        assert 0 < sum(layer.values_fetched for layer in steps) < sum(layer.keys_fetched for layer in steps)
+    if "by key" in name:
+        lsbs, keys = (sum(layer.counters[f"read_k_{plane}"] for layer in steps) for plane in ("lsb", "msb"))
+        assert 0 < lsbs < keys / 2
 
 
 def test_float_is_the_model_itself(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -284,7 +302,8 @@ def test_names_of_rules_are_unlike_and_known_families_read_planes_that_a_device_
         if family.known:
             for rule in family.points.values():
                 assert rule.layout.widths[1:] in ((), (4,))
-                assert isinstance(rule.keys, Whole | ByRow)
+                assert isinstance(rule.keys, Whole | ByRow | ByKeyShift)
+                assert isinstance(rule.values, Weighty | Top) or rule.values.of == "largest"
                 assert rule.rest == "zero"
 
 

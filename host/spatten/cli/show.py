@@ -113,7 +113,7 @@ def show_pruning(console: Console, run: Run) -> None:
 
 
 def layer_summary(run: Run) -> list[dict[str, Any]]:
-    """Per layer: mean share of tokens and number of heads alive, bytes, values read of live keys, refetches."""
+    """Per layer: mean share of tokens and number of heads alive, bytes, values read, refetches."""
     jobs = run.record.layers
     heads = heads_alive(jobs, run.layers, run.heads)
     names = ("layer", "tokens_share", "kv_bytes", "dense_bytes_16", "ratio_16", "values_read_share")

@@ -24,6 +24,8 @@ class Row:
     values : share of the values kept per query.
     value_share : values whose weight is below this share of the greatest of their row are not read.
     threshold : a row of two planes fetches its LSBs if its largest probability is below this.
+    by_key : not the row, but the keys of a generation step fetch their LSBs whose probability is above the
+        threshold; V stands in one plane.
     recent : tokens that a generation read or wrote last and never prunes. 0 is the paper's rule, which spares
         the current token alone; a row with more says nothing about a text that is read at once.
     decay : factor on old importance at each token that a generation writes; 1 is the paper's rule.
@@ -38,6 +40,7 @@ class Row:
     values: float = 1.0
     value_share: float = 0.0
     threshold: float = 0.1
+    by_key: bool = False
     recent: int = 0
     decay: float = 1.0
     v_bits: int | None = None
@@ -90,7 +93,7 @@ def schedule_of(row: Row, layers: int) -> Schedule | None:
         heads=row.heads,
         values=row.values,
         value_share=row.value_share,
-        quantization=_formats(row.bits, row.threshold, row.v_bits),
+        quantization=_formats(row),
         prune_prefill=False,
         protect_last=max(1, row.recent),
         decay=row.decay,
@@ -98,8 +101,12 @@ def schedule_of(row: Row, layers: int) -> Schedule | None:
     )
 
 
-def _formats(bits: int | tuple[int, int], threshold: float, v_bits: int | None) -> Quantization:
+def _formats(row: Row) -> Quantization:
+    if isinstance(row.bits, tuple) and row.by_key:
+        return Quantization.by_key(*row.bits, row.threshold, row.v_bits or sum(row.bits))
     formats = (
-        Quantization.static(bits) if isinstance(bits, int) else Quantization.progressive(*bits, threshold)
+        Quantization.progressive(*row.bits, row.threshold)
+        if isinstance(row.bits, tuple)
+        else Quantization.static(row.bits or 12)
     )
-    return replace(formats, v_msb_bits=v_bits) if v_bits else formats
+    return replace(formats, v_msb_bits=row.v_bits) if row.v_bits else formats
