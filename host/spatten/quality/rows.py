@@ -30,6 +30,7 @@ class Row:
         the current token alone; a row with more says nothing about a text that is read at once.
     decay : factor on old importance at each token that a generation writes; 1 is the paper's rule.
     v_bits : width of V, where that is not ``bits``, in one plane.
+    growth : what a row louder than its cache's scale does to it, ``double`` or ``saturate``.
     """
 
     name: str
@@ -44,12 +45,22 @@ class Row:
     recent: int = 0
     decay: float = 1.0
     v_bits: int | None = None
+    growth: str = "double"
 
 
 #: Tokens that ``recent`` rows spare. Importance adds up over steps, so the newest tokens have had no time.
 RECENT = 32
 #: ``lean`` rows spare more of them, and halve old importance at each step: what mattered long ago may go.
 LEAN: dict[str, Any] = {"recent": 96, "decay": 0.5}
+
+#: Refetch by key. A scale that doubles would cost V one of its four bits, so louder rows are clamped.
+KEYS: dict[str, Any] = {
+    "bits": (4, 4),
+    "v_bits": 4,
+    "by_key": True,
+    "threshold": 1 / 64,
+    "growth": "saturate",
+}
 
 FLOAT = Row("float", "float", bits=None)
 
@@ -77,6 +88,19 @@ ROWS: tuple[Row, ...] = (
         for d in (40, 50, 60)
     ),
     Row("K 6, V 4 bit, tokens -45%, lean", "together", bits=6, v_bits=4, tokens=0.55, **LEAN),
+    Row("by key", "together", **KEYS),
+    Row("by key, values above 0.003", "together", value_share=0.003, **KEYS),
+    *(
+        Row(
+            f"by key, values above 0.003, tokens -{d}%, lean",
+            "together",
+            value_share=0.003,
+            tokens=1 - d / 100,
+            **KEYS,
+            **LEAN,
+        )
+        for d in (40, 50, 60)
+    ),
 )
 
 
@@ -102,11 +126,9 @@ def schedule_of(row: Row, layers: int) -> Schedule | None:
 
 
 def _formats(row: Row) -> Quantization:
-    if isinstance(row.bits, tuple) and row.by_key:
-        return Quantization.by_key(*row.bits, row.threshold, row.v_bits or sum(row.bits))
-    formats = (
-        Quantization.progressive(*row.bits, row.threshold)
-        if isinstance(row.bits, tuple)
-        else Quantization.static(row.bits or 12)
-    )
+    if isinstance(row.bits, tuple):
+        make = Quantization.by_key if row.by_key else Quantization.progressive
+        formats = make(*row.bits, row.threshold, growth=row.growth)
+    else:
+        formats = Quantization.static(row.bits or 12, growth=row.growth)
     return replace(formats, v_msb_bits=row.v_bits) if row.v_bits else formats
