@@ -59,7 +59,7 @@ def _keys_gpt2(layers: int, length: int) -> Schedule:
 
 
 def _lean_keys_gpt2(layers: int, length: int) -> Schedule:
-    return paper_schedule(layers, **_BY_KEY, tokens=0.5, protect_last=96, decay=0.5)
+    return paper_schedule(layers, **_BY_KEY, tokens=0.6, protect_last=96, decay=0.5)
 
 
 #: Where V has four bits, a scale that doubles costs one of them: what is louder than its scale is clamped.
@@ -112,7 +112,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "lean-keys-gpt2": Preset(
         "keys-gpt2 for long generations: steps attend to the 96 newest tokens and, by an importance that "
-        "halves at each step, to half of all tokens on average.",
+        "halves at each step, to 60 % of all tokens on average.",
         _lean_keys_gpt2,
     ),
 }

@@ -113,7 +113,7 @@ def test_the_page_names_winners_and_what_a_device_knows() -> None:
     assert "| b | 5.00x | +0.1 % (+0.1 to +0.1) | 90.0 % | 5.00x | +3.0 % (+3.0 to +3.0) |" in page
     assert "**Perplexity: Sea**: *refetch by key* (t) at 4.00x below 16 bit, 8.0x below 32, +0.1 % (" in page
     assert "**Perplexity: Land**: *one plane* (6 bit) at 2.70x" in page
-    assert "the one to put into a next version of the\n  contract: *one plane* (6 bit)" in page
+    assert "the one that contract 1.1 was made after:\n  *one plane* (6 bit)" in page
     sea = page.partition("### Perplexity: Sea")[2].partition("###")[0]
     assert "| one plane (known) |  | +0.3 |" in sea
     assert "| refetch by key |  | **+0.1*** |" in sea or r"| refetch by key |  | **+0.1**\* |" in sea

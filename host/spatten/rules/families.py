@@ -22,7 +22,7 @@ class Family:
     Attributes
     ----------
     name, meaning : as the page says them.
-    known : a device of contract 1.0 can do it.
+    known : a device of contract 1.1 can do it.
     points : its rules by the settings that tell them apart.
     """
 
@@ -93,6 +93,7 @@ FAMILIES = (
             f"{_width(bits)}, t {t:g}": Rule(_width(bits), values=Above(t, "largest"))
             for bits, t in product((6, 4), SHARES)
         },
+        known=True,
     ),
     Family(
         "values above a probability",
@@ -168,5 +169,6 @@ FAMILIES = (
             )
             for bits, shift, t in product((4, 6, 8), (5, 6, 7), SHARES)
         },
+        known=True,
     ),
 )

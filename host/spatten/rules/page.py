@@ -49,8 +49,8 @@ DEFAULT = """\
 One setting for all texts, without a loss on any:
 
 - Of what a device knows, and so the default of generation as things stand: {known}.
-- Of all rules the simplest within 5 % of the fewest bytes, and so the one to put into a next version of the
-  contract: {simplest}.
+- Of all rules the simplest within 5 % of the fewest bytes, and so the one that contract 1.1 was made after:
+  {simplest}.
 - The fewest bytes of all: {fewest}."""
 
 #: How near to the fewest bytes a simpler rule has to come.
@@ -79,8 +79,9 @@ not weigh it by its size, which a device would have to know. Accuracy, and chang
 pair."""
 
 PRICE = """\
-Beyond contract 1.0, worked out from the units of the core as it is ([core-fit.md](core-fit.md): 44,889 LUT,
-149 EBR and 143 multipliers of the large preset; [core.md](core.md) for cycles). Nothing here is built or
+Beyond contract 1.0, worked out from the units of the core as it was then (44,889 LUT, 149 EBR and 143
+multipliers of the large preset; [core.md](core.md) for cycles). Refetch by key and values above a share are
+in [contract 1.1](contract.md) since, with another word and other bits than here. Nothing else is built or
 synthesised: read the LUTs as half to twice."""
 
 IMPORTANCE = """\
