@@ -24,7 +24,8 @@ import spatten
 from spatten import Schedule, Session
 from spatten.catalog import load
 from spatten.record import LayerRecord
-from spatten_drivers import Device, Emulator, open_device
+from spatten_drivers import AcceleratorConfig, Device, Emulator, Quantization, open_device
+from spatten_drivers.errors import SpattenError
 from tests.host.reference import Chooser, Following, Gpt2, Pass, bert, chosen_by_device
 from tests.host.room import require_room
 from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
@@ -364,6 +365,28 @@ def test_values_of_a_prompt_are_pruned_if_prompts_are_alone(device: Device) -> N
             digests[(*kind, pruned)] = session.record.digest
     assert digests["values", False] == digests["value_share", False] == digests[False,] == digests[True,]
     assert len({digests[True,], digests["values", True], digests["value_share", True]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"value_share": 0.01},
+            "schedule 'mine': value_share is 0.01; {} speaks contract 1.0, which has none. Load a bitstream "
+            "of 1.1, or set it to 0",
+        ),
+        ({"quantization": Quantization.by_key()}, "speaks contract 1.0"),
+    ],
+    ids=["values above a share", "by key"],
+)
+def test_a_device_of_contract_1_0_refuses_before_anything_runs(given: dict[str, Any], said: str) -> None:
+    old, model = Emulator(AcceleratorConfig(abi_minor=0)), sharp_gpt2(GPT2Model)
+    with pytest.raises(SpattenError) as refused:
+        spatten.attach(model, schedule=Schedule(name="mine", **given), device=old)
+    assert said.format(old) in str(refused.value)
+    with spatten.attach(model, schedule=Schedule(values=0.5), device=old) as session:
+        model(tokens(1, 5))
+    assert len(session.record.layers) == LAYERS
 
 
 def test_sequence_that_split_goes_on_as_if_alone(device: Device) -> None:
