@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spatten_drivers import Quantization
 from spatten_drivers.errors import ConfigError
@@ -54,6 +54,22 @@ def _lean_gpt2(layers: int, length: int) -> Schedule:
     return paper_schedule(layers, tokens=0.55, **options)
 
 
+def _keys_gpt2(layers: int, length: int) -> Schedule:
+    return paper_schedule(layers, **_BY_KEY)
+
+
+def _lean_keys_gpt2(layers: int, length: int) -> Schedule:
+    return paper_schedule(layers, **_BY_KEY, tokens=0.6, protect_last=96, decay=0.5)
+
+
+#: Where V has four bits, a scale that doubles costs one of them: what is louder than its scale is clamped.
+_BY_KEY: dict[str, Any] = {
+    "quantization": Quantization.by_key(4, 4, 1 / 64, 4, growth="saturate"),
+    "value_share": 0.003,
+    "prune_prefill": False,
+}
+
+
 def _gentle(layers: int, length: int) -> Schedule:
     quantization = Quantization.progressive(8, 4, 0.1)
     return paper_schedule(layers, tokens=0.9, heads=1.0, length=length, quantization=quantization)
@@ -87,6 +103,17 @@ PRESETS: dict[str, Preset] = {
         "attend to the 96 newest tokens and, by an importance that halves at each step, to 55 % of all "
         "tokens on average; every head and value, K of 6 bits and V of 4; the prompt itself is read whole.",
         _lean_gpt2,
+    ),
+    "keys-gpt2": Preset(
+        "For a GPT-2 that was not fine-tuned, nothing pruned: steps read K of 4 bits and 4 more of the keys "
+        "that are likely by them, above 1/64, and V of 4 bits where the weight is not below 0.003 of the "
+        "greatest; the prompt itself is read whole. For devices of contract 1.1.",
+        _keys_gpt2,
+    ),
+    "lean-keys-gpt2": Preset(
+        "keys-gpt2 for long generations: steps attend to the 96 newest tokens and, by an importance that "
+        "halves at each step, to 60 % of all tokens on average.",
+        _lean_keys_gpt2,
     ),
 }
 

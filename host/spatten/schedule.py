@@ -10,19 +10,34 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 
 Ratios = float | tuple[float, ...]
 
+#: The greatest weight of a row (``docs/contract.md``, section 4).
+GREATEST = 0xFFFF
+
 #: Share of layers that the paper leaves whole at the front, for tokens and for heads.
 FRONT_TOKENS, FRONT_HEADS = 0.15, 0.30
+
+
+class Legal(NamedTuple):
+    """What the numbers of a field are called, and which are legal."""
+
+    what: str
+    rule: str
+    holds: Callable[[float], bool]
+
+
+KEPT = Legal("keep ratio", "0 < ratio <= 1", lambda ratio: 0.0 < ratio <= 1.0)
+LIMIT = Legal("share", "0 <= share <= 1", lambda share: 0.0 <= share <= 1.0)
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,8 @@ class Schedule:
     tokens : share of the sequence's tokens alive in each layer; one number per layer, or one for all.
     heads : share of the heads alive in each layer.
     values : share of the visible values kept per query (local value pruning).
+    value_share : values whose weight is below this share of the greatest of its row are not read; 0 reads
+        all, one number per layer, or one for all. A device speaks contract 1.1 for it.
     quantization : number formats.
     protect_first : tokens at the front that are never pruned; 1 protects [CLS].
     protect_last : tokens at the end that are never pruned; a generation step always protects its own.
@@ -50,6 +67,7 @@ class Schedule:
     tokens: Ratios = 1.0
     heads: Ratios = 1.0
     values: Ratios = 1.0
+    value_share: Ratios = 0.0
     quantization: Quantization = field(default_factory=Quantization)
     protect_first: int = 1
     protect_last: int = 1
@@ -60,7 +78,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("tokens", "heads", "values"):
-            object.__setattr__(self, name, _ratios(name, getattr(self, name)))
+            object.__setattr__(self, name, _ratios(name, getattr(self, name), KEPT))
+        object.__setattr__(self, "value_share", _ratios("value_share", self.value_share, LIMIT))
         for name in ("tokens", "heads"):
             ratios = getattr(self, name)
             if isinstance(ratios, tuple) and any(b > a for a, b in pairwise(ratios)):
@@ -83,7 +102,8 @@ class Schedule:
 
     def plan(self, layers: int) -> LayerPlan:
         """The ratios of each of ``layers`` layers; a per-layer list of another length is refused."""
-        return LayerPlan(self, *(_per_layer(self, name, layers) for name in ("tokens", "heads", "values")))
+        names = ("tokens", "heads", "values", "value_share")
+        return LayerPlan(self, *(_per_layer(self, name, layers) for name in names))
 
     def with_(self, **changes: Any) -> Schedule:
         """A copy with some fields changed."""
@@ -116,6 +136,7 @@ class LayerPlan:
     token_ratios: tuple[float, ...]
     head_ratios: tuple[float, ...]
     value_ratios: tuple[float, ...]
+    value_shares: tuple[float, ...]
 
     def tokens(self, layer: int, length: int) -> int:
         """Tokens of a sequence of ``length`` that may be alive in ``layer``."""
@@ -129,6 +150,10 @@ class LayerPlan:
     def values(self, layer: int, keys: int) -> int:
         """Values kept per query in ``layer`` when ``keys`` keys are alive."""
         return max(1, _share(self.value_ratios[layer], keys))
+
+    def value_limit(self, layer: int) -> int:
+        """The least weight whose value is read in ``layer``, where the greatest of a row is 65535."""
+        return math.ceil(self.value_shares[layer] * GREATEST - 1e-9)
 
 
 def interpolated(average: float, layers: int, front: float, slope: float = 0.5) -> tuple[float, ...]:
@@ -220,11 +245,11 @@ def _check_average(ratio: float) -> None:
         raise ConfigError(f"average keep ratio is {ratio!r}; expected 0 < ratio <= 1")
 
 
-def _ratios(name: str, given: object) -> Ratios:
+def _ratios(name: str, given: object, legal: Legal) -> Ratios:
     values = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for value in values:
-        if not (_is_number(value) and 0.0 < float(value) <= 1.0):
-            raise ConfigError(f"schedule: {name} has keep ratio {value!r}; expected 0 < ratio <= 1")
+        if not (_is_number(value) and legal.holds(float(value))):
+            raise ConfigError(f"schedule: {name} has {legal.what} {value!r}; expected {legal.rule}")
     if not values:
         raise ConfigError(f"schedule: {name} is an empty list; expected one ratio per layer, or one for all")
     numbers = tuple(float(value) for value in values)

@@ -115,13 +115,18 @@ def gelu_new(x: Array) -> Array:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def attend(q: Array, k: Array, v: Array, visible: NDArray[np.bool_], values: int) -> tuple[Array, Array]:
-    """Outputs and probabilities of ``[heads, tokens, D]``; only the ``values`` likeliest rows of V count."""
+def attend(
+    q: Array, k: Array, v: Array, visible: NDArray[np.bool_], values: int, share: float
+) -> tuple[Array, Array]:
+    """Outputs and probabilities of ``[heads, tokens, D]``.
+
+    Only the ``values`` likeliest rows of V count, and of these those above a share of the likeliest.
+    """
     scores = np.where(visible, q @ k.swapaxes(1, 2) / math.sqrt(q.shape[-1]), -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probability = weights / weights.sum(axis=-1, keepdims=True)
     rank = np.argsort(np.argsort(-probability, axis=-1, kind="stable"), axis=-1, kind="stable")
-    return np.where(rank < values, probability, 0.0) @ v, probability
+    return np.where((rank < values) & (weights >= share), probability, 0.0) @ v, probability
 
 
 def by_head(x: Array, heads: int) -> Array:
@@ -157,7 +162,8 @@ def bert(model: Any, ids: Ids, plan: LayerPlan, chooser: Chooser | None = None) 
             by_head(w.linear(x, f"{at}attention.self.{n}"), total)[heads] for n in ("query", "key", "value")
         )
         values = plan.values(layer, len(tokens))
-        out, probability = attend(q, k, v, np.ones((len(tokens), len(tokens)), bool), values)
+        everything = np.ones((len(tokens), len(tokens)), bool)
+        out, probability = attend(q, k, v, everything, values, plan.value_shares[layer])
         token_importance[tokens] += probability.sum(axis=(0, 1))
         head_importance[heads] += np.abs(out).sum(axis=(1, 2))
         context = np.zeros((len(tokens), total, out.shape[-1]))
@@ -214,8 +220,10 @@ class Gpt2:
             self.stored[layer, queries] = True
             rows = np.ix_(heads, keys)
             values = plan.values(layer, len(keys)) if prunes else len(keys)
+            share = plan.value_shares[layer] if prunes else 0.0
             visible = keys <= queries[:, None]
-            out, probability = attend(q[heads], self.k[layer][rows], self.v[layer][rows], visible, values)
+            cached = self.k[layer][rows], self.v[layer][rows]
+            out, probability = attend(q[heads], *cached, visible, values, share)
             self.token_importance[keys] += probability.sum(axis=(0, 1))
             self.head_importance[heads] += np.abs(out).sum(axis=(1, 2))
             context = np.zeros((len(queries), total, out.shape[-1]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spatten import PRESETS, Schedule, load_schedule
+from spatten import PRESETS, Schedule, load_schedule, preset
 from spatten_drivers import KeyPolicy, Quantization
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +27,18 @@ def test_every_field_stands_in_a_table(kind: type, prefix: str) -> None:
     assert named == {field.name for field in fields(kind)}
 
 
-def test_the_file_of_the_page_loads(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", SCHEDULES, re.DOTALL)
-    (tmp_path / "mine.toml").write_text(example, "utf-8")
+def test_the_files_of_the_page_load(tmp_path: Path) -> None:
+    progressive, by_key = re.findall(r"```toml\n(.*?)```", SCHEDULES, re.DOTALL)
+    (tmp_path / "mine.toml").write_text(progressive, "utf-8")
     schedule = load_schedule(tmp_path / "mine.toml")
     assert schedule.name == "mine"
     assert schedule.quantization.k_policy is KeyPolicy.PROGRESSIVE
     assert len(schedule.plan(6).token_ratios) == 6
+    (tmp_path / "keys-gpt2.toml").write_text(by_key, "utf-8")
+    every = (1.0,) * 6
+    assert load_schedule(tmp_path / "keys-gpt2.toml").with_(tokens=every, heads=every) == preset(
+        "keys-gpt2", 6, 128
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -24,7 +24,8 @@ import spatten
 from spatten import Schedule, Session
 from spatten.catalog import load
 from spatten.record import LayerRecord
-from spatten_drivers import Device, Emulator, open_device
+from spatten_drivers import AcceleratorConfig, Device, Emulator, Quantization, open_device
+from spatten_drivers.errors import SpattenError
 from tests.host.reference import Chooser, Following, Gpt2, Pass, bert, chosen_by_device
 from tests.host.room import require_room
 from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
@@ -41,6 +42,7 @@ CASCADES = {
     "one step down": Schedule(tokens=0.5, heads=0.5),
     "nearly everything": Schedule(tokens=(1.0, 0.1, 0.05, 0.01), heads=0.01),
     "values": Schedule(values=0.3),
+    "values above a share": Schedule(value_share=(0.1, 0.02, 0.0, 0.5)),
     "everything at once": Schedule(
         tokens=(1.0, 0.8, 0.6, 0.3), heads=(1.0, 0.75, 0.5, 0.5), values=(0.5, 0.5, 0.4, 0.2)
     ),
@@ -72,7 +74,8 @@ def assert_same_way(expected: Pass, records: list[LayerRecord]) -> None:
 def assert_close(given: torch.Tensor, expected: Pass, schedule: Schedule) -> None:
     loudest = np.abs(expected.hidden).max()
     error = np.abs(given.double().numpy() - expected.hidden)
-    share = 2 * len(expected.layers) * STEP if schedule.values == 1.0 else VALUE_TIE
+    whole = schedule.values == 1.0 and not schedule.value_share
+    share = 2 * len(expected.layers) * STEP if whole else VALUE_TIE
     assert error.max() <= share * loudest
 
 
@@ -330,6 +333,60 @@ def test_value_pruning_of_a_step_fetches_only_the_kept_rows(device: Device) -> N
         fed(model, pieces)
     _, step = by_step(session.record.layers)
     assert {(r.keys_fetched, r.values_fetched) for r in step} == {(HEADS * 31, HEADS * 6)}
+
+
+def test_a_share_of_the_greatest_weight_limits_the_values_of_steps_and_of_no_prompt(device: Device) -> None:
+    """Layer by layer: a share of 1 leaves the greatest weight of each head, 0 all values."""
+    model, pieces = sharp_gpt2(GPT2Model), [*tokens(1, 31).split([30, 1], dim=1)]
+    found = {}
+    for share in (0.0, (1.0, 0.0, 0.05, 0.01)):
+        with spatten.attach(
+            model, schedule=Schedule(value_share=share, prune_prefill=False), device=device
+        ) as session:
+            outputs = fed(model, pieces)
+        found[share] = *by_step(session.record.layers), outputs
+    (whole_prompt, _, whole), (prompt, step, limited) = found.values()
+    assert [r.digest for r in prompt] == [r.digest for r in whole_prompt]
+    assert [r.values_fetched for r in step[:2]] == [HEADS, HEADS * 31]
+    assert HEADS < step[2].values_fetched < HEADS * 31
+    assert all(r.keys_fetched == HEADS * 31 for r in step)
+    assert not np.array_equal(whole[-1], limited[-1])
+
+
+def test_values_of_a_prompt_are_pruned_if_prompts_are_alone(device: Device) -> None:
+    model, ids = sharp_gpt2(GPT2Model), tokens(1, 30)
+    digests = {}
+    for kind in ({}, {"values": 0.5}, {"value_share": 0.2}):
+        for pruned in (False, True):
+            with spatten.attach(
+                model, schedule=Schedule(prune_prefill=pruned, **kind), device=device
+            ) as session:
+                fed(model, [ids])
+            digests[(*kind, pruned)] = session.record.digest
+    assert digests["values", False] == digests["value_share", False] == digests[False,] == digests[True,]
+    assert len({digests[True,], digests["values", True], digests["value_share", True]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"value_share": 0.01},
+            "schedule 'mine': value_share is 0.01; {} speaks contract 1.0, which has none. Load a bitstream "
+            "of 1.1, or set it to 0",
+        ),
+        ({"quantization": Quantization.by_key()}, "speaks contract 1.0"),
+    ],
+    ids=["values above a share", "by key"],
+)
+def test_a_device_of_contract_1_0_refuses_before_anything_runs(given: dict[str, Any], said: str) -> None:
+    old, model = Emulator(AcceleratorConfig(abi_minor=0)), sharp_gpt2(GPT2Model)
+    with pytest.raises(SpattenError) as refused:
+        spatten.attach(model, schedule=Schedule(name="mine", **given), device=old)
+    assert said.format(old) in str(refused.value)
+    with spatten.attach(model, schedule=Schedule(values=0.5), device=old) as session:
+        model(tokens(1, 5))
+    assert len(session.record.layers) == LAYERS
 
 
 def test_sequence_that_split_goes_on_as_if_alone(device: Device) -> None:

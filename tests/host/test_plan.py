@@ -20,6 +20,7 @@ from spatten.catalog import FOLDERS
 from spatten.cli import app
 from spatten.errors import InputError, ModelError
 from spatten.plan import BOARDS, SHAPES, SIMULATED, machine, model_shape, plan_text, plan_trace
+from spatten.plan.cost import job_cost
 from spatten.plan.fit import kv_bytes
 from spatten.plan.memory import IN_ORDER, Memory
 from spatten.plan.plan import MOST_PASSES, phases
@@ -31,6 +32,7 @@ from spatten.record import LayerRecord
 from spatten.trace import read_trace
 from spatten_drivers import Quantization, Sequence, Shape, open_device
 from spatten_drivers.errors import ConfigError
+from spatten_drivers.planes import row_bytes
 from tests.host.test_trace import PRUNED, SMALL, authors_trace, written
 from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
 
@@ -105,6 +107,55 @@ def test_a_prompt_and_its_tokens_are_the_jobs_of_a_run(name: str, share: float) 
     shape = _of_config("gpt2", model.config.to_dict())
     expected = planned(shape, schedule, 30, 3, share)
     assert [(*one[:-1], bytes_alone(one[-1])) for one in done] == expected
+
+
+def test_shares_that_were_measured_give_the_bytes_that_were_read() -> None:
+    """Steps that refetch by key and read few values; their prompt reads both planes, and all values."""
+    formats = Quantization.by_key(4, 4, 1 / 16, 6)
+    schedule = Schedule(quantization=formats, value_share=(0.2, 0.0, 0.3, 0.1), prune_prefill=False)
+    model, ids = sharp_gpt2(GPT2Model), tokens(1, 33)
+    with spatten.attach(model, schedule=schedule, device="emulator") as session:
+        cache = DynamicCache()
+        for piece in ids.split([30, 1, 1, 1], dim=1):
+            model(piece, past_key_values=cache)
+        prompt, steps = ([r for r in session.record.layers if bool(r.step) == late] for late in (0, 1))
+    keys, lsb_row = sum(r.keys_fetched for r in steps), row_bytes(32, 4, 16)
+    again = sum(r.counters["read_k_lsb"] for r in steps) / lsb_row / keys
+    limited = [r for r in steps if r.layer != 1]
+    read = sum(r.values_fetched for r in limited) / sum(r.keys_fetched for r in limited)
+    assert 0.0 < again < 1.0
+    assert 0.0 < read < 1.0
+    shape, config = _of_config("gpt2", model.config.to_dict()), open_device("emulator").config
+    first, *later = text_jobs(shape, schedule, 30, 3, again, read)
+    assert [traffic(job, config) for job in first] == [bytes_alone(r.counters) for r in prompt]
+    for name in ("read_k_msb", "read_k_lsb", "read_v_msb"):
+        planned_bytes = sum(traffic(job, config)[name] for jobs in later for job in jobs)
+        assert planned_bytes == pytest.approx(sum(r.counters[name] for r in steps)), name
+
+
+def test_refetch_by_key_costs_softmax_a_second_pass_and_the_array_its_keys_alone() -> None:
+    config = SIMULATED.config
+    made = {}
+    for share in (0.0, 0.25):
+        schedule = Schedule(quantization=Quantization.by_key(), prune_prefill=False)
+        *_, (job, *_) = text_jobs(SHAPES["gpt2-prose"], schedule, 200, 1, share)
+        made[share] = job_cost(job, config, SIMULATED.memory).units
+    assert made[0.25]["softmax"] == 2 * made[0.0]["softmax"]
+    assert made[0.25]["Q x K array"] == 1.25 * made[0.0]["Q x K array"]
+
+
+def test_assumed_shares_are_said_and_asked_for() -> None:
+    def shown(*options: str) -> str:
+        given = ["plan", "--model", "gpt2-prose", "--prompt", "100", "--generate", "2", *options]
+        return " ".join(CliRunner().invoke(app, given).output.split())
+
+    by_key = shown("--schedule", "keys-gpt2")
+    assert "Keys that refetch are taken as 2%: see --refetch-share." in by_key
+    assert "Values that are read are taken as 45%: see --values-share." in by_key
+    assert "Rows that refetch are taken as 10%" in shown("--schedule", "progressive")
+    assert "taken as" not in shown("--schedule", "dense")
+    asked = shown("--schedule", "keys-gpt2", "--refetch-share", "0.3", "--values-share", "1.5")
+    assert "values share is 1.5; expected 0 to 1" in asked
 
 
 def test_a_pruned_prompt_is_the_jobs_of_a_run() -> None:

@@ -15,7 +15,13 @@ from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 
 PAPER = ["paper-bert", "paper-gpt2"]
-NAMES = ["dense", "dense-8bit", "progressive", "gentle", *PAPER, "recent-gpt2", "lean-gpt2"]
+#: Rows of the quality study by the preset that is one.
+MEASURED = {
+    "lean-gpt2": "K 6, V 4 bit, tokens -45%, lean",
+    "keys-gpt2": "by key, values above 0.003",
+    "lean-keys-gpt2": "by key, values above 0.003, tokens -40%, lean",
+}
+NAMES = ["dense", "dense-8bit", "progressive", "gentle", *PAPER, "recent-gpt2", *MEASURED]
 LISTED = str(sorted(NAMES))
 
 
@@ -91,11 +97,19 @@ def test_recent_gpt2_spares_the_newest_tokens_and_all_heads_and_values() -> None
     assert made.protect_last == 32
 
 
-def test_lean_gpt2_is_the_row_that_was_measured() -> None:
-    row = next(row for row in ROWS if row.name == "K 6, V 4 bit, tokens -45%, lean")
+@pytest.mark.parametrize("name", MEASURED)
+def test_presets_of_generation_are_the_rows_that_were_measured(name: str) -> None:
+    row = next(row for row in ROWS if row.name == MEASURED[name])
     measured = schedule_of(row, 6)
     assert measured is not None
-    assert replace(preset("lean-gpt2", 6, 512), name=measured.name) == measured
+    assert replace(preset(name, 6, 512), name=measured.name) == measured
+
+
+def test_keys_gpt2_prunes_nothing_but_values_that_weigh_little() -> None:
+    made = preset("keys-gpt2", 12, 128)
+    assert (set(made.tokens), set(made.heads), made.values) == ({1.0}, {1.0}, 1.0)
+    assert made.value_share == 0.003
+    assert (made.quantization.k_policy, made.quantization.refetch_shift) == (KeyPolicy.BY_KEY, 6)
 
 
 @pytest.mark.parametrize("name", ["paper-bert", "gentle"])

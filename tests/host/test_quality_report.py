@@ -19,7 +19,7 @@ from spatten.quality.report import (
     study_json,
     study_markdown,
 )
-from spatten.quality.rows import FLOAT, ROWS, Row
+from spatten.quality.rows import FLOAT, KEYS, ROWS, Row
 from spatten.quality.study import Cell, Plan
 from spatten.quality.tasks import Classification, Perplexity
 from spatten.report.markdown import markdown_table
@@ -87,6 +87,14 @@ def test_page_says_what_was_lost_and_how_it_was_made() -> None:
     assert "8 windows.\n" in page
     assert "- Prose: public domain." in page
     assert "Of 4 comparisons" in page
+
+
+def test_page_says_what_rows_by_key_read() -> None:
+    row = Row("keys", "together", **KEYS, value_share=0.003)
+    made = [cell("s", FLOAT, np.ones(10), 0), cell("s", row, np.ones(10), 180)]
+    page = study_markdown(Plan([SENTIMENT], [row], Path("unused")), made, "x", "y.svg")
+    formats = "4+4, V 4, LSBs of keys above 1/64"
+    assert f"| keys | {formats} | 100 % |  |  | 100 % | above 0.003 of the greatest |" in page
 
 
 def test_page_of_development_examples_warns() -> None:

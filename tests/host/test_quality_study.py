@@ -12,7 +12,7 @@ import pytest
 from spatten.catalog import load
 from spatten.quality import study
 from spatten.quality.__main__ import named
-from spatten.quality.rows import FLOAT, ROWS, Row, schedule_of
+from spatten.quality.rows import FLOAT, KEYS, ROWS, Row, schedule_of
 from spatten.quality.study import Plan, cell_digest, code_version, run_study
 from spatten.quality.subject import Subject
 from spatten.quality.tasks import Retrieval
@@ -124,6 +124,10 @@ def test_rows_become_schedules() -> None:
     assert lean is not None
     assert (lean.quantization.k_bits, lean.quantization.v_bits) == (6, 4)
     assert (lean.protect_last, lean.decay) == (96, 0.5)
+    keys = schedule_of(Row("x", "together", value_share=0.003, **KEYS), 6)
+    assert keys is not None
+    assert keys.quantization == Quantization.by_key(4, 4, 1 / 64, 4, growth="saturate")
+    assert keys.value_share == 0.003
 
 
 def test_names_with_commas_are_chosen_behind_semicolons() -> None:

@@ -42,8 +42,8 @@ def job(
         rows=4,
         keys_fetched=len(keys),
         keys_skipped=slots - len(keys),
-        values_fetched=len(keys),
-        values_skipped=slots - len(keys),
+        values_fetched=len(keys) - layer,
+        values_skipped=slots - len(keys) + layer,
         dense_bytes_16=1600,
         digest=f"{layer}{step}",
     )
@@ -91,6 +91,7 @@ def test_layers_and_heads() -> None:
     assert [layer["kv_bytes"] for layer in section["layers"]] == [800, 400]
     assert [layer["tokens_share"] for layer in section["layers"]] == [1.0, 0.5]
     assert [layer["refetch_share"] for layer in section["layers"]] == [0.0, 0.25]
+    assert [layer["values_read_share"] for layer in section["layers"]] == [1.0, 0.5]
     assert sum(part["percent"] for part in section["layers"][0]["parts"]) == pytest.approx(100 * 800 / 3200)
     assert sum(kind["share"] for kind in section["kinds"]) == pytest.approx(1.0)
 

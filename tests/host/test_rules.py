@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from spatten.catalog import load
 from spatten.quality.subject import Subject
 from spatten.rules.decode import FLOAT, Reading, read_windows
 from spatten.rules.families import FAMILIES, Family
-from spatten.rules.keys import ByKey, ByRow, EarlyStop, Sight, Whole
+from spatten.rules.keys import ByKey, ByKeyShift, ByRow, EarlyStop, Sight, Whole
 from spatten.rules.merge import Merge, alike, nearest
 from spatten.rules.planes import Layout, Rows
 from spatten.rules.rule import Rule, visible
 from spatten.rules.sweep import choices
-from spatten.rules.values import Above, Top
+from spatten.rules.values import Above, Top, Weighty
 from spatten_drivers import Device, Quantization
 from tests.host.tiny_models import tiny_gpt2
 
@@ -160,6 +161,50 @@ def test_by_key_refetches_the_likely_keys_alone() -> None:
     assert torch.equal(found.depth, look.seen * (1 + likely.long()))
 
 
+def test_by_key_as_built_is_integers_as_the_contract_has_them() -> None:
+    """Against the words of section 4: MSBs, a share of the sum, rests less 8, distances from zero on."""
+    query, key, _ = rows(4)
+    look = sight(query * 2, key, PLANES)
+    found = ByKeyShift(4)(look)
+    msb = torch.floor(look.keys.integers / 16)
+    lsb = look.keys.integers - 16 * msb
+    mixed = 0
+    for head, row in product(range(2), range(3)):
+        seen = look.seen[row]
+        units = look.unit[head, row][seen]
+        first = (16 * msb[head] @ look.query[head, row])[seen]
+        weights = torch.exp((first - first.max()) * units)
+        again = weights > weights.sum() / 16
+        second = first + again * ((lsb[head] - 8) @ look.query[head, row])[seen]
+        if again.any():
+            second = second.clamp(max=second[again].max())
+        mixed += 0 < int(again.sum()) < len(again)
+        torch.testing.assert_close(
+            found.scores[head, row][seen].softmax(dim=-1), (second * units).softmax(dim=-1)
+        )
+        assert torch.equal(found.depth[head, row][seen], 1 + again.long())
+    assert mixed >= 3
+
+
+def test_by_key_as_built_without_a_likely_key_stays_with_msbs() -> None:
+    """Keys all alike: none is above its share, and every weight is the same."""
+    query, key, _ = rows(4)
+    look = sight(query, torch.ones_like(key), PLANES)
+    found = ByKeyShift(1)(look)
+    assert torch.equal(found.depth, look.seen.expand_as(look.unit).long())
+    torch.testing.assert_close(found.scores.softmax(dim=-1), look.scores(2).softmax(dim=-1))
+
+
+def test_values_of_one_plane_are_read_once_whatever_is_read_of_their_keys() -> None:
+    query, key, value = rows(7)
+    rule = Rule(PLANES, ByKeyShift(4), v_layout=EIGHT)
+    _, read = rule.attend(query, key, value, 0.3)
+    k_alone = read - 2 * (10 + 11 + 12) * 32
+    again, rest = divmod(k_alone - 2 * (10 + 11 + 12) * 16, 16)
+    assert rest == 0
+    assert 0 < again < 2 * (10 + 11 + 12)
+
+
 def test_values_above_a_share_are_those_and_the_best_alone_at_one() -> None:
     found = Whole()(sight(*rows(5)[:2], EIGHT))
     weights = found.scores.softmax(dim=-1)
@@ -182,13 +227,26 @@ def test_the_rest_keeps_the_weights_a_whole(rest: str) -> None:
 
 KNOWN = {
     "8 bit, half of the values": (
-        Quantization(k_msb_bits=8, v_msb_bits=8),
-        0.5,
+        {"quantization": Quantization(k_msb_bits=8, v_msb_bits=8), "values": 0.5},
         Rule(EIGHT, values=Top(0.5)),
     ),
-    "12 bit": (Quantization(), 1.0, Rule(Layout((12,)))),
-    "8+4 bit, all refetch": (Quantization.progressive(8, 4, 1.0), 1.0, Rule(Layout((8, 4)), ByRow(1.0))),
-    "8+4 bit, by row": (Quantization.progressive(8, 4, 0.06), 1.0, Rule(Layout((8, 4)), ByRow(0.06))),
+    "8 bit, values above a share": (
+        {"quantization": Quantization(k_msb_bits=8, v_msb_bits=8), "value_share": 0.3},
+        Rule(EIGHT, values=Above(0.3, "largest")),
+    ),
+    "12 bit": ({}, Rule(Layout((12,)))),
+    "8+4 bit, all refetch": (
+        {"quantization": Quantization.progressive(8, 4, 1.0)},
+        Rule(Layout((8, 4)), ByRow(1.0)),
+    ),
+    "8+4 bit, by row": (
+        {"quantization": Quantization.progressive(8, 4, 0.06)},
+        Rule(Layout((8, 4)), ByRow(0.06)),
+    ),
+    "8+4 bit, by key, values above a share": (
+        {"quantization": Quantization.by_key(8, 4, 1 / 32, 8), "value_share": 0.3},
+        Rule(Layout((8, 4)), ByKeyShift(5), Above(0.3, "largest"), v_layout=EIGHT),
+    ),
 }
 
 
@@ -200,15 +258,20 @@ def test_what_a_device_knows_is_read_as_it_reads(
     loaded = load(tiny_gpt2(tmp_path_factory.mktemp("gpt2")))
     loaded.model.transformer.h[0].attn.c_attn.weight.data *= 4.0
     window = np.random.default_rng(2).integers(1, 300, 40).tolist()
-    formats, values, rule = KNOWN[name]
+    options, rule = KNOWN[name]
     found = read_windows(loaded.model, [window], {("mine", ""): rule}, 6)["mine", ""]
-    schedule = spatten.Schedule(quantization=formats, values=values, prune_prefill=False)
+    schedule = spatten.Schedule(**options, prune_prefill=False)
     with spatten.attach(loaded.model, schedule=schedule, device=device) as session:
         surprise = -Subject(loaded, session).log_probs(window, len(window) - 6).mean()
         steps = [layer for layer in session.record.layers if layer.step > 0]
     assert found.read == sum(layer.kv_bytes for layer in steps)
     assert found.dense_16 == sum(layer.dense_bytes_16 for layer in steps)
     assert found.surprise[0] == pytest.approx(surprise, abs=2e-3)
+    if "share" in name:
+        assert 0 < sum(layer.values_fetched for layer in steps) < sum(layer.keys_fetched for layer in steps)
+    if "by key" in name:
+        lsbs, keys = (sum(layer.counters[f"read_k_{plane}"] for layer in steps) for plane in ("lsb", "msb"))
+        assert 0 < lsbs < keys / 2
 
 
 def test_float_is_the_model_itself(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -239,7 +302,8 @@ def test_names_of_rules_are_unlike_and_known_families_read_planes_that_a_device_
         if family.known:
             for rule in family.points.values():
                 assert rule.layout.widths[1:] in ((), (4,))
-                assert isinstance(rule.keys, Whole | ByRow)
+                assert isinstance(rule.keys, Whole | ByRow | ByKeyShift)
+                assert isinstance(rule.values, Weighty | Top) or rule.values.of == "largest"
                 assert rule.rest == "zero"
 
 

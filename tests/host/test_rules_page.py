@@ -11,16 +11,16 @@ import pytest
 
 from spatten import catalog
 from spatten.catalog import load
-from spatten.quality.tasks import Perplexity
+from spatten.quality.tasks import Perplexity, Sample
 from spatten.rules import sweep as sweep_module
 from spatten.rules.decode import FLOAT, Reading
-from spatten.rules.families import FAMILIES, Family
+from spatten.rules.families import AS_BUILT, FAMILIES, Family
 from spatten.rules.importance import VARIANTS as KEPT
 from spatten.rules.merging import VARIANTS, encoded
 from spatten.rules.page import rules_json, rules_markdown
 from spatten.rules.planes import Layout
 from spatten.rules.rule import Rule
-from spatten.rules.sweep import Text, sweep
+from spatten.rules.sweep import Text, again, sweep
 from spatten.schedule import Schedule
 from spatten_drivers import Quantization
 from tests.host.tiny_models import WORDS, tiny_bert, tiny_gpt2
@@ -44,7 +44,7 @@ WIDTHS = (Family("one plane", "", {f"{bits} bit": Rule(Layout((bits,))) for bits
 def sea(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tiny_gpt2(tmp_path / "gpt2")
     monkeypatch.setitem(catalog.FOLDERS, "tiny", lambda: str(tmp_path / "gpt2"))
-    monkeypatch.setattr(sweep_module, "TASKS", [SHORT])
+    monkeypatch.setattr(sweep_module, "TEXTS", [SHORT])
     return tmp_path / "read"
 
 
@@ -59,6 +59,17 @@ def test_a_sweep_is_read_once(sea: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "4 bit" in chosen
     monkeypatch.setattr(sweep_module, "read_windows", None)
     assert sweep(2, 2, sea, families=WIDTHS) == [first]
+
+
+def test_other_windows_are_those_not_read_before(sea: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = Family(AS_BUILT, "", WIDTHS[0].points)
+    monkeypatch.setattr(sweep_module, "FAMILIES", [built])
+    before = [Sample(2, development=True), Sample(1)]
+    read = {tuple(window) for sample in before for window in SHORT.examples(sample)}
+    (found,) = again(9, before, sea, 1)
+    assert len(found.float.scores) == len([w for w in SHORT.examples(Sample(9, 1)) if tuple(w) not in read])
+    assert set(found.readings) == {(FLOAT, ""), (AS_BUILT, "8 bit"), (AS_BUILT, "4 bit")}
+    assert found.readings[AS_BUILT, "4 bit"].x16 == 4.0
 
 
 def text(name: str, changes: dict[tuple[str, str], tuple[float, int]]) -> Text:
@@ -92,10 +103,17 @@ def test_the_page_names_winners_and_what_a_device_knows() -> None:
         text("Sea", {("one plane", "6 bit"): (0.003, 375), ("refetch by key", "t"): (0.001, 250)}),
         text("Land", {("one plane", "6 bit"): (0.002, 370), ("refetch by key", "t"): (0.03, 240)}),
     ]
-    page = rules_markdown(texts, merged(), kept(), "the command", development=4, test=6, scored=48)
+    others = [
+        text("Sea", {(AS_BUILT, "a"): (0.002, 250), (AS_BUILT, "b"): (0.001, 200)}),
+        text("Land", {(AS_BUILT, "a"): (0.001, 250), (AS_BUILT, "b"): (0.03, 200)}),
+    ]
+    page = rules_markdown(texts, others, merged(), kept(), "the command", development=4, test=6, scored=48)
+    assert "not read above: 6 of Sea and 6 of Land." in page
+    assert f"without a loss on any text: *{AS_BUILT}* (a) at 4.00x below 16 bit, 8.0x below 32, " in page
+    assert "| b | 5.00x | +0.1 % (+0.1 to +0.1) | 90.0 % | 5.00x | +3.0 % (+3.0 to +3.0) |" in page
     assert "**Perplexity: Sea**: *refetch by key* (t) at 4.00x below 16 bit, 8.0x below 32, +0.1 % (" in page
     assert "**Perplexity: Land**: *one plane* (6 bit) at 2.70x" in page
-    assert "the one to put into a next version of the\n  contract: *one plane* (6 bit)" in page
+    assert "the one that contract 1.1 was made after:\n  *one plane* (6 bit)" in page
     sea = page.partition("### Perplexity: Sea")[2].partition("###")[0]
     assert "| one plane (known) |  | +0.3 |" in sea
     assert "| refetch by key |  | **+0.1*** |" in sea or r"| refetch by key |  | **+0.1**\* |" in sea
@@ -106,14 +124,14 @@ def test_the_page_names_winners_and_what_a_device_knows() -> None:
     assert "reads no gain and no gain less" in page
     assert "75.0 % at 4.70x, +50.0 points (" in page
     assert all(f"- **{family.name}**" in page for family in FAMILIES)
-    assert rules_json(texts, merged(), kept(), "c")["decode"][0]["points"][1]["x16"] == pytest.approx(
-        1000 / 375
-    )
+    numbers = rules_json(texts, others, merged(), kept(), "c")
+    assert numbers["decode"][0]["points"][1]["x16"] == pytest.approx(1000 / 375)
+    assert numbers["again"][1]["points"][2]["x16"] == 5.0
 
 
 def test_a_loss_is_no_winner() -> None:
     lost = [text("Sea", {("one plane", "4 bit"): (0.05, 250)})]
-    page = rules_markdown(lost, merged(), kept(), "the command", development=4, test=6, scored=48)
+    page = rules_markdown(lost, lost, merged(), kept(), "the command", development=4, test=6, scored=48)
     assert "**Perplexity: Sea**: no rule keeps perplexity within 1 %." in page
     assert "as things stand: none" in page
 

@@ -122,12 +122,27 @@ def test_counts_stay_between_one_and_all(ratio: float, length: int, floor: int, 
     assert abs(plan.values(0, length) - ratio * length) <= 0.5 + 1e-6 or plan.values(0, length) == 1
 
 
+@given(share=st.floats(0, 1))
+def test_value_limit_is_the_least_weight_that_reaches_the_share(share: float) -> None:
+    limit = Schedule(value_share=share).plan(1).value_limit(0)
+    assert limit >= share * 65535 - 1e-9
+    assert limit == 0 or limit - 1 < share * 65535
+
+
+def test_value_limit_of_a_list_is_by_layer_and_goes_up_and_down() -> None:
+    plan = Schedule(value_share=(0.0, 0.2, 1 / 65535, 1.0, 0.01)).plan(5)
+    assert [plan.value_limit(layer) for layer in range(5)] == [0, 13107, 1, 65535, 656]
+    with pytest.raises(ConfigError, match="value_share has 5 ratios and the model 4 layers"):
+        plan.schedule.plan(4)
+
+
 # ------------------------------------------------------------------------------- records and files
 
 ALL_FIELDS = Schedule(
     tokens=(1.0, 0.5),
     heads=(1.0, 1.0),
     values=0.25,
+    value_share=(0.0, 0.01),
     quantization=Quantization.progressive(8, 4, 0.2, headroom=2.0, growth="saturate"),
     protect_first=2,
     protect_last=3,
@@ -141,6 +156,7 @@ name = "all fields"
 tokens = [1.0, 0.5]
 heads = [1, 1]
 values = 0.25
+value_share = [0, 0.01]
 protect_first = 2
 protect_last = 3
 min_tokens = 4
@@ -180,16 +196,17 @@ def test_file_without_a_name_gives_its_own(tmp_path: Path) -> None:
 @given(
     tokens=st.one_of(RATIOS, st.lists(RATIOS, min_size=1, max_size=6).map(lambda r: sorted(r)[::-1])),
     values=st.one_of(RATIOS, st.lists(RATIOS, min_size=1, max_size=6)),
+    share=st.one_of(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=1, max_size=6)),
     decay=st.floats(0, 1),
     counts=st.tuples(*[st.integers(0, 9)] * 3),
     progressive=st.booleans(),
 )
 def test_schedule_survives_json(
-    tokens: Any, values: Any, decay: float, counts: tuple[int, int, int], progressive: bool
+    tokens: Any, values: Any, share: Any, decay: float, counts: tuple[int, int, int], progressive: bool
 ) -> None:
     quantization = Quantization.progressive(6) if progressive else Quantization.static(8)
     first, last, least = counts
-    made = Schedule(tokens, 1.0, values, quantization, first, last, least, decay)
+    made = Schedule(tokens, 1.0, values, share, quantization, first, last, least, decay)
     again = Schedule.from_dict(json.loads(json.dumps(made.to_dict())))
     assert again == made
     assert hash(again) == hash(made)
@@ -207,7 +224,7 @@ def test_copy_with_changes_is_checked_too() -> None:
 
 FIELDS = (
     "['decay', 'heads', 'min_tokens', 'name', 'protect_first', 'protect_last', 'prune_prefill', "
-    "'quantization', 'tokens', 'values']"
+    "'quantization', 'tokens', 'value_share', 'values']"
 )
 QUANTIZATION_FIELDS = (
     "['growth', 'headroom', 'k_lsb_bits', 'k_msb_bits', 'k_policy', 'q_bits', 'threshold', 'v_lsb_bits', "
@@ -221,6 +238,9 @@ BAD: list[tuple[Any, str]] = [
     ({"heads": [1.0, 2]}, "schedule: heads has keep ratio 2; expected 0 < ratio <= 1"),
     ({"values": float("nan")}, "schedule: values has keep ratio nan; expected 0 < ratio <= 1"),
     ({"values": float("inf")}, "schedule: values has keep ratio inf; expected 0 < ratio <= 1"),
+    ({"value_share": -0.01}, "schedule: value_share has share -0.01; expected 0 <= share <= 1"),
+    ({"value_share": [0, 1.5]}, "schedule: value_share has share 1.5; expected 0 <= share <= 1"),
+    ({"value_share": True}, "schedule: value_share has share True; expected 0 <= share <= 1"),
     ({"tokens": "half"}, "schedule: tokens has keep ratio 'half'; expected 0 < ratio <= 1"),
     ({"tokens": True}, "schedule: tokens has keep ratio True; expected 0 < ratio <= 1"),
     ({"tokens": None}, "schedule: tokens has keep ratio None; expected 0 < ratio <= 1"),
@@ -254,7 +274,8 @@ BAD: list[tuple[Any, str]] = [
     ),
     (
         {"quantization": {"k_policy": "SOMETIMES"}},
-        "quantization.k_policy is 'SOMETIMES'; expected one of ['MSB_ONLY', 'ALWAYS', 'PROGRESSIVE']",
+        "quantization.k_policy is 'SOMETIMES'; expected one of ['MSB_ONLY', 'ALWAYS', 'PROGRESSIVE', "
+        "'BY_KEY']",
     ),
     (
         {"quantization": {"v_policy": 3}},

@@ -37,6 +37,7 @@ SCHEDULES = {
             k_msb_bits=8, k_lsb_bits=4, k_policy=1, v_msb_bits=8, v_lsb_bits=4, v_policy=1
         )
     ),
+    "values above a share": Schedule(value_share=(0.02, 0.1, 0.0, 0.3), quantization=Quantization.static(8)),
     "high plane": Schedule(quantization=Quantization(k_msb_bits=8, k_lsb_bits=4, v_msb_bits=8, v_lsb_bits=4)),
 }
 TEXTS = [tokens(1, length, seed=length)[0].tolist() for length in (40, 33, 17, 9)]
@@ -52,13 +53,19 @@ def test_decisions_are_those_of_the_device(kind: Any, name: str, device: Device)
     assert name != "progressive" or 0 < found.refetched < found.rows
 
 
-@pytest.mark.parametrize("prune_prefill", [False, True])
-def test_steps_of_a_generation_are_those_of_the_device(prune_prefill: bool, device: Device) -> None:
+STEPS = {
+    "12 bits": {"quantization": Quantization.static(12)},
+    "12 bits, prompt pruned too": {"quantization": Quantization.static(12), "prune_prefill": True},
+    "values above a share": {"quantization": Quantization.static(12), "value_share": 0.05},
+    "by key": {"quantization": Quantization.by_key(8, 4, 1 / 8, 12), "value_share": 0.02},
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_a_generation_are_those_of_the_device(name: str, device: Device) -> None:
     schedule = paper_schedule(
         4,
-        **HARD,
-        quantization=Quantization.static(12),
-        prune_prefill=prune_prefill,
+        **{"prune_prefill": False, **HARD, **STEPS[name]},
         decay=0.5,
         protect_last=3,
     )
@@ -72,6 +79,9 @@ def test_steps_of_a_generation_are_those_of_the_device(prune_prefill: bool, devi
     assert keys == [record.keys for record in session.record.layers]
     assert min(len(own) for own in keys) < 20
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02 * float(theirs.abs().max()))
+    again = [0 if d.refetched is None else int(d.refetched[d.heads].sum()) for d in told]
+    assert again == [record.refetched_rows for record in session.record.layers]
+    assert (name == "by key") == any(again)
 
 
 def _fed(model: Any, ids: torch.Tensor, prompt: int) -> torch.Tensor:

@@ -94,6 +94,7 @@ def _print(model: str, schedule: str, found: Fidelity, as_json: bool) -> None:
     )
     for name, value in found.measures.items():
         rows.add_row(name, f"{value:.4f}")
+    rows.add_row("values read, of live keys", f"{traffic['values_read_share']:.1%}")
     rows.add_row("K+V bytes less than dense 16 bit", f"{traffic['ratio_16']:.2f}x")
     rows.add_row("K+V bytes less than dense 32 bit", f"{traffic['ratio_32']:.2f}x")
     out().print(rows)

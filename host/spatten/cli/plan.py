@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spatten_drivers import KeyPolicy
+
 from ..presets import PRESETS, chosen_schedule, preset
 from .console import out, print_json, say, table
 from .options import AsJson
@@ -74,13 +76,25 @@ Against = Annotated[
     str, typer.Option("--against", help="Schedule of the run beside it.", rich_help_panel=TEXT)
 ]
 Refetch = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--refetch-share",
-        help="Share of rows that fetch LSBs where the schedule is progressive: it depends on the numbers.",
+        help="Share of rows that fetch LSBs where the schedule is progressive, 0.1 unless given; of keys "
+        "where it refetches by key, 0.02 unless given: it depends on the numbers.",
         rich_help_panel=TEXT,
     ),
 ]
+ValuesRead = Annotated[
+    float,
+    typer.Option(
+        "--values-share",
+        help="Share of values that reach the schedule's value_share: it depends on the numbers too.",
+        rich_help_panel=TEXT,
+    ),
+]
+#: Rows that refetch, and with refetch by key the keys, unless a share is given; and values that are read:
+#: those of `keys-gpt2` on 464 tokens and more of real text (docs/generation.md).
+ROWS_REFETCH, KEYS_REFETCH, VALUES_READ = 0.1, 0.02, 0.45
 TraceFile = Annotated[
     Path | None,
     typer.Option(
@@ -116,7 +130,8 @@ def plan(
     generate: Generate = None,
     schedule: ScheduleName = "dense-8bit",
     against: Against = "dense-8bit",
-    refetch_share: Refetch = 0.1,
+    refetch_share: Refetch = None,
+    values_share: ValuesRead = VALUES_READ,
     trace: TraceFile = None,
     roofline: Picture = None,
     as_json: AsJson = False,
@@ -128,7 +143,8 @@ def plan(
     way of rows to the device.
 
     The machine is a `--board`, a board with something changed, or `--preset`, `--clock` and `--dram`.
-    Pruning follows the schedule. What depends on the numbers, the rows that refetch, is `--refetch-share`.
+    Pruning follows the schedule. What depends on the numbers is assumed: what refetches, `--refetch-share`,
+    and the values that weigh enough to be read, `--values-share`; `spatten run` measures both.
 
     Examples:
 
@@ -148,7 +164,8 @@ def plan(
     else:
         shape = model_shape(model, layers=layers, heads=heads, head_dim=head_dim)
         rules = [_schedule(name, shape.layers, prompt) for name in (schedule, against)]
-        made = plan_text(found, shape, *rules, prompt, _generated(shape, generate), refetch_share)
+        shares = _refetched(rules[0]) if refetch_share is None else refetch_share, values_share
+        made = plan_text(found, shape, *rules, prompt, _generated(shape, generate), *shares)
     if roofline is not None:
         from ..plan.roofline import draw_roofline, workloads
 
@@ -173,6 +190,12 @@ def _generated(shape: ModelShape, generate: int | None) -> int:
     return (32 if shape.causal else 0) if generate is None else generate
 
 
+def _refetched(schedule: Schedule) -> float:
+    """The share that is assumed: of keys where single keys refetch, else of rows."""
+    by_key = schedule.quantization.k_policy == KeyPolicy.BY_KEY
+    return KEYS_REFETCH if by_key else ROWS_REFETCH
+
+
 def _schedule(given: str, layers: int, length: int) -> Schedule:
     """By name for this length, or from a file."""
     chosen = chosen_schedule(given)
@@ -195,6 +218,7 @@ def comparison_json(made: Comparison) -> dict[str, Any]:
         },
         "workload": made.title,
         "refetch_share": made.refetch_share,
+        "values_share": made.values_share,
         "fit": [{"what": check.what, "asked": check.asked, "limit": check.limit} for check in made.checks],
         "schedules": {"pruned": made.schedules[0], "dense": made.schedules[1]},
         "pruned": {name: _phase_json(one) for name, one in made.pruned.items()},
@@ -290,8 +314,10 @@ def _show_notes(made: Comparison) -> None:
             "Cycles of this machine were not compared with simulation; those of "
             "--preset ecp5-85f --clock 75 --dram ddr3-x16-512 were."
         )
-    if made.refetch_share is not None and any(
-        job.facts.refetched for one in made.pruned.values() for job in one.jobs
-    ):
-        notes.append(f"Rows that refetch are taken as {made.refetch_share:.0%}: see --refetch-share.")
+    facts = [job.facts for one in made.pruned.values() for job in one.jobs]
+    if made.refetch_share is not None and any(job.refetched for job in facts):
+        what = "Keys" if any(job.by_key for job in facts) else "Rows"
+        notes.append(f"{what} that refetch are taken as {made.refetch_share:.0%}: see --refetch-share.")
+    if made.values_share is not None and any(job.limited < 1.0 for job in facts):
+        notes.append(f"Values that are read are taken as {made.values_share:.0%}: see --values-share.")
     out().print(f"[dim]{' '.join(notes)}[/]")

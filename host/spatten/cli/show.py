@@ -95,6 +95,7 @@ def show_pruning(console: Console, run: Run) -> None:
         "heads alive",
         "K+V read",
         "less than 16 bit",
+        "values read",
         "LSB refetch",
         left=0,
     )
@@ -105,16 +106,18 @@ def show_pruning(console: Console, run: Run) -> None:
             f"{layer['heads']:.1f} of {run.heads}",
             readable_bytes(layer["kv_bytes"]),
             f"{layer['ratio_16']:.2f}x",
+            f"{layer['values_read_share']:.0%}",
             f"{layer['refetch_share']:.1%}",
         )
     console.print(rows)
 
 
 def layer_summary(run: Run) -> list[dict[str, Any]]:
-    """Per layer: mean share of tokens and number of heads alive, bytes, ratio to 16 bit, refetch share."""
+    """Per layer: mean share of tokens and number of heads alive, bytes, values read, refetches."""
     jobs = run.record.layers
     heads = heads_alive(jobs, run.layers, run.heads)
-    names = ("layer", "tokens_share", "kv_bytes", "dense_bytes_16", "ratio_16", "refetch_share")
+    names = ("layer", "tokens_share", "kv_bytes", "dense_bytes_16", "ratio_16", "values_read_share")
+    names += ("refetch_share",)
     return [
         {**{name: row[name] for name in names}, "heads": sum(alive)}
         for row, alive in zip(layer_rows(jobs, run.layers), heads, strict=True)

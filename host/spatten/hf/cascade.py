@@ -115,6 +115,7 @@ class Cascade:
             keep_tokens=self._keep_tokens(layer),
             keep_heads=self._keep_heads(layer),
             keep_values=self._keep_values(layer),
+            value_limit=self.plan.value_limit(layer) if self.prunes else 0,
             protected=self.protected,
             add_tokens=started,
             add_heads=started,

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.utils.output_capturing import _active_collector
 
 from spatten_drivers import Accelerator, Device, Shape, open_device
+from spatten_drivers.errors import ConfigError
 from spatten_drivers.sequence import check_shape
 
 from ..errors import InputError, ModelError
@@ -114,6 +115,7 @@ class Session:
         self._dim = self._config.hidden_size // heads
         plan = self._plan(length=1)  # a schedule that does not fit is refused now, not in the first layer
         check_shape(device, self._shape(slots=1), plan.schedule.quantization)
+        _check_value_share(device, plan)
         self._accelerator = Accelerator(device)
         self._undo: list[Callable[[], None]] = []
         self._pass: ForwardPass | None = None
@@ -317,6 +319,15 @@ class Session:
     def _plan(self, length: int) -> LayerPlan:
         layers, given = self._config.num_hidden_layers, self._schedule
         return (given if isinstance(given, Schedule) else preset(given, layers, length)).plan(layers)
+
+
+def _check_value_share(device: Device, plan: LayerPlan) -> None:
+    """Refuse a limit that the device's contract does not have, before a prompt is read in vain."""
+    if any(plan.value_shares) and device.config.abi_minor < 1:
+        raise ConfigError(
+            f"schedule {plan.schedule.name!r}: value_share is {plan.schedule.value_share}; {device} speaks "
+            f"contract {device.config.abi}, which has none. Load a bitstream of 1.1, or set it to 0"
+        )
 
 
 def cache_and_mask(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -27,7 +28,8 @@ class Comparison:
     schedules : names of the pruned and of the dense run.
     pruned, dense : phases by name: ``prompt`` (or ``sentence``), ``tokens``.
     checks : what was checked to fit, of a text.
-    refetch_share : what the plan takes for the share of rows that refetch; ``None`` where a trace says it.
+    refetch_share, values_share : what the plan takes for the share of rows, or keys, that refetch and of
+        values that reach the schedule's ``value_share``; ``None`` where a trace says it.
     """
 
     machine: Machine
@@ -37,6 +39,7 @@ class Comparison:
     dense: dict[str, Phase]
     checks: tuple[Check, ...] = ()
     refetch_share: float | None = None
+    values_share: float | None = None
 
 
 def plan_text(
@@ -47,6 +50,7 @@ def plan_text(
     prompt: int,
     generate: int = 0,
     refetch_share: float = 0.0,
+    values_share: float = 1.0,
 ) -> Comparison:
     """Plan a sentence of a BERT, or a prompt of a GPT-2 and the tokens it generates.
 
@@ -55,11 +59,12 @@ def plan_text(
     InputError : a count is out of range, or a BERT is to generate.
     ConfigError : the text does not fit model or machine; the message names each limit.
     """
-    _check_counts(shape, prompt, generate, refetch_share)
+    shares = {"refetch share": refetch_share, "values share": values_share}
+    _check_counts(shape, prompt, generate, shares)
     found = checks(machine, shape, schedule, prompt, generate)
     require_fit(found)
     made = [
-        phases(machine, text_jobs(shape, rules, prompt, generate, refetch_share), generate)
+        phases(machine, text_jobs(shape, rules, prompt, generate, *shares.values()), generate)
         for rules in (schedule, dense)
     ]
     if not shape.causal:
@@ -67,9 +72,8 @@ def plan_text(
     what = f"a prompt of {prompt:,} tokens" if shape.causal else f"a sentence of {prompt:,} tokens"
     more = f" and {generate:,} generated" if generate else ""
     title = f"{shape.name}: {what}{more}"
-    return Comparison(
-        machine, title, (schedule.name, dense.name), made[0], made[1], tuple(found), refetch_share
-    )
+    names = schedule.name, dense.name
+    return Comparison(machine, title, names, *made, tuple(found), *shares.values())
 
 
 def plan_trace(machine: Machine, trace: Trace, name: str, dense: Schedule) -> Comparison:
@@ -90,10 +94,11 @@ def plan_trace(machine: Machine, trace: Trace, name: str, dense: Schedule) -> Co
     return Comparison(machine, title, ("the trace", dense.name), pruned, whole, tuple(found))
 
 
-def _check_counts(shape: ModelShape, prompt: int, generate: int, refetch_share: float) -> None:
+def _check_counts(shape: ModelShape, prompt: int, generate: int, shares: Mapping[str, float]) -> None:
     if prompt < 1 or generate < 0:
         raise InputError(f"prompt is {prompt} and generate {generate}; expected 1 or more and 0 or more")
     if generate and not shape.causal:
         raise InputError(f"{shape.name} reads sentences and generates nothing; leave generate out")
-    if not 0.0 <= refetch_share <= 1.0:
-        raise InputError(f"refetch share is {refetch_share}; expected 0 to 1")
+    for name, share in shares.items():
+        if not 0.0 <= share <= 1.0:
+            raise InputError(f"{name} is {share}; expected 0 to 1")

@@ -23,9 +23,11 @@ class JobFacts:
     visible : ``int [queries]``, keys that each query sees.
     keep_values, keep_tokens, keep_heads : what survives; more than there is means all.
     refetched : rows (head, query) that refetch, spread evenly over heads and queries; a plan may say 3.5.
+        With refetch by key it is the keys of rows that do.
     quantization : number formats.
     causal : queries see keys of their own or a lower slot.
     adds : running importance goes on from the job before.
+    limited : share of the visible values that weigh enough to be read (``value_limit``).
     """
 
     head_dim: int
@@ -41,6 +43,7 @@ class JobFacts:
     quantization: Quantization
     causal: bool = False
     adds: bool = True
+    limited: float = 1.0
 
     @property
     def queries(self) -> int:
@@ -53,22 +56,29 @@ class JobFacts:
         return self.heads * self.queries
 
     @property
-    def kept(self) -> NDArray[np.int64]:
-        """Values that each query keeps."""
-        return np.minimum(self.keep_values, self.visible)
+    def kept(self) -> NDArray[np.float64]:
+        """Values that each query keeps, on average; one at least."""
+        return np.minimum(self.keep_values, np.maximum(1.0, self.visible * self.limited))
 
     @property
     def refetch_share(self) -> float:
-        """Share of the rows that decide to refetch."""
-        return self.refetched / self.rows
+        """Share of the rows that decide to refetch; with refetch by key, all of them do for some key."""
+        return float(self.refetched > 0) if self.by_key else self.refetched / self.rows
 
     @property
     def second_share(self) -> float:
-        """Share of the rows that use the LSB plane of K: by decision, or always."""
+        """Share of the rows of K whose LSB plane is used: by decision, or always."""
         policy = self.quantization.k_policy
         if policy == KeyPolicy.ALWAYS:
             return 1.0
+        if self.by_key:
+            return self.refetched / (self.heads * int(self.visible.sum()))
         return self.refetch_share if policy == KeyPolicy.PROGRESSIVE else 0.0
+
+    @property
+    def by_key(self) -> bool:
+        """Whether single keys of a row refetch."""
+        return self.quantization.k_policy == KeyPolicy.BY_KEY
 
     @property
     def value_share(self) -> float:

@@ -151,7 +151,7 @@ class JobModel(ABC):
         return {
             "Q x K array": self._of(lambda n: units.words(n) + units.score_gap, seen) * self.passes,
             "prob x V array": self.value_words,
-            "softmax": self._of(units.softmax, seen) * self.passes,
+            "softmax": self._of(units.softmax, seen) * self.softmax_passes,
             "top-k": self._of(units.topk_row, seen),
             "outputs": np.full(len(seen), max(units.drain, DIVIDER_ROW)),
         }
@@ -160,6 +160,11 @@ class JobModel(ABC):
     @abstractmethod
     def passes(self) -> float:
         """Passes of a row through the Q x K array, on average."""
+
+    @property
+    def softmax_passes(self) -> float:
+        """Times that a row's weights are worked out, on average."""
+        return self.passes
 
     @property
     @abstractmethod

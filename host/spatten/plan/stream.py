@@ -17,13 +17,18 @@ class StreamModel(JobModel):
 
     @property
     def passes(self) -> float:
-        """A plane of K is a pass."""
+        """A plane of K is a pass; with refetch by key the second is as long as it has keys."""
         return 1 + self.job.second_share
+
+    @property
+    def softmax_passes(self) -> float:
+        """Of the weights: a row in which keys refetch is weighed anew as a whole."""
+        return 1 + self.job.refetch_share if self.job.by_key else self.passes
 
     @property
     def value_words(self) -> NDArray[np.float64]:
         """Kept values close together, once for each plane."""
-        return self._of(self.units.words, self.job.kept) * (1 + self.job.value_share)
+        return self._of(self.units.words, np.ceil(self.job.kept).astype(int)) * (1 + self.job.value_share)
 
     @cached_property
     def memory_cycles(self) -> float:
@@ -95,7 +100,7 @@ class StreamModel(JobModel):
         decided = self._arrival + TO_WEIGHTS + self.units.softmax(self.last) + TO_LSBS
         keys = self.memory.cycles(self.last * self.plane_beats["k_msb"])
         groups = [SLOTS] * ((job.rows - 1) // SLOTS) + [(job.rows - 1) % SLOTS + 1]
-        likely = min(1.0, job.second_share * SLOTS)
+        likely = min(1.0, (job.refetch_share if job.by_key else job.second_share) * SLOTS)
         return likely * sum(max(0.0, decided - (rows - 1) * keys) for rows in groups)
 
     @property

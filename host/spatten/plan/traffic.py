@@ -33,7 +33,7 @@ def traffic(job: JobFacts, config: AcceleratorConfig) -> dict[str, float]:
 def rows_fetched(job: JobFacts, config: AcceleratorConfig) -> dict[str, float]:
     """Rows of each plane that a job fetches."""
     if not job.reuses(config.kv_buffer_rows):
-        seen, kept = job.heads * int(job.visible.sum()), job.heads * int(job.kept.sum())
+        seen, kept = job.heads * int(job.visible.sum()), job.heads * float(job.kept.sum())
         return {
             "k_msb": seen,
             "k_lsb": seen * job.second_share,

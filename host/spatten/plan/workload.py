@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The layer jobs of a text: who is alive in which layer, as :mod:`spatten.hf.cascade` would have it.
 
-How many tokens, heads and values survive stands in the schedule. How many rows refetch depends on the
-numbers, so it is asked for. Where a pruned prompt left tokens without a row in later layers, the most
-important ones of a later step are taken to have theirs.
+How many tokens, heads and values survive stands in the schedule. How much refetches, and how many values
+reach a share of the greatest weight, depends on the numbers, so it is asked for. Where a pruned prompt left
+tokens without a row in later layers, the most important ones of a later step are taken to have theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spatten_drivers import KeyPolicy
+from spatten_drivers import KeyPolicy, Quantization
 
 from ..schedule import LayerPlan, Schedule
 from .facts import JobFacts
@@ -29,12 +29,14 @@ class Text:
     shape : of the model.
     schedule : of the text.
     refetch_share : share of the rows that refetch where the schedule is progressive; a row of one key never
-        does.
+        does. Where it refetches by key, share of the keys that do.
+    values_share : share of the visible values that are read in layers with a ``value_share``.
     """
 
     shape: ModelShape
     schedule: Schedule
     refetch_share: float
+    values_share: float = 1.0
     length: int = 0
     step: int = 0
     stored: list[int] = field(default_factory=list)  # rows of each layer
@@ -83,12 +85,15 @@ class Text:
     def _job(
         self, layer: int, length: int, keys: int, queries: int, heads: int, keep: int, prunes: bool
     ) -> JobFacts:
-        rules, causal = self.schedule.quantization, self.shape.causal
+        rules, causal = _formats(self.schedule.quantization, queries), self.shape.causal
         grows = causal and queries > 1
         visible = np.arange(keys - queries + 1, keys + 1) if grows else np.full(queries, keys)
-        progressive = rules.k_policy == KeyPolicy.PROGRESSIVE
-        values = self.plan.value_ratios[layer]
-        pruned_values = values < 1.0 and (not causal or self.step > 0 or self.schedule.prune_prefill)
+        refetching = {
+            KeyPolicy.PROGRESSIVE: int((visible > 1).sum()),
+            KeyPolicy.BY_KEY: int(visible.sum()),
+        }
+        prunes_values = not causal or self.step > 0 or self.schedule.prune_prefill
+        pruned_values = self.plan.value_ratios[layer] < 1.0 and prunes_values
         return JobFacts(
             head_dim=self.shape.head_dim,
             total_heads=self.shape.heads,
@@ -99,18 +104,29 @@ class Text:
             keep_values=self.plan.values(layer, keys) if pruned_values else keys,
             keep_tokens=keep,
             keep_heads=min(heads, self._heads(layer + 1)) if prunes else heads,
-            refetched=self.refetch_share * heads * int((visible > 1).sum()) if progressive else 0.0,
+            refetched=self.refetch_share * heads * refetching.get(rules.k_policy, 0),
             quantization=rules,
             causal=causal,
             adds=self.step > 0 or layer > 0,
+            limited=self.values_share if self.plan.value_shares[layer] and prunes_values else 1.0,
         )
 
 
+def _formats(rules: Quantization, queries: int) -> Quantization:
+    """Those of a job of so many queries: a prompt reads both planes of what its steps refetch by key."""
+    return replace(rules, k_policy=KeyPolicy(rules.key_fields(queries)["k_policy"]))
+
+
 def text_jobs(
-    shape: ModelShape, schedule: Schedule, prompt: int, generate: int, refetch_share: float
+    shape: ModelShape,
+    schedule: Schedule,
+    prompt: int,
+    generate: int,
+    refetch_share: float,
+    values_share: float = 1.0,
 ) -> Iterator[list[JobFacts]]:
     """The jobs of each pass: the prompt or sentence, then each generated token."""
-    text = Text(shape, schedule, refetch_share)
+    text = Text(shape, schedule, refetch_share, values_share)
     yield text.run(prompt)
     for _ in range(generate):
         yield text.run(1)

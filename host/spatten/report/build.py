@@ -98,6 +98,7 @@ def headline(record: RunRecord) -> dict[str, Any]:
         "ratio_16": record.ratio(16),
         "ratio_32": record.ratio(32),
         "refetch_share": _share(sums["refetched_rows"], sums["rows"]),
+        "values_read_share": _share(sums["values_fetched"], sums["keys_fetched"]),
         "keys_skipped_share": _share(sums["keys_skipped"], reads[0]),
         "values_skipped_share": _share(sums["values_skipped"], reads[1]),
     }
@@ -112,7 +113,10 @@ def _kinds(jobs: Sequence[LayerRecord]) -> list[dict[str, Any]]:
 
 
 def layer_rows(jobs: Sequence[LayerRecord], layers: int) -> list[dict[str, Any]]:
-    """Bytes and refetches by layer; ``parts`` are widths in percent of this layer's dense run at 32 bit."""
+    """Bytes, values read of the live keys and refetches by layer.
+
+    ``parts`` are widths in percent of this layer's dense run at 32 bit.
+    """
     grouped: dict[int, list[LayerRecord]] = defaultdict(list)
     for job in jobs:
         grouped[job.layer].append(job)
@@ -127,6 +131,7 @@ def layer_rows(jobs: Sequence[LayerRecord], layers: int) -> list[dict[str, Any]]
                 "dense_bytes_16": sums["dense_bytes_16"],
                 "ratio_16": _share(sums["dense_bytes_16"], sums["kv_bytes"]),
                 "parts": [{"kind": kind, "percent": 100 * _share(sums[kind], dense_32)} for kind in KV_KINDS],
+                "values_read_share": _share(sums["values_fetched"], sums["keys_fetched"]),
                 "refetch_share": _share(sums["refetched_rows"], sums["rows"]),
                 "tokens_share": _mean([_share(len(job.keys), job.slots) for job in grouped[layer]]),
             }

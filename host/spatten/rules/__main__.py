@@ -15,11 +15,11 @@ from typing import Annotated
 import typer
 
 from ..cli.console import err, errors_to_exit_codes, progress, quiet_libraries, teller
-from ..quality.tasks import TASKS, Perplexity
+from ..quality.tasks import Sample
 from ..report.write import check_writable, write_atomic
 from . import importance, merging
 from .page import rules_json, rules_markdown
-from .sweep import sweep
+from .sweep import TEXTS, again, sweep
 
 __all__ = ["app", "rules", "threads"]
 
@@ -34,6 +34,7 @@ def rules(
     test: Annotated[int, typer.Option(min=2, help="Windows a text that are reported.")] = 12,
     merged: Annotated[int, typer.Option(min=2, help="Texts a task of the comparison of merging.")] = 300,
     kept: Annotated[int, typer.Option(min=2, help="Windows a text of the comparison of importance.")] = 8,
+    repeat: Annotated[int, typer.Option(min=2, help="Windows a text of the next seed.")] = 48,
     seed: Annotated[int, typer.Option(help="Seed that draws windows and texts.")] = 0,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("docs/rules.md"),
     build: Annotated[
@@ -53,13 +54,15 @@ def rules(
         with progress(1) as bar:
             told = teller(bar, bar.tasks[0].id)
             texts = sweep(development, test, build / "rules" / "decode", seed, progress=told)
+            before = [Sample(development, seed, development=True), Sample(test, seed)]
+            others = again(repeat, before, build / "rules" / "again", seed + 1, told)
             pairs = merging.compare(merged, build / "rules" / "merging", seed, told)
             survivors = importance.compare(kept, build / "rules" / "importance", seed, told)
         command = shlex.join(["python", "-m", "spatten.rules", *sys.argv[1:]])
-        scored = next(task.scored for task in TASKS if isinstance(task, Perplexity))
-        asked = {"development": development, "test": test, "scored": scored}
-        page = rules_markdown(texts, pairs, survivors, command, **asked)
-        write_atomic(numbers, json.dumps(rules_json(texts, pairs, survivors, command), indent=1) + "\n")
+        asked = {"development": development, "test": test, "scored": TEXTS[0].scored}
+        page = rules_markdown(texts, others, pairs, survivors, command, **asked)
+        found = rules_json(texts, others, pairs, survivors, command)
+        write_atomic(numbers, json.dumps(found, indent=1) + "\n")
         write_atomic(out, page)
         err().print(f"wrote {out} and {numbers}", soft_wrap=True)
 

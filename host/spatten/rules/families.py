@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-from .keys import ByKey, ByRow, EarlyStop
+from .keys import ByKey, ByKeyShift, ByRow, EarlyStop
 from .planes import Layout
 from .rule import Rule
 from .values import Above, Top
@@ -22,7 +22,7 @@ class Family:
     Attributes
     ----------
     name, meaning : as the page says them.
-    known : a device of contract 1.0 can do it.
+    known : a device of contract 1.1 can do it.
     points : its rules by the settings that tell them apart.
     """
 
@@ -40,6 +40,8 @@ TWO, SIX, THREE = Layout((4, 4)), Layout((6, 4)), Layout((4, 4, 4))
 #: Of the sum of all weights, that is probabilities, and of the largest weight.
 PROBABILITIES, SHARES = (0.0003, 0.001, 0.002), (0.003, 0.01, 0.03)
 LIKELY = (0.0002, 0.0004, 0.0007)
+#: The family that is measured again on windows of another seed.
+AS_BUILT = "by key, as contract 1.1 has it"
 
 FAMILIES = (
     Family(
@@ -91,6 +93,7 @@ FAMILIES = (
             f"{_width(bits)}, t {t:g}": Rule(_width(bits), values=Above(t, "largest"))
             for bits, t in product((6, 4), SHARES)
         },
+        known=True,
     ),
     Family(
         "values above a probability",
@@ -155,5 +158,17 @@ FAMILIES = (
             f"{at}, t {k:g}, values {t:g}": Rule(at, ByKey(k), Above(t, "largest"))
             for at, k, t in product((Layout((4, 4), EXPONENT_BITS),), (0.01, 0.03), (0.003, 0.01))
         },
+    ),
+    Family(
+        AS_BUILT,
+        "by key, values above a share, as contract 1.1 has it: a power of two of the sum, the second pass on "
+        "the scale of the refetched keys, every value in one plane",
+        {
+            f"{TWO}, V {bits}, 1/{1 << shift}, values {t:g}": Rule(
+                TWO, ByKeyShift(shift), Above(t, "largest"), v_layout=_width(bits)
+            )
+            for bits, shift, t in product((4, 6, 8), (5, 6, 7), SHARES)
+        },
+        known=True,
     ),
 )

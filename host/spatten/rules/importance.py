@@ -39,7 +39,7 @@ class Variant:
 
     @property
     def known(self) -> bool:
-        """Whether a device of contract 1.0 can do it."""
+        """Whether a device can do it."""
         return self.rule == "cumulative"
 
     def schedule(self, layers: int) -> Schedule:

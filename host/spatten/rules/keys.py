@@ -109,6 +109,28 @@ class ByKey:
 
 
 @dataclass(frozen=True)
+class ByKeyShift:
+    """By key as contract 1.1 has it (section 4): a power of two of the sum, and integers that stay small.
+
+    The first pass sees MSBs, whose missing constant cancels. Keys above ``2**-shift`` of the sum refetch and
+    add their LSBs less the midpoint, so that the others stand at theirs. The maximum of the second pass is
+    taken over the refetched keys alone; a key that stands above it counts as if it stood there.
+    """
+
+    shift: int
+
+    def __call__(self, sight: Sight) -> Looked:
+        first = sight.scores(1, middle=True)
+        likely = (first - standard(first, "sum") > -self.shift * math.log(2)) & sight.seen
+        whole = Whole()(sight)
+        most = whole.scores.masked_fill(~likely, -math.inf).amax(dim=-1, keepdim=True)
+        rest = torch.where(likely.any(dim=-1, keepdim=True), first.minimum(most), first)
+        return Looked(
+            torch.where(likely, whole.scores, rest), torch.where(likely, whole.depth, sight.seen.long())
+        )
+
+
+@dataclass(frozen=True)
 class EarlyStop:
     """Token-Picker's (arXiv 2407.15131): plane after plane, without the keys that cannot matter any more.
 

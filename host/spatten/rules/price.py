@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each rule would take in contract and gateware: worked out from the core as it is, not synthesised."""
+"""What each rule would take in contract and gateware: worked out from a core of 1.0, not synthesised."""
 
 from __future__ import annotations
 

@@ -25,16 +25,18 @@ class Rule:
 
     Attributes
     ----------
-    layout : of K and of V.
+    layout : of K, and of V if that has none of its own.
     keys, values : what is read.
     rest : what becomes of the weight of values that are not read: ``zero`` as in the contract, ``shared``
         among those that are, or given to the ``mean`` of all values that are seen, one more row.
+    v_layout : of V; as many planes are read of a value as of its key, if it has them.
     """
 
     layout: Layout
     keys: KeyRule = field(default_factory=Whole)
     values: ValueRule = field(default_factory=Weighty)
     rest: str = "zero"
+    v_layout: Layout | None = None
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
@@ -44,7 +46,7 @@ class Rule:
         Each query counts as a job of its own, as in decoding: what one has read is not there for the next.
         """
         seen = visible(query.shape[1], key.shape[1])
-        k, v, q = Rows.of(key, self.layout), Rows.of(value, self.layout), _queries(query)
+        k, v, q = Rows.of(key, self.layout), Rows.of(value, self.v_layout or self.layout), _queries(query)
         unit = q.scale[..., None] * k.scale[:, None, :] * scaling
         looked = self.keys(Sight(q.integers, k, unit, seen))
         read = self.values(looked)
@@ -52,7 +54,7 @@ class Rule:
         kept = weights * read
         if self.rest == "shared":
             kept = kept / kept.sum(dim=-1, keepdim=True)
-        depth = looked.depth * read
+        depth = looked.depth.clamp(max=len(v.layout.widths)) * read
         out = _weighted(kept, depth, v)
         bytes = k.bytes(looked.depth, seen) + v.bytes(depth, seen)
         if self.rest == "mean":

@@ -13,13 +13,15 @@ from ..quality.metrics import PERPLEXITY, Estimate
 from ..quality.tasks import TASKS, Perplexity, Sample
 from ..tune.state import State
 from .decode import FLOAT, Reading, read_windows
-from .families import FAMILIES, Family
+from .families import AS_BUILT, FAMILIES, Family
 from .rule import Rule
 
 #: K and V bytes, as a factor below whole rows of 16 bit.
 BUDGETS = (2.0, 2.6, 3.0, 3.5, 3.9, 4.5, 5.0, 5.5, 6.0)
 #: The most that perplexity may rise, at the worse end of its interval, and still count as no loss.
 NO_LOSS = 0.01
+
+TEXTS = [task for task in TASKS if isinstance(task, Perplexity)]
 
 Progress = Callable[[str, int, int], None]
 #: Family and setting.
@@ -95,15 +97,37 @@ def sweep(
     """
     every = {(family.name, name): rule for family in families for name, rule in family.points.items()}
     state = State(folder, {"development": development, "test": test, "seed": seed})
-    readers = {task: _reader(task, state, progress) for task in TASKS if isinstance(task, Perplexity)}
-    aside = Sample(development, seed, development=True)
-    chosen = {task: choices(read("choosing", every, aside), families) for task, read in readers.items()}
+    readers = {task: _reader(task, state, progress) for task in TEXTS}
+    aside, drawn = Sample(development, seed, development=True), Sample(test, seed)
+    chosen = {
+        task: choices(read("choosing", every, task.examples(aside)), families)
+        for task, read in readers.items()
+    }
     wanted = {(family, setting) for part in chosen.values() for (family, _), setting in part.items()}
     picked = {point: rule for point, rule in every.items() if point in wanted}
     return [
-        Text(task.name, task.title, chosen[task], read("test", picked, Sample(test, seed)))
+        Text(task.name, task.title, chosen[task], read("test", picked, task.examples(drawn)))
         for task, read in readers.items()
     ]
+
+
+def again(
+    size: int,
+    read_before: Sequence[Sample],
+    folder: Path,
+    seed: int,
+    progress: Progress = lambda *_: None,
+) -> list[Text]:
+    """The rule that is built, at all its settings, on ``size`` windows a text less those read before."""
+    family = next(family for family in FAMILIES if family.name == AS_BUILT)
+    points = {(family.name, name): rule for name, rule in family.points.items()}
+    state = State(folder, {"size": size, "seed": seed, "read_before": [asdict(s) for s in read_before]})
+    found = []
+    for task in TEXTS:
+        known = [window for sample in read_before for window in task.examples(sample)]
+        fresh = [window for window in task.examples(Sample(size, seed)) if window not in known]
+        found.append(Text(task.name, task.title, {}, _reader(task, state, progress)("again", points, fresh)))
+    return found
 
 
 def choices(readings: Mapping[Point, Reading], families: Sequence[Family]) -> dict[tuple[str, float], str]:
@@ -120,14 +144,16 @@ def choices(readings: Mapping[Point, Reading], families: Sequence[Family]) -> di
 
 
 def _reader(task: Perplexity, state: State, progress: Progress) -> Callable[..., dict[Point, Reading]]:
-    """Reads points on a sample of a text's windows; of those read before, what the state holds."""
+    """Reads points on windows of a text; of those read before, what the state holds."""
 
-    def read(what: str, points: Mapping[Point, Rule], sample: Sample) -> dict[Point, Reading]:
+    def read(
+        what: str, points: Mapping[Point, Rule], windows: Sequence[Sequence[int]]
+    ) -> dict[Point, Reading]:
         keys = {(FLOAT, ""): f"{task.name} {what}"}
         keys |= {point: f"{task.name} {what} {rule!r}" for point, rule in points.items()}
         missing = {point: rule for point, rule in points.items() if keys[point] not in state.results}
         if missing:
-            windows, done = task.examples(sample), 0
+            done = 0
 
             def step() -> None:
                 nonlocal done

@@ -98,6 +98,10 @@ class BatchCascade:
             return None
         return self._counts(lambda keys: self.plan.values(layer, keys), self.keys.sum(dim=1))
 
+    def value_share(self, layer: int) -> float:
+        """Share of a row's greatest weight below which values are not read; 0 for all."""
+        return self.plan.value_shares[layer] if self.prunes else 0.0
+
     def store(self, layer: int) -> None:
         """This pass's live tokens have rows in the layer now."""
         self.live.stored[layer][:, self.first :] = self.queries

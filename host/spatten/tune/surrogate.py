@@ -163,7 +163,8 @@ class _BatchPass:
         v, v_msb = self._planes("v", value)
         visible, live = cascade.visible(), self._live_rows()
         weights, refetched = self._weights(q, k, k_msb, visible, scaling)
-        out = self._values(weights, v, v_msb, refetched, cascade.values_kept(layer)) * live
+        kept = self._kept(weights, cascade.values_kept(layer), cascade.value_share(layer))
+        out = self._values(kept, v, v_msb, refetched) * live
         self._tell(refetched)
         with torch.no_grad():
             gained = self.rule(weights * live, v, layer)
@@ -186,7 +187,8 @@ class _BatchPass:
         scale = grown_scale(held, needed) if held is None or formats.growth == "double" else held
         live.scales[self.layer, name] = scale
         whole = rounded(values, scale, bits)
-        return whole, truncated(whole, scale, midpoint=name == "v") if low else None
+        middle = name == "v" or formats.k_policy == KeyPolicy.BY_KEY  # which cancels where no plane mixes
+        return whole, truncated(whole, scale, midpoint=middle) if low else None
 
     def _weights(
         self,
@@ -196,21 +198,38 @@ class _BatchPass:
         visible: torch.Tensor,
         scaling: float,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Probabilities ``[B, H, n, columns]`` and, if progressive, the rows ``[B, H, n]`` that refetched."""
+        """Probabilities ``[B, H, n, columns]`` and, if decided, the rows ``[B, H, n]`` that refetched."""
+
+        def scores(keys: torch.Tensor) -> torch.Tensor:
+            return ((q @ keys.transpose(-1, -2)) * scaling).masked_fill(~visible, _FAR)
 
         def softmax(keys: torch.Tensor) -> torch.Tensor:
-            scores = (q @ keys.transpose(-1, -2)) * scaling
-            return scores.masked_fill(~visible, _FAR).softmax(dim=-1) * visible
+            return scores(keys).softmax(dim=-1) * visible
 
-        if k_msb is None or self.formats.k_policy == KeyPolicy.ALWAYS:
+        policy = self.formats.k_policy
+        prompt = policy == KeyPolicy.BY_KEY and q.shape[2] > 1
+        if k_msb is None or policy == KeyPolicy.ALWAYS or prompt:
             return softmax(k), None
         first = softmax(k_msb)
-        if self.formats.k_policy == KeyPolicy.MSB_ONLY:
+        if policy == KeyPolicy.MSB_ONLY:
             return first, None
+        if policy == KeyPolicy.BY_KEY:
+            likely = first.detach() > self.formats.threshold
+            mixed = torch.where(likely, scores(k), _below_best(scores(k_msb), scores(k), likely))
+            return mixed.softmax(dim=-1) * visible, likely.any(dim=-1)
         refetched = first.detach().amax(dim=-1) < self.formats.threshold
         if not refetched.any():
             return first, refetched
         return torch.where(refetched[..., None], softmax(k), first), refetched
+
+    def _kept(self, weights: torch.Tensor, keep: torch.Tensor | None, share: float) -> torch.Tensor:
+        """Weights of the values that are read; dropped ones still count in the others' probabilities."""
+        told = weights.detach()
+        if keep is not None:
+            weights = weights * _greatest(told, keep)
+        if share:
+            weights = weights * (told >= share * told.amax(dim=-1, keepdim=True))
+        return weights
 
     def _values(
         self,
@@ -218,11 +237,8 @@ class _BatchPass:
         v: torch.Tensor,
         v_msb: torch.Tensor | None,
         refetched: torch.Tensor | None,
-        keep: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Weighted values ``[B, H, n, D]``; dropped ones still count in the probabilities of the others."""
-        if keep is not None:
-            weights = weights * _greatest(weights.detach(), keep)
+        """Weighted values ``[B, H, n, D]``."""
         policy = self.formats.v_policy
         if v_msb is None or policy == ValuePolicy.ALWAYS:
             return weights @ v
@@ -235,6 +251,12 @@ class _BatchPass:
             cascade = self.cascade
             told = (cascade.keys, cascade.queries, cascade.heads, refetched)
             self.watch(Decision(cascade.live.step, self.layer, *told))
+
+
+def _below_best(first: torch.Tensor, whole: torch.Tensor, likely: torch.Tensor) -> torch.Tensor:
+    """Scores of one plane, none above the best of the ``likely`` ones' whole scores in its row."""
+    best = whole.masked_fill(~likely, _FAR).amax(dim=-1, keepdim=True)
+    return torch.where(likely.any(dim=-1, keepdim=True), first.minimum(best), first)
 
 
 def _greatest(weights: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
