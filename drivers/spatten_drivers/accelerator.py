@@ -212,29 +212,25 @@ class Accelerator:
         n_heads, n_queries, _ = request.queries.shape
         n_keys, digest = len(request.key_slots), self.device.config.digest
         everything = 0xFFFF
-        formats = sequence.quantization.key_fields(n_queries)
-        return (
-            sequence.job_fields(request.layer)
-            | formats
-            | {
-                "abi_minor": self.device.config.abi_minor,
-                "job_id": next(self._ids) & 0xFFFFFFFF,
-                "config_digest_lo": digest & 0xFFFFFFFF,
-                "config_digest_hi": digest >> 32,
-                "causal": int(request.causal),
-                "add_tokens": int(request.add_tokens),
-                "add_heads": int(request.add_heads),
-                "n_heads": n_heads,
-                "n_queries": n_queries,
-                "n_keys": n_keys,
-                "n_slots": request.n_slots,
-                "keep_tokens": n_keys if request.keep_tokens is None else request.keep_tokens,
-                "keep_heads": n_heads if request.keep_heads is None else request.keep_heads,
-                "keep_values": everything if request.keep_values is None else request.keep_values,
-                "value_limit": request.value_limit,
-                "decay": round(request.decay * (1 << 16)),
-            }
-        )
+        common = sequence.job_fields(request.layer) | sequence.quantization.key_fields(n_queries)
+        return common | {
+            "abi_minor": self.device.config.abi_minor,
+            "job_id": next(self._ids) & 0xFFFFFFFF,
+            "config_digest_lo": digest & 0xFFFFFFFF,
+            "config_digest_hi": digest >> 32,
+            "causal": int(request.causal),
+            "add_tokens": int(request.add_tokens),
+            "add_heads": int(request.add_heads),
+            "n_heads": n_heads,
+            "n_queries": n_queries,
+            "n_keys": n_keys,
+            "n_slots": request.n_slots,
+            "keep_tokens": n_keys if request.keep_tokens is None else request.keep_tokens,
+            "keep_heads": n_heads if request.keep_heads is None else request.keep_heads,
+            "keep_values": everything if request.keep_values is None else request.keep_values,
+            "value_limit": request.value_limit,
+            "decay": round(request.decay * (1 << 16)),
+        }
 
     def _fetch(self, ticket: Ticket) -> JobAnswer:
         sequence, beat = ticket.sequence, self.device.config.beat_bytes

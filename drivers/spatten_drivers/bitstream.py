@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from .config import ABI_MAJOR, ABI_MINOR, AcceleratorConfig
+from .config import AcceleratorConfig
 from .errors import BitstreamError, ConfigError, DeviceMismatchError
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ class Bitstream:
 
     @cached_property
     def config(self) -> AcceleratorConfig:
-        """Raises :class:`BitstreamError` if the manifest's configuration is none that this driver knows."""
+        """Raises :class:`BitstreamError` if this driver knows no such configuration, or not its ABI."""
         try:
-            return AcceleratorConfig.from_dict(self.record["config"])
+            return AcceleratorConfig.from_dict(self.record["config"], self.record["abi"])
         except (ConfigError, TypeError) as error:
             raise BitstreamError(f"{self.folder / MANIFEST}: config: {error}") from error
 
@@ -183,13 +183,13 @@ class Bitstream:
         ------
         DeviceMismatchError : names every field that differs, with both values.
         """
-        fields = device.read_fields("ABI_VERSION")
         pairs = {
             "config_digest": (self.record["config_digest"], f"{device.config.digest:016x}"),
-            "abi": (self.record["abi"], f"{fields['ABI_MAJOR']}.{fields['ABI_MINOR']}"),
+            "abi": (self.record["abi"], device.config.abi),
             "memory_bytes": (self.record["memory_bytes"], device.memory_bytes),
         }
-        pairs |= {f"config.{name}": values for name, values in self.config.differences(device.config).items()}
+        fields = self.config.differences(device.config)
+        pairs |= {f"config.{name}": values for name, values in fields.items() if name != "abi_minor"}
         odd = [
             f"{name} {ours} in the manifest, {its} on the device"
             for name, (ours, its) in pairs.items()
@@ -209,9 +209,6 @@ class Bitstream:
             return
         if digest != self.record["config_digest"]:
             yield f"config_digest is {self.record['config_digest']}, but that of config is {digest}"
-        major, minor = map(int, self.record["abi"].split("."))
-        if major != ABI_MAJOR or minor < ABI_MINOR:
-            yield f"abi is {self.record['abi']}, this driver speaks {ABI_MAJOR}.{ABI_MINOR}"
 
     def _odd_files(self) -> Iterator[str]:
         files = self.files

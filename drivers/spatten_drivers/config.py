@@ -13,6 +13,8 @@ from typing import Any
 from .errors import ConfigError
 
 ABI_MAJOR, ABI_MINOR = 1, 1
+#: Minor version by each version of the contract that this release speaks, as manifests write it.
+ABI_VERSIONS = {f"{ABI_MAJOR}.{minor}": minor for minor in range(ABI_MINOR + 1)}
 HEAD_DIMS = (32, 64, 96, 128)
 
 
@@ -110,16 +112,15 @@ class AcceleratorConfig:
         ConfigError : unknown or missing fields, a field out of range, a version that this release does not
             speak.
         """
-        minors = {f"{ABI_MAJOR}.{minor}": minor for minor in range(ABI_MINOR + 1)}
-        if abi not in minors:
-            raise ConfigError(f"abi is {abi!r}; this release speaks {', '.join(minors)}")
+        if abi not in ABI_VERSIONS:
+            raise ConfigError(f"abi is {abi!r}; this release speaks {' and '.join(ABI_VERSIONS)}")
         known = {field.name for field in fields(cls)} - {"abi_minor"}
         if set(record) != known:
             odd = sorted(set(record) ^ known)
             raise ConfigError(
                 f"configuration record differs in the fields {odd}; expected exactly {sorted(known)}"
             )
-        return cls(**{**record, "head_dims": tuple(record["head_dims"]), "abi_minor": minors[abi]})
+        return cls(**{**record, "head_dims": tuple(record["head_dims"]), "abi_minor": ABI_VERSIONS[abi]})
 
     def differences(self, other: AcceleratorConfig) -> dict[str, tuple[Any, Any]]:
         """Fields in which two configurations differ, each as ``(self, other)``."""
@@ -168,5 +169,5 @@ DEFAULT_PRESET = "ecp5-85f"
 
 def config_from_digest(digest: int) -> AcceleratorConfig | None:
     """The preset with this digest, in whatever version of the contract, or ``None`` if none has it."""
-    versions = (replace(c, abi_minor=m) for c in PRESETS.values() for m in reversed(range(ABI_MINOR + 1)))
+    versions = (replace(c, abi_minor=m) for c in PRESETS.values() for m in ABI_VERSIONS.values())
     return next((config for config in versions if config.digest == digest), None)

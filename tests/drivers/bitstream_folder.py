@@ -29,7 +29,7 @@ def record(preset: str = "ecp5-25f", board: str = "colorlight_i5", **changes: An
         "preset": preset,
         "config": config.to_dict(),
         "config_digest": f"{config.digest:016x}",
-        "abi": "1.0",
+        "abi": config.abi,
         "clock_hz": 60_000_000,
         "memory_bytes": 8 << 20,
         "dram": "M12L64322A",

@@ -25,6 +25,13 @@ def bytes_taken(device: Device) -> Callable[[], int]:
 
 
 @pytest.fixture
+def speaks_1_1(device: Device) -> None:
+    """For tests of what contract 1.0 does not know."""
+    if device.config.abi_minor < 1:
+        pytest.skip(f"{device} speaks contract {device.config.abi}")
+
+
+@pytest.fixture
 def accelerator(device: Device) -> Accelerator:
     """A driver of the shared device."""
     return Accelerator(device)

@@ -9,6 +9,7 @@ import pytest
 
 from spatten_drivers import Accelerator, Device, KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.errors import OperandError
+from spatten_drivers.planes import row_bytes
 
 from .floats import Floats, layer, probabilities
 
@@ -189,6 +190,65 @@ def test_local_value_pruning(device: Device, accelerator: Accelerator, keep_valu
     assert (np.abs(result.output - expected) < 0.05).mean() > 0.97
 
 
+@pytest.mark.usefixtures("speaks_1_1")
+@pytest.mark.parametrize("limit", [1, 20000, 65535])
+def test_value_limit(device: Device, accelerator: Accelerator, limit: int) -> None:
+    """Values below a share of the greatest probability of their row are dropped."""
+    data = layer(device, DENSE, sharpness=3.0)
+    request = data.request(value_limit=limit)
+    result = accelerator.attend(data.sequence, request)
+    exact = probabilities(data.q, data.k, request.scaling)
+    loud = exact >= exact.max(axis=-1, keepdims=True) * (limit - 0.5) / 65535
+    expected = np.where(loud, exact, 0) @ data.v.astype(np.float64)
+    # As above: a probability on the border may be taken for one on its other side.
+    assert np.median(np.abs(result.output - expected)) < 0.005
+    assert (np.abs(result.output - expected) < 0.05).mean() > 0.97
+
+
+@pytest.mark.usefixtures("speaks_1_1")
+def test_a_step_fetches_the_loud_values_alone(device: Device, accelerator: Accelerator) -> None:
+    data = layer(device, DENSE, sharpness=3.0)
+    request = data.request(queries=data.q[:, -1:], query_slots=np.array([23]), value_limit=6553)
+    exact = probabilities(data.q[:, -1:], data.k, request.scaling)
+    share = exact / exact.max(axis=-1, keepdims=True)
+    assert np.abs(share - 0.1).min() > 0.002  # none so near the border that quantization decides
+    fetched = accelerator.attend(data.sequence, request).answer.fields["values_fetched"]
+    assert 3 <= fetched == np.count_nonzero(share > 0.1) < 3 * 24
+
+
+@pytest.mark.usefixtures("speaks_1_1")
+def test_refetch_by_key(device: Device, accelerator: Accelerator) -> None:
+    """A step reads the LSBs of the keys that are likely by their MSBs, and is nearer to the truth for it."""
+    threshold = 1 / 16
+    data = layer(device, Quantization.by_key(4, 4, threshold, 12), tokens=48, sharpness=3.0)
+    request = data.request(queries=data.q[:, -1:], query_slots=np.array([47]))
+    result = accelerator.attend(data.sequence, request)
+    scale = data.sequence.k.scale[0][:, None, None]
+    coarse = np.floor(np.rint(data.k / scale) / 16) * 16 * scale
+    first = probabilities(request.queries, coarse, request.scaling)
+    assert np.abs(first - threshold).min() > 0.0005
+    likely = np.count_nonzero(first > threshold)
+    assert 3 < likely < 3 * 24
+    row = row_bytes(data.q.shape[-1], 4, device.config.beat_bytes)
+    assert result.answer.counters["read_k_lsb"] == likely * row
+    v = data.v.astype(np.float64)
+    expected = probabilities(request.queries, data.k, request.scaling) @ v
+    assert np.abs(result.output - expected).mean() < 0.5 * np.abs(first @ v - expected).mean()
+
+
+@pytest.mark.usefixtures("speaks_1_1")
+def test_a_prompt_reads_keys_whole(device: Device, accelerator: Accelerator) -> None:
+    """Of a sequence whose steps refetch by key."""
+    outputs = [
+        accelerator.attend(data.sequence, data.request()).output
+        for data in (
+            layer(device, Quantization.by_key(4, 4, 1 / 16, 12)),
+            layer(device, Quantization(12, 4, 4, 12, 0, KeyPolicy.ALWAYS)),
+        )
+    ]
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_a_decode_step_streams(device: Device, accelerator: Accelerator) -> None:
     """One query fetches the values it keeps only."""
     data = layer(device, DENSE)
@@ -247,6 +307,7 @@ def test_a_forgotten_job_keeps_its_memory_until_it_ended(
 SHAPES = "(heads, query slots, head dimension) and at least one of each"
 PLACES = "expected a layer below 1 and heads below 3"
 SLOTS = "expected more than 23 and at most the 24 slots of the sequence"
+LIMITS = "expected 0 (drops none) to 65535 (drops all that weigh less than the greatest of a row)"
 NONE_LEFT = "Everything pruned leaves no answer"
 
 
@@ -263,6 +324,8 @@ NONE_LEFT = "Everything pruned leaves no answer"
         ({"keep_tokens": 25}, f"keep_tokens is 25; expected 1 to 24. {NONE_LEFT}"),
         ({"keep_heads": 0}, f"keep_heads is 0; expected 1 to 3. {NONE_LEFT}"),
         ({"keep_values": 0}, f"keep_values is 0; expected 1 to 65535. {NONE_LEFT}"),
+        ({"value_limit": -1}, f"value_limit is -1; {LIMITS}"),
+        ({"value_limit": 65536}, f"value_limit is 65536; {LIMITS}"),
         (
             {"keep_tokens": 1, "protected": frozenset({2, 3, 99})},
             "2 tokens are protected but keep_tokens is 1; keep at least them",

@@ -34,7 +34,7 @@ def test_header_round_trip(data: st.DataObject) -> None:
 
 def test_bytes_of_a_header() -> None:
     raw = encode_header({"job_id": 7, "status": Status.DONE}, {"read_k_msb": (5 << 32) + 3}).tobytes()
-    assert raw[:16] == b"SPTA" + bytes([0, 0, 1, 0, 7, 0, 0, 0, 1, 0, 0, 0])
+    assert raw[:16] == b"SPTA" + bytes([1, 0, 1, 0, 7, 0, 0, 0, 1, 0, 0, 0])
     assert raw[56:64] == bytes([3, 0, 0, 0, 5, 0, 0, 0])
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from spatten_drivers import PRESETS, Emulator, Overlay
 from spatten_drivers.bitstream import FIELDS, LINKS, Bitstream, bitstream_beside
+from spatten_drivers.config import config_from_digest
 from spatten_drivers.devices.litex import LitexDevice
 from spatten_drivers.errors import BitstreamError, DeviceMismatchError
 
@@ -73,7 +75,27 @@ def test_a_digest_that_is_not_of_the_configuration(folder: Path) -> None:
 
 
 def test_another_abi(folder: Path) -> None:
-    assert "abi is 2.0, this driver speaks 1.0" in refused(change(folder, abi="2.0"))
+    assert "abi is '2.0'; this release speaks 1.0 and 1.1" in refused(change(folder, abi="2.0"))
+    assert "but that of config is" in refused(change(folder, abi="1.0"))
+
+
+def test_a_bitstream_of_an_older_contract(folder: Path) -> None:
+    """It stays good, its device is found to run it, and one of the same fields that is newer is not."""
+    older = replace(CONFIG, abi_minor=0)
+    change(folder, abi="1.0", config_digest=f"{older.digest:016x}")
+    found = Bitstream.load(folder)
+    assert (found.problems(), found.config) == ([], older)
+    found.require_device(Emulator(older, memory_bytes=8 << 20))
+    with pytest.raises(DeviceMismatchError, match=r"; abi 1\.0 in the manifest, 1\.1 on the device\. Load"):
+        found.require_device(Emulator(CONFIG, memory_bytes=8 << 20))
+
+
+@pytest.mark.parametrize("board", ["colorlight_i9", "ecpix5", "ulx3s"])
+def test_what_ships_is_whole(board: str) -> None:
+    """Whatever version of the contract it was built for."""
+    shipped = Bitstream.load(ROOT / "bitstreams" / board)
+    assert shipped.problems() == []
+    assert config_from_digest(shipped.digest) == shipped.config
 
 
 def test_registers_checked_of_another_map(folder: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The configuration: legal ranges, the text of every refusal, and an identity that never moves."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,22 @@ from spatten_drivers.config import config_from_digest
 from spatten_drivers.errors import ConfigError
 
 
+def digests(minor: int) -> dict[str, str]:
+    """Of the presets in a version of the contract."""
+    return {name: f"{replace(config, abi_minor=minor).digest:016x}" for name, config in PRESETS.items()}
+
+
 def test_digests_of_the_presets_are_stable() -> None:
     """Bitstreams carry these numbers: whoever changes one orphans every bitstream built before."""
-    assert {name: f"{config.digest:016x}" for name, config in PRESETS.items()} == {
+    assert digests(1) == {
+        "ecp5-85f": "b134c0fbaf31693d",
+        "ecp5-85f-slim": "3b78d0fba65aed36",
+        "ecp5-25f": "512ad7252e36ec5e",
+        "ecp5-25f-slim": "aa9db5f2f1288173",
+        "zynq-7020": "ad91e9179b07dc51",
+        "paper": "35fd61e7952d574b",
+    }
+    assert digests(0) == {
         "ecp5-85f": "983ef5cac90e9d89",
         "ecp5-85f-slim": "8ccabb7ccb2e0516",
         "ecp5-25f": "26923e183ecbf899",
@@ -24,7 +38,7 @@ def test_digests_of_the_presets_are_stable() -> None:
 
 def test_canonical_json_of_the_default() -> None:
     assert PRESETS[DEFAULT_PRESET].canonical_json == (
-        '{"abi":"1.0","beat_bytes":16,"head_dims":[32,64],"job_queue_depth":16,"kv_buffer_rows":1024,"lanes":64,'
+        '{"abi":"1.1","beat_bytes":16,"head_dims":[32,64],"job_queue_depth":16,"kv_buffer_rows":1024,"lanes":64,'
         '"max_heads":16,"max_sequence":1024,"operand_bits":12,"query_buffer_rows":64,"topk_parallelism":16}'
     )
 
@@ -59,6 +73,8 @@ def test_canonical_json_of_the_default() -> None:
         ("beat_bytes", 2, "a power of two from 4 to 64"),
         ("beat_bytes", 12, "a power of two from 4 to 64"),
         ("beat_bytes", 128, "a power of two from 4 to 64"),
+        ("abi_minor", -1, "0 to 1"),
+        ("abi_minor", 2, "0 to 1"),
     ],
 )
 def test_illegal_fields(field: str, value: Any, rule: str) -> None:
@@ -74,6 +90,15 @@ def test_head_dims_are_sorted_and_single() -> None:
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_dict_round_trip(config: AcceleratorConfig) -> None:
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
+    older = replace(config, abi_minor=0)
+    assert AcceleratorConfig.from_dict(older.to_dict(), older.abi) == older
+
+
+@pytest.mark.parametrize("abi", ["1.2", "2.0", "1", ""])
+def test_from_dict_refuses_other_versions(abi: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        AcceleratorConfig.from_dict(PRESETS["paper"].to_dict(), abi)
+    assert str(error.value) == f"abi is {abi!r}; this release speaks 1.0 and 1.1"
 
 
 def test_from_dict_refuses_other_fields() -> None:
@@ -92,5 +117,7 @@ def test_differences() -> None:
 
 
 def test_config_from_digest() -> None:
-    assert config_from_digest(PRESETS["paper"].digest) is PRESETS["paper"]
+    older = replace(PRESETS["paper"], abi_minor=0)
+    assert config_from_digest(PRESETS["paper"].digest) == PRESETS["paper"]
+    assert config_from_digest(older.digest) == older
     assert config_from_digest(0) is None

@@ -51,15 +51,17 @@ def test_round_trip(job: LayerJob, beat: int) -> None:
 def test_bytes_of_a_small_descriptor() -> None:
     """Written by hand from section 9 of the contract."""
     fields = {"n_heads": 1, "n_keys": 2, "n_queries": 1, "causal": 1, "q_bits": 12, "decay": 65536}
+    fields |= {"k_policy": 3, "value_limit": 0x4321, "refetch_shift": 17}
     heads = np.array([(3, 17, 0x1234, 0x5678, 9, 0)], HEAD_ENTRY)
     raw = encode_job(LayerJob(fields, heads, np.array([0, 0x8005]), np.array([5])), 4).tobytes()
-    assert raw[:8] == b"SPTJ" + bytes([0, 0, 1, 0])
+    assert raw[:8] == b"SPTJ" + bytes([1, 0, 1, 0])
     assert raw[8:12] == (256 + 8 + 4 + 4).to_bytes(4, "little")
     assert raw[24:28] == bytes([0, 1, 0, 0])
-    assert raw[44:48] == bytes([12, 0, 0, 0])
+    assert raw[44:48] == bytes([12, 0, 0x30, 0])
     assert raw[48:52] == bytes([0xFF] * 4)
     assert raw[52:56] == bytes([0, 0, 1, 0])
-    assert raw[108:256] == bytes(148)
+    assert raw[108:112] == bytes([0x21, 0x43, 17, 0])
+    assert raw[112:256] == bytes(144)
     assert raw[256:] == bytes([3, 17, 0x34, 0x12, 0x78, 0x56, 9, 0, 0, 0, 5, 0x80, 5, 0, 0, 0])
 
 
@@ -80,6 +82,7 @@ def test_words_do_not_overlap_and_the_rest_is_reserved() -> None:
     assert masks[11] == 0xFF000000
     assert masks[13] == 0xFFFE0000
     assert masks[12] == 0
-    assert (masks[27:] == 0xFFFFFFFF).all()
+    assert masks[27] == 0xFFE00000
+    assert (masks[28:] == 0xFFFFFFFF).all()
     assert HEADER_BYTES == 256
     assert JOB_MAGIC.to_bytes(4, "little") == b"SPTJ"

@@ -72,7 +72,7 @@ def test_names_can_be_completed(registers: RegisterMap) -> None:
 
 
 def test_repr(registers: RegisterMap) -> None:
-    assert repr(registers.ABI_VERSION) == "Register(ABI_MINOR=0x0, ABI_MAJOR=0x1)"
+    assert repr(registers.ABI_VERSION) == "Register(ABI_MINOR=0x1, ABI_MAJOR=0x1)"
     lines = repr(registers).splitlines()
     assert lines[:2] == ["RegisterMap {", "  IDENTITY = Register(IDENTITY=0x54415053),"]
     assert lines[-1] == "}"

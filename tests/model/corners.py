@@ -32,15 +32,16 @@ SMALL = JobSpec(
     seed=1,
 )
 
+LOUD = replace(SMALL, config=STREAM, total_heads=2, heads=FOUR_HEADS[:2], keep_values=9, value_limit=32768)
 # A step of generation that reads the second plane of K for the likely keys alone.
 LIKELY = replace(
     SMALL,
     queries=(8,),
     widths=Widths(q=8, k_msb=4, k_lsb=4, v_msb=6, v_lsb=0, k_policy=3, v_policy=0),
-    heads=tuple(HeadSpec(i, 17, 20000 + 3000 * i) for i in range(4)),
+    total_heads=2,
+    heads=(HeadSpec(0, 17, 20000), HeadSpec(1, 17, 29000)),
     refetch_shift=3,
 )
-NEAR = tuple(HeadSpec(i, 13, 20000 + 3000 * i) for i in range(4))
 
 # name: (what it tests, job)
 CORNERS: dict[str, tuple[str, JobSpec]] = {
@@ -194,23 +195,23 @@ CORNERS: dict[str, tuple[str, JobSpec]] = {
     ),
     "value_limit": (
         "values of less than half the greatest weight are dropped: stream mode does not fetch them",
-        replace(SMALL, config=STREAM, value_limit=32768, keep_values=9, widths=Widths(v_policy=2)),
+        replace(LOUD, widths=Widths(v_policy=2)),
     ),
     "value_limit_reuse": (
         "the same in reuse mode, which fetches them and leaves them out",
-        replace(SMALL, value_limit=32768, keep_values=9, widths=Widths(v_policy=2)),
+        replace(LOUD, config=SMALL.config, widths=Widths(v_policy=2)),
     ),
     "value_limit_and_count": (
         "limit and keep_values: whichever drops more, row by row",
-        replace(SMALL, config=STREAM, causal=True, value_limit=6000, keep_values=3),
+        replace(LOUD, causal=True, value_limit=40000, keep_values=3),
     ),
     "value_limit_highest": (
         "limit 65535 and equal keys: every weight reaches it, keep_values decides",
-        replace(SMALL, config=STREAM, fill="equal", value_limit=65535, keep_values=3),
+        replace(LOUD, fill="equal", value_limit=65535, keep_values=3),
     ),
     "value_limit_one": (
         "limit 1: only weights of 0 are dropped",
-        replace(SMALL, config=STREAM, value_limit=1, keep_values=65535, heads=(HeadSpec(1, 16), HeadSpec(3))),
+        replace(LOUD, value_limit=1, heads=(HeadSpec(0, 16), HeadSpec(1))),
     ),
     "by_key_likely": (
         "keys above an eighth of the sum refetch, one or more a head",
@@ -226,7 +227,7 @@ CORNERS: dict[str, tuple[str, JobSpec]] = {
     ),
     "by_key_overtaken": (
         "the likely keys fall below others, which then count as much as the best of them",
-        replace(LIKELY, heads=NEAR, fill="near", keep_values=65535),
+        replace(LIKELY, heads=(HeadSpec(0, 13, 20000), HeadSpec(1, 13, 29000)), fill="near", seed=4),
     ),
     "by_key_value_limit": (
         "both limits: values of a low second weight are not fetched; V stands at its midpoint",
@@ -246,16 +247,16 @@ CORNERS: dict[str, tuple[str, JobSpec]] = {
         ),
     ),
     "by_key_paper_128": (
-        "head dimension 128, pruned keys, the other head prunes most",
+        "head dimension 128, pruned keys, one head keeps fewer values than the other",
         replace(
             LIKELY,
             config=PAPER,
             head_dim=128,
-            n_slots=40,
-            keys=(1, 4, 5, 17, 29, 38, 39),
-            queries=(39,),
-            heads=(HeadSpec(0, 18, 30000), HeadSpec(3, 15)),
-            protected=frozenset({1, 38}),
+            n_slots=13,
+            keys=(1, 4, 5, 7, 9, 11, 12),
+            queries=(12,),
+            heads=(HeadSpec(0, 18, 30000), HeadSpec(1, 15)),
+            protected=frozenset({1, 11}),
             keep_tokens=3,
             value_limit=20000,
             add_tokens=True,

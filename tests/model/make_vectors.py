@@ -32,7 +32,7 @@ from .violations import OLDER, VIOLATIONS
 
 FOLDER = Path(__file__).parents[1] / "vectors"
 RANDOM_SEEDS = range(4)
-IN_1_0 = ("refetch_some_rows", "stream_some_rows", "one_query", "four_byte_beats")
+IN_1_0 = ("refetch_some_rows", "stream_some_rows", "four_byte_beats")
 REFUSED = (
     "descriptor_unaligned",
     "magic",
@@ -40,7 +40,6 @@ REFUSED = (
     "newer_minor_in_1_0",
     "value_limit_in_1_0",
     "by_key_of_three_queries",
-    "by_key_refetch_shift_0",
     "digest_low",
     "head_dim_96",
     "too_many_protected",

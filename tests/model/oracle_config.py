@@ -12,7 +12,7 @@ ABI_MAJOR, ABI_MINOR = 1, 1
 
 @dataclass(frozen=True)
 class OracleConfig:
-    """The fields of a configuration, four of which change cycles and digest only; and the version it speaks."""
+    """The fields, four of which change cycles and digest only, and the minor version it speaks."""
 
     head_dims: tuple[int, ...] = (32, 64)
     max_sequence: int = 64

@@ -266,11 +266,11 @@ def test_likely_keys(spec: JobSpec) -> None:
 
 
 def test_likely_keys_of_the_corners() -> None:
-    """Some, none, or all of nine keys in each of four heads."""
+    """Some, none, or all of nine keys in both heads."""
     names = ("by_key_likely", "by_key_none", "by_key_all")
     some, none, whole = ([len(row.redone) for row in rows_of_step(CORNERS[name][1])] for name in names)
     assert all(0 < count < 9 for count in some)
-    assert (none, whole) == ([0] * 4, [9] * 4)
+    assert (none, whole) == ([0] * 2, [9] * 2)
 
 
 def test_overtaken_keys() -> None:
@@ -389,7 +389,7 @@ def test_bytes_in_stream_mode() -> None:
 
 
 def test_bytes_of_likely_keys() -> None:
-    """Four heads, nine keys, D = 32, 16-byte beats: a row of 4 bits has 16 bytes, of 6 bits 32."""
+    """Two heads, nine keys, D = 32, 16-byte beats: a row of 4 bits has 16 bytes, of 6 bits 32."""
     spec = CORNERS["by_key_value_limit"][1]
     image = build(spec)
     rows = [
@@ -397,11 +397,11 @@ def test_bytes_of_likely_keys() -> None:
     ]
     redone, kept = sum(len(row.redone) for row in rows), sum(len(row.kept) for row in rows)
     fields = counted(spec)
-    assert 4 < redone < 36
-    assert 4 < kept < 36
-    assert [fields[n] for n in ("refetched_rows", "keys_fetched", "values_fetched")] == [4, 36, kept]
+    assert 2 < redone < 18
+    assert 2 < kept < 18
+    assert [fields[n] for n in ("refetched_rows", "keys_fetched", "values_fetched")] == [2, 18, kept]
     assert [fields[f"read_{p}"] for p in ("k_msb", "k_lsb", "v_msb", "v_lsb")] == [
-        36 * 16,
+        18 * 16,
         redone * 16,
         kept * 32,
         0,

@@ -342,7 +342,7 @@ def test_any_probability_of_a_real_scale(row: SoftmaxRow, nudge: int) -> None:
     """The same if the head's real scale is one that the host rounds to this multiplier."""
     mult = max(row.mult, 32769)
     real = (mult << 8) + nudge  # at most half a multiplier away, in units of 2^-8
-    found = oracle_row.softmax(row.scores, softmax_error.plain_rules(mult, row.shift))
+    found = oracle_row.softmax(row.scores, softmax_error.plain_rules(mult, row.shift), max(row.scores))
     exact = probabilities(real_weights(row.scores, real, row.shift + 8))
     for e, p in zip(found.weights, exact, strict=True):
         bound = probability_error(p.low, len(exact), found.total, HOST_SLOPE)

@@ -12,7 +12,7 @@ import pytest
 from .oracle_config import ABI_MAJOR, ABI_MINOR
 from .oracle_format import ANSWER_COUNTERS, ANSWER_FIELDS, JOB_FIELDS, Status
 from .oracle_row import SEGMENTS
-from .worked_example import GIVEN, found, page_json
+from .worked_example import GIVEN, STEP, STEP_FOUND, found, page_json, step_json
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
 
@@ -28,16 +28,17 @@ def rows_of(name: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def example() -> dict[str, dict[str, object]]:
-    """The JSON block of section 13."""
-    block = re.search(r"```json\n(.*?)```", PAGE.split("## 13.")[1], re.DOTALL)
-    assert block is not None
-    return dict(json.loads(block[1]))
+def example(number: int = 0) -> dict[str, dict[str, object]]:
+    """A JSON block of section 13."""
+    blocks = re.findall(r"```json\n(.*?)```", PAGE.split("## 13.")[1], re.DOTALL)
+    assert len(blocks) == 2
+    return dict(json.loads(blocks[number]))
 
 
-def test_page_shows_the_example() -> None:
-    """The inputs on the page are those of the script that prints the block."""
+def test_page_shows_the_examples() -> None:
+    """The inputs on the page are those of the script that prints the blocks."""
     assert example()["given"] == GIVEN
+    assert example(1)["given"] == STEP
 
 
 @pytest.mark.parametrize("name", found(GIVEN))
@@ -47,9 +48,17 @@ def test_numbers_of_the_example(name: str) -> None:
     assert page["found"][name] == found(page["given"])[name]
 
 
-def test_printed_block_is_the_page() -> None:
+@pytest.mark.parametrize("name", STEP_FOUND)
+def test_numbers_of_the_step(name: str) -> None:
+    """The same of the second job, whose other inputs are those of the first."""
+    page = example(1)
+    assert page["found"][name] == found(example()["given"] | page["given"])[name]
+
+
+def test_printed_blocks_are_the_page() -> None:
     """Running the script again changes nothing."""
     assert f"```json\n{page_json()}\n```" in PAGE
+    assert f"```json\n{step_json()}\n```" in PAGE
 
 
 def place(word: str, bits: str) -> tuple[int, int, int]:

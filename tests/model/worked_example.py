@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Section 13 of docs/contract.md: one tiny job with every number on the way.
+"""Section 13 of docs/contract.md: two tiny jobs with every number on the way.
 
-`python -m tests.model.worked_example` prints the block of the page; test_worked_example.py compares the two.
+`python -m tests.model.worked_example` prints the blocks of the page; test_worked_example.py compares them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ GIVEN: Numbers = {
     "score_mult": 40000,
     "score_shift": 16,
     "refetch_limit": 131070,
+    "refetch_shift": 0,
+    "value_limit": 0,
     "keep_values": 2,
     "keep_tokens": 3,
     "importance_mult": 32768,
@@ -53,6 +55,17 @@ GIVEN: Numbers = {
     "v_msb": [[-32, 7], [10, -1], [31, 4], [-6, 12]],
     "v_lsb": [[0, 3], [5, 15], [15, 8], [2, 1]],
 }
+#: What is other in the second job: a step of generation that refetches by key.
+STEP: Numbers = {
+    "query_slots": [3],
+    "q": [[30, 25]],
+    "k_policy": 3,
+    "v_policy": 1,
+    "refetch_shift": 2,
+    "value_limit": 52000,
+    "keep_values": 4,
+}
+STEP_FOUND = ("rows", "counters")
 
 
 def example_spec(given: Numbers) -> JobSpec:
@@ -74,6 +87,8 @@ def example_spec(given: Numbers) -> JobSpec:
         keep_tokens=given["keep_tokens"],
         widths=Widths(given["q_bits"], **planes, k_policy=given["k_policy"], v_policy=given["v_policy"]),
         refetch_limit=given["refetch_limit"],
+        refetch_shift=given["refetch_shift"],
+        value_limit=given["value_limit"],
         decay=given["decay"],
         causal=bool(given["causal"]),
         add_tokens=bool(given["add_tokens"]),
@@ -108,6 +123,7 @@ def _row_numbers(job: Descriptor, query_slot: int, row: Row) -> Numbers:
         "visible_slots": visible,
         "passes": [_softmax_numbers(step) for step in row.passes],
         "refetched": row.refetched,
+        "refetched_slots": [visible[j] for j in row.redone],
         "kept_slots": [visible[j] for j in row.kept],
         "acc": row.acc[:3],
         "z": row.z,
@@ -154,9 +170,15 @@ def _layout(value: Any, indent: str = "") -> str:
 
 
 def page_json() -> str:
-    """The block of the page."""
+    """The first block of the page."""
     return _layout({"given": GIVEN, "found": found(GIVEN)})
 
 
+def step_json() -> str:
+    """The second block: what is other, and what comes of it."""
+    numbers = found(GIVEN | STEP)
+    return _layout({"given": STEP, "found": {name: numbers[name] for name in STEP_FOUND}})
+
+
 if __name__ == "__main__":
-    sys.stdout.write(page_json() + "\n")
+    sys.stdout.write(f"{page_json()}\n\n{step_json()}\n")

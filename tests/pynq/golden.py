@@ -17,6 +17,5 @@ def emulator_for(name: str, **options: bool) -> Emulator:
     """An emulator of a vector's configuration. Its memory ends with the image, filled up to 64 bytes."""
     vector = np.load(FOLDER / name)
     record = json.loads(str(vector["config_json"]))
-    del record["abi"]
     size = -(-vector["memory_before"].size // 64) * 64
-    return Emulator(AcceleratorConfig.from_dict(record), memory_bytes=size, **options)
+    return Emulator(AcceleratorConfig.from_dict(record, record.pop("abi")), memory_bytes=size, **options)

@@ -37,7 +37,7 @@ def bridge(*arguments: str) -> subprocess.CompletedProcess[str]:
 def job_for(config: AcceleratorConfig, folder: Path) -> Path:
     """A vector by the oracle for a configuration; golden ones have their own."""
     spec = JobSpec(
-        config=OracleConfig(**config.to_dict()),
+        config=OracleConfig(**config.to_dict(), abi_minor=config.abi_minor),
         n_slots=24,
         keys=tuple(range(24)),
         queries=(20, 23),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..allocator import Allocator
 from ..buffer import Buffer
-from ..config import ABI_MAJOR, ABI_MINOR, PRESETS, AcceleratorConfig, config_from_digest
+from ..config import ABI_MAJOR, ABI_MINOR, ABI_VERSIONS, PRESETS, AcceleratorConfig, config_from_digest
 from ..errors import ConfigError, DeviceMismatchError, DeviceTimeoutError
 from ..fields import unpack
 from ..registers import IDENTITY_MAGIC, REGISTER_BY_NAME, REGISTERS, config_from_capabilities
@@ -120,10 +121,10 @@ class Device(ABC):
                 f"{IDENTITY_MAGIC:#010x}: no SpAtten core answers there. Load a SpAtten bitstream, or check "
                 "the register map"
             )
-        if values["ABI_MAJOR"] != ABI_MAJOR or values["ABI_MINOR"] < ABI_MINOR:
+        if values["ABI_MAJOR"] != ABI_MAJOR or values["ABI_MINOR"] > ABI_MINOR:
             raise DeviceMismatchError(
                 f"{self.name}: ABI {values['ABI_MAJOR']}.{values['ABI_MINOR']}, this driver speaks "
-                f"{ABI_MAJOR}.{ABI_MINOR}. Load a bitstream of this release, or the driver of that one"
+                f"{' and '.join(ABI_VERSIONS)}. Load a bitstream of this release, or the driver of that one"
             )
         self.config = self._known_config(values)
         self.memory_bytes = values["MEMORY_BYTES"]
@@ -151,7 +152,8 @@ class Device(ABC):
             raise DeviceMismatchError(f"{self.name}: capability registers make no sense: {error}") from error
         if described.digest == digest:
             return described
-        name, known = min(PRESETS.items(), key=lambda item: len(described.differences(item[1])))
+        presets = {name: replace(c, abi_minor=described.abi_minor) for name, c in PRESETS.items()}
+        name, known = min(presets.items(), key=lambda item: len(described.differences(item[1])))
         raise DeviceMismatchError(
             f"{self.name}: configuration digest {digest:016x} does not belong to the capabilities it reports "
             f"({described.to_dict()}, digest {described.digest:016x}). Nearest to it this driver knows "

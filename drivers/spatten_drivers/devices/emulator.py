@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from urllib.parse import SplitResult
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..answer import Status
 from ..buffer import Buffer
-from ..config import DEFAULT_PRESET, PRESETS, AcceleratorConfig
+from ..config import ABI_VERSIONS, DEFAULT_PRESET, PRESETS, AcceleratorConfig
 from ..errors import DeviceError, DeviceMemoryError, OperandError
 from ..fields import pack
 from ..job import HEADER_BYTES, JOB_WORDS
@@ -188,12 +189,14 @@ def probe() -> Refusal | str:
 
 def open_uri(parts: SplitResult, kernel: str) -> Emulator:
     """The emulator that a uri such as ``emulator?preset=ecp5-25f&memory=64MiB&debug=1`` names."""
-    defaults = {"preset": DEFAULT_PRESET, "memory": "1GiB", "kernel": kernel, "debug": "0"}
+    newest = PRESETS[DEFAULT_PRESET].abi
+    defaults = {"preset": DEFAULT_PRESET, "abi": newest, "memory": "1GiB", "kernel": kernel, "debug": "0"}
     options = options_of("emulator", parts, defaults)
     require_choice("preset", options["preset"], PRESETS)
+    require_choice("abi", options["abi"], ABI_VERSIONS)
     require_choice("debug", options["debug"], ("0", "1"))
     return Emulator(
-        PRESETS[options["preset"]],
+        replace(PRESETS[options["preset"]], abi_minor=ABI_VERSIONS[options["abi"]]),
         memory_bytes=memory_option(options["memory"]),
         kernel=options["kernel"],
         debug=options["debug"] == "1",

@@ -173,7 +173,7 @@ class Verilator(SocDevice):
         return self.bus.cycles
 
     def expected_config(self) -> AcceleratorConfig:
-        return AcceleratorConfig.from_dict(self._manifest["config"])
+        return AcceleratorConfig.from_dict(self._manifest["config"], self._manifest["abi"])
 
     def initialise_memory(self) -> None:
         """By the processor's software; without one the simulated chips need nothing: they are ready."""

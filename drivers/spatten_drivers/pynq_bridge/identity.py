@@ -49,7 +49,8 @@ def check_bitstream(path: Path, device: Device) -> None:
     if not manifest.is_file():
         return
     try:
-        built = AcceleratorConfig.from_dict(json.loads(manifest.read_text("utf-8"))["config"])
+        record = json.loads(manifest.read_text("utf-8"))
+        built = AcceleratorConfig.from_dict(record["config"], record["abi"])
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise DeviceMismatchError(
             f"{manifest}: no manifest of a SpAtten bitstream: {type(error).__name__} {error}. Give a "

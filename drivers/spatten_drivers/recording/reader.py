@@ -67,7 +67,7 @@ class Recording:
             raise RecordingError(f"recording {self.path!r} ends in its first record; it holds no job")
         head = first.head
         try:
-            self.config = AcceleratorConfig.from_dict(head["config"])
+            self.config = AcceleratorConfig.from_dict(head["config"], head["abi"])
             self.memory_bytes = int(head["memory_bytes"])
             self.device, self.date = str(head["device"]), str(head["date"])
             self.about, self.versions = str(head.get("about", "")), dict(head["versions"])
@@ -77,7 +77,7 @@ class Recording:
         if digest != f"{self.config.digest:016x}":
             raise RecordingError(
                 f"recording {self.path!r} names the digest {digest} for a configuration whose digest is "
-                f"{self.config.digest:016x}; it was made for another ABI. Record again with this release"
+                f"{self.config.digest:016x} in contract {self.config.abi}. Record again with this release"
             )
 
     def __iter__(self) -> Iterator[RecordedJob]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import ABI_MAJOR, ABI_MINOR, AcceleratorConfig
+from ..config import AcceleratorConfig
 from ..devices.base import Device
 from ..registers import REGISTER_BY_NAME
 from .case import Case
@@ -86,7 +86,7 @@ def write_head(
         "device": device,
         "config": config.to_dict(),
         "config_digest": f"{config.digest:016x}",
-        "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
+        "abi": config.abi,
         "memory_bytes": memory_bytes,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),

@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,8 @@ def test_what_the_simulator_needs(monkeypatch: pytest.MonkeyPatch, absent: str, 
 
 
 def test_options_of_the_emulator() -> None:
-    device = open_device("emulator?preset=ecp5-25f&memory=3MiB&debug=1&kernel=numpy")
-    assert device.config is PRESETS["ecp5-25f"]
+    device = open_device("emulator?preset=ecp5-25f&abi=1.0&memory=3MiB&debug=1&kernel=numpy")
+    assert device.config == replace(PRESETS["ecp5-25f"], abi_minor=0)
     assert device.memory_bytes == 3 << 20
     assert isinstance(device, Emulator)
     assert (device._kernel, device._guard is not None) == ("numpy", True)
@@ -162,7 +163,7 @@ def test_options_of_the_simulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_the_emulator_as_it_is() -> None:
     device = open_device("emulator", kernel="numpy")
-    assert device.config is PRESETS["ecp5-85f"]
+    assert device.config == PRESETS["ecp5-85f"]
     assert device.memory_bytes == 1 << 30
     assert isinstance(device, Emulator)
     assert (device._kernel, device._guard) == ("numpy", None)
@@ -192,8 +193,10 @@ def test_the_emulator_as_it_is() -> None:
         ),
         (
             "emulator?speed=9&memory=1MiB&fast",
-            "the emulator has no option ['fast', 'speed']; it has ['preset', 'memory', 'kernel', 'debug']",
+            "the emulator has no option ['fast', 'speed']; it has ['preset', 'abi', 'memory', 'kernel', "
+            "'debug']",
         ),
+        ("emulator?abi=1.2", "abi is '1.2'; expected one of ['1.0', '1.1']"),
         ("emulator?debug=yes", "debug is 'yes'; expected one of ['0', '1']"),
         ("emulator?memory=4GiB", "memory is '4GiB'; expected a size below 4GiB such as 64MiB or 1GiB"),
         ("emulator?memory=0MiB", "memory is '0MiB'; expected a size below 4GiB such as 64MiB or 1GiB"),

@@ -128,7 +128,7 @@ def test_a_header_that_is_not_read_has_no_job_id(emulator: Emulator, address: in
 #: (byte of the descriptor, its new value, status): a job that was broken between driver and device.
 BROKEN = {
     "magic": (0, 0x54, Status.BAD_MAGIC),
-    "newer minor version": (4, 1, Status.BAD_VERSION),
+    "newer minor version": (4, 2, Status.BAD_VERSION),
     "other major version": (6, 2, Status.BAD_VERSION),
     "descriptor too long": (8, 0, Status.BAD_FIELD),
     "digest": (16, 0xAA, Status.BAD_DIGEST),

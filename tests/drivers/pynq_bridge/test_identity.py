@@ -2,6 +2,7 @@
 """Whether a device is the one that was opened, and the one of a bitstream."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,13 @@ def test_a_bitstream_without_a_manifest(emulator: Emulator, tmp_path: Path) -> N
 
 
 def test_a_bitstream_of_the_devices_configuration(emulator: Emulator, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps({"config": emulator.config.to_dict()}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": emulator.config.to_dict(), "abi": "1.1"}))
     check_bitstream(tmp_path / "spatten.bit", emulator)
 
 
 def test_a_bitstream_of_another_configuration(emulator: Emulator, tmp_path: Path) -> None:
-    other = PRESETS["ecp5-85f"]
-    (tmp_path / "manifest.json").write_text(json.dumps({"config": other.to_dict()}))
+    other = replace(PRESETS["ecp5-85f"], abi_minor=0)
+    (tmp_path / "manifest.json").write_text(json.dumps({"config": other.to_dict(), "abi": "1.0"}))
     with pytest.raises(DeviceMismatchError) as error:
         check_bitstream(tmp_path / "spatten.bit", emulator)
     message = str(error.value)
@@ -65,7 +66,7 @@ def test_a_bitstream_of_another_configuration(emulator: Emulator, tmp_path: Path
         ("", "JSONDecodeError Expecting value"),
         ("{}", "KeyError 'config'"),
         ("[]", "TypeError list indices"),
-        ('{"config": {"lanes": 64}}', "ConfigError configuration record differs"),
+        ('{"config": {"lanes": 64}, "abi": "1.0"}', "ConfigError configuration record differs"),
     ],
 )
 def test_a_manifest_that_is_none(emulator: Emulator, tmp_path: Path, text: str, reason: str) -> None:

@@ -172,9 +172,9 @@ def test_records_that_make_no_sense(
     assert "makes no sense" in str(error.value)
 
 
-def test_the_digest_of_another_abi(path: Path, tmp_path: Path) -> None:
+def test_the_digest_of_another_configuration(path: Path, tmp_path: Path) -> None:
     odd = rewritten(path, tmp_path / "odd.rec", {"recording": {"config_digest": "0" * 16}})
-    with pytest.raises(RecordingError, match="it was made for another ABI"):
+    with pytest.raises(RecordingError, match=r"in contract 1\.1\. Record again"):
         Recording(odd)
 
 

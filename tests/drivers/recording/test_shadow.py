@@ -58,6 +58,7 @@ POLICIES = [
     Quantization(10, 6, 4, 6, 4, KeyPolicy.ALWAYS, ValuePolicy.MSB_ONLY),
     Quantization(10, 6, 4, 6, 4, KeyPolicy.MSB_ONLY, ValuePolicy.ALWAYS),
     Quantization(10, 6, 4, 6, 4, KeyPolicy.PROGRESSIVE, ValuePolicy.ALWAYS),
+    Quantization.by_key(4, 4, 1 / 16),
 ]
 
 

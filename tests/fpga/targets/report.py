@@ -117,7 +117,7 @@ def machine_of(board: Board, built: Mapping[str, Any] | None = None) -> Machine:
     planned = machine(board.name)
     if built is None:
         return planned
-    config = AcceleratorConfig.from_dict(built["config"])
+    config = AcceleratorConfig.from_dict(built["config"], built["abi"])
     return replace(planned, config=config, clock=built["clock_hz"])
 
 
