@@ -44,7 +44,7 @@ class JobHeader:
     """
 
     def __init__(self) -> None:
-        self.words = [Signal(32, name=f"header_{index}") for index in range(NAMED_WORDS)]
+        self.words = [Signal(32, name=f"header_{index}", reset_less=True) for index in range(NAMED_WORDS)]
         self.fields = {f.name: Signal(f.width, name=f.name) for word in JOB_WORDS for f in word.fields}
 
     def split(self) -> list:

@@ -13,6 +13,7 @@ from .descriptor import job_layout
 from .engine import Engine
 from .geometry import Geometry
 from .port import ADDRESS_BITS, MemoryPort, beat_shift, command_layout, write_layout
+from .reset import KeepPayloads
 
 OUTSTANDING = 1 << 16  # more reads than memory can owe, also over many aborts
 PATIENCE = 4096  # cycles
@@ -54,7 +55,7 @@ class Core(LiteXModule):
 
         # The engine's reset reaches every corner of the chip: it comes from a register, not through logic.
         self.cd_engine = ClockDomain()
-        self.engine = engine = ClockDomainsRenamer("engine")(Engine(config))
+        self.engine = engine = ClockDomainsRenamer("engine")(KeepPayloads()(Engine(config)))
         self.answer = ResetInserter()(AnswerWriter(geometry))
         self.fsm = FSM(reset_state="ENGINE")
         self.cleared = cleared = Signal(reset=1)

@@ -138,6 +138,7 @@ class Engine(LiteXModule):
             *[unit.reuse.eq(self.reuse) for unit in (self.rows, self.control, self.scores, self.values)],
             *[unit.dim.eq(fields["head_dim"]) for unit in (self.scores, self.values)],
             *[unit.keys.eq(self.rows.full) for unit in (self.scores, self.values)],
+            self.softmax.value_limit.eq(fields["value_limit"]),
             self.softmax.refetch_shift.eq(fields["refetch_shift"]),
             self.values.fo.eq(16 - fields["v_msb_bits"] - fields["v_lsb_bits"]),
             self.visible.n_keys.eq(fields["n_keys"]),

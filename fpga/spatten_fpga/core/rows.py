@@ -27,7 +27,7 @@ def second_layout(geometry: Geometry) -> list:
 
 
 def keys_layout(geometry: Geometry) -> list:
-    """Keys to fetch for a pass: the first ``rows`` of the list, of the MSB or the LSB plane, or those picked."""
+    """Keys to fetch for a pass: ``rows`` of either plane, the first of the list or, by key, those picked."""
     return [("head", 4), ("rows", bits_for(geometry.config.max_sequence)), ("lsb", 1)]
 
 
@@ -122,9 +122,11 @@ class RowControl(LiteXModule):
 
     def _rows(self, geometry, keys):
         slot, place = bits_for(SLOTS - 1), bits_for(geometry.config.query_buffer_rows - 1)
-        self.keys = [Signal(keys) for _ in range(SLOTS)]
-        self.places = [Signal(place) for _ in range(SLOTS)]
-        self.sums = [Signal(SUM_BITS) for _ in range(SLOTS)]
+        self.keys = [Signal(keys, reset_less=True) for _ in range(SLOTS)]
+        self.places = [Signal(place, reset_less=True) for _ in range(SLOTS)]
+        self.sums = [Signal(SUM_BITS, reset_less=True) for _ in range(SLOTS)]
+        # Keys whose weight reaches the limit of values.
+        self.above = [Signal(keys, reset_less=True) for _ in range(SLOTS)]
         self.second = Signal(SLOTS)  # its LSBs were asked for
         self.certain = Signal(SLOTS)
         self.flying = Signal(max=SLOTS + 1)
@@ -221,6 +223,7 @@ class RowControl(LiteXModule):
         """A pass ends with its sum; a cycle later the row is certain, or it needs the LSB plane."""
         fields, summed = self.fields, self.summed
         decided, row, total = Signal(), Signal(len(summed.slot)), Signal(SUM_BITS)
+        above = Signal.like(summed.above)
         unsure, forced, second = Signal(), Signal(), Signal()
         picked = Signal.like(summed.picked)
         self.waiting = waiting = stream.SyncFIFO(second_layout(geometry), SLOTS)
@@ -238,6 +241,7 @@ class RowControl(LiteXModule):
             decided.eq(summed.valid),
             row.eq(summed.slot),
             total.eq(summed.sum),
+            above.eq(summed.above),
             picked.eq(summed.picked),
             unsure.eq(
                 ((fields["k_policy"] == KeyPolicy.PROGRESSIVE) & (summed.sum > fields["refetch_limit"]))
@@ -248,7 +252,7 @@ class RowControl(LiteXModule):
                 If(
                     decided & (row == slot),
                     If(waiting.sink.valid, self.second[slot].eq(1)).Else(
-                        self.certain[slot].eq(1), self.sums[slot].eq(total)
+                        self.certain[slot].eq(1), self.sums[slot].eq(total), self.above[slot].eq(above)
                     ),
                 )
                 for slot in range(SLOTS)
@@ -300,7 +304,7 @@ class RowControl(LiteXModule):
         """The oldest row, once it is certain and, with reuse, its values are on chip."""
         fields, retired = self.fields, self.retired
         head, keys = Array(self.slot_heads)[self.oldest], Array(self.keys)[self.oldest]
-        second = Array(self.second)[self.oldest]
+        above, second = Array(self.above)[self.oldest], Array(self.second)[self.oldest]
         row_keys = Signal(len(self.visible))
         words, tail = self.words_of(geometry, row_keys)
         both, there, kept = Signal(), Signal(), Signal(len(self.visible))
@@ -325,7 +329,8 @@ class RowControl(LiteXModule):
                     )
                 )
             ),
-            kept.eq(Mux(fields["keep_values"] < row_keys, fields["keep_values"], row_keys)),
+            # The greatest weights, as many as reach the limit, are those that reach it.
+            kept.eq(Mux(fields["keep_values"] < above, fields["keep_values"], above)),
             certain.eq((left != 0) & Array(self.certain)[self.oldest]),
             ready.eq(certain & there),
             self.oldest_starved.eq(certain & ~there),

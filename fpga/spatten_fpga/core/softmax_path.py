@@ -27,6 +27,7 @@ class SoftmaxPath(LiteXModule):
     Attributes
     ----------
     mults, shifts : in, the score multiplier and shift of the row in each slot.
+    value_limit : in, weights from it on are counted in ``summed``; stable during a job.
     by_key, refetch_shift : in, mode and share, see :class:`.picks.KeyPick`; stable during a job.
     sink : in, :func:`.scores.scores_layout`.
     summed : out, :func:`.picks.picked_layout`.
@@ -44,6 +45,7 @@ class SoftmaxPath(LiteXModule):
         self.scores = ScoreBuffer(geometry, slots)
         self.exps = WeightUnit(geometry.keys_a_word, geometry.distance_bits)
         self.buffer = WeightBuffer(geometry, slots)
+        self.value_limit = self.buffer.limit
         self.pick = KeyPick(geometry, slots)
         self.place = PlaceScores(geometry, slots)
         self.topk = TopK(config.topk_parallelism, WEIGHT_BITS, config.max_sequence)
@@ -61,7 +63,6 @@ class SoftmaxPath(LiteXModule):
     # From scores to weights --------------------------------------------------------------------------
 
     def _weigh(self, slots):
-
         """A row whose scores are complete is replayed; its weights go to the same slot."""
         self.rows = rows = stream.SyncFIFO(self.buffer.row.description, slots)
         self.ends = ends = stream.SyncFIFO(self.scores.finished.description, slots)

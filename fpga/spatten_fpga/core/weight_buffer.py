@@ -10,12 +10,9 @@ from .weight import weights_layout
 
 
 def summed_layout(geometry: Geometry, slots: int) -> list:
-    """A row whose weights are complete: how many, and their sum S."""
-    return [
-        ("slot", bits_for(slots - 1)),
-        ("keys", bits_for(geometry.config.max_sequence)),
-        ("sum", SUM_BITS),
-    ]
+    """A row whose weights are complete: how many, how many of them reach the limit, and their sum S."""
+    keys = bits_for(geometry.config.max_sequence)
+    return [("slot", bits_for(slots - 1)), ("keys", keys), ("above", keys), ("sum", SUM_BITS)]
 
 
 def ranked_layout(geometry: Geometry) -> stream.EndpointDescription:
@@ -39,17 +36,20 @@ class WeightBuffer(LiteXModule):
 
     Attributes
     ----------
+    limit : in, stable while a row passes: weights from it on are counted as ``above``.
     row : in, ``slot``: where the next row's weights go; taken with the row's first word.
     sink : in, :func:`.weight.weights_layout`, one word a cycle; ``last`` ends a row.
     summed : out, :func:`summed_layout`, one for each row.
-    read : in, ``slot``, ``keys`` and ``k``, the number of values to keep: gives that row to ``source``.
+    read : in, ``slot``, ``keys`` and ``k``, the number of values to keep, 1 to ``keys``: gives that row to
+        ``source``.
     source : out, :func:`ranked_layout`, one beat a cycle, the first after 1 cycle.
 
-    Source: contract section 4, step 5; paper section IV-D.
+    Source: contract section 4, step 5, and section 5, step 1; paper section IV-D.
     """
 
     def __init__(self, geometry, slots=4):
         keys = bits_for(geometry.config.max_sequence)
+        self.limit = Signal(WEIGHT_BITS)
         self.row = stream.Endpoint([("slot", bits_for(slots - 1))])
         self.sink = stream.Endpoint(weights_layout(geometry.keys_a_word))
         self.summed = stream.Endpoint(summed_layout(geometry, slots))
@@ -108,11 +108,14 @@ class WeightBuffer(LiteXModule):
     # Summing -----------------------------------------------------------------------------------------
 
     def _sum(self, geometry):
-        """The lanes of a word in one register level for each halving, then a running sum."""
+        """The lanes of a word in one register level for each halving, then running sums."""
         sink, summed, row = self.sink, self.summed, self.row
-        level = [
+        weights = [
             sink.weights[lane * WEIGHT_BITS : (lane + 1) * WEIGHT_BITS]
             for lane in range(geometry.keys_a_word)
+        ]
+        above = [
+            (weight >= self.limit) & (lane < sink.count if lane else 1) for lane, weight in enumerate(weights)
         ]
         token = Record([("valid", 1), ("last", 1), ("count", len(sink.count)), ("slot", len(row.slot))])
         self.comb += [
@@ -121,31 +124,28 @@ class WeightBuffer(LiteXModule):
             token.count.eq(sink.count),
             token.slot.eq(row.slot),
         ]
-        while len(level) > 1:
-            following = [Signal(SUM_BITS, reset_less=True) for _ in level[::2]]
+        while len(weights) > 1:
             later = Record(token.layout)
-            self.sync += [
-                later.eq(token),
-                *(pair.eq(a + b) for pair, a, b in zip(following, level[::2], level[1::2], strict=True)),
-            ]
-            level, token = following, later
-        total, keys = Signal(SUM_BITS), Signal(len(summed.keys))
+            self.sync += later.eq(token)
+            weights, above = self._halved(weights, SUM_BITS), self._halved(above, len(sink.count))
+            token = later
+        parts = {"keys": token.count, "above": above[0], "sum": weights[0]}
+        for name, part in parts.items():
+            total, end = Signal.like(getattr(summed, name)), getattr(summed, name)
+            self.sync += If(
+                token.valid, total.eq(Mux(token.last, 0, total + part)), If(token.last, end.eq(total + part))
+            )
         self.sync += [
-            If(
-                token.valid,
-                total.eq(Mux(token.last, 0, total + level[0])),
-                keys.eq(Mux(token.last, 0, keys + token.count)),
-            ),
             If(summed.valid & summed.ready, summed.valid.eq(0), self.busy.eq(0)),
             If(self.accept & sink.last, self.busy.eq(1)),
-            If(
-                token.valid & token.last,
-                summed.valid.eq(1),
-                summed.slot.eq(token.slot),
-                summed.keys.eq(keys + token.count),
-                summed.sum.eq(total + level[0]),
-            ),
+            If(token.valid & token.last, summed.valid.eq(1), summed.slot.eq(token.slot)),
         ]
+
+    def _halved(self, level, bits):
+        """Sums of pairs, registered; a word has a power of two of lanes."""
+        following = [Signal(bits, reset_less=True) for _ in level[::2]]
+        self.sync += [pair.eq(a + b) for pair, a, b in zip(following, level[::2], level[1::2], strict=True)]
+        return following
 
     # Reading -----------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class WeightBuffer(LiteXModule):
             source.valid.eq(issue),
             source.last.eq(last),
             source.n.eq(read.keys),
-            source.k.eq(Mux(read.k < read.keys, read.k, read.keys)),
+            source.k.eq(read.k),
             If(
                 issue,
                 taken.eq(Mux(last, 0, taken + parallel)),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from liteeth.core import LiteEthUDPIPCore
 from litex.soc.cores.uart import RS232PHY
 
+from spatten_drivers.devices.litex.opening import BAUD_CONSTANT
 from spatten_drivers.errors import ConfigError
 from spatten_fpga.link.attach import AttachedLink
 from spatten_fpga.link.slip import SerialLink
@@ -65,9 +66,11 @@ def add_links(soc, links: Collection[str], ip_address: str, mac_address: int, ba
         for name in links:
             if name in ETHERNET:
                 ETHERNET[name](soc, udp)
-    for name in links:
-        if name in SERIAL:
-            SERIAL[name](soc, baudrate)
+    serial = [name for name in links if name in SERIAL]
+    if serial:
+        soc.add_constant(BAUD_CONSTANT.upper(), baudrate)
+    for name in serial:
+        SERIAL[name](soc, baudrate)
 
 
 def _spl_udp(soc, core: LiteEthUDPIPCore) -> None:

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from spatten_drivers import AcceleratorConfig
+from spatten_drivers.config import ABI_MINOR
 from spatten_fpga.core.answer import AnswerWriter
 from spatten_fpga.core.geometry import Geometry
 from spatten_fpga.sim.bench import Bench, Run, gaps
@@ -30,7 +31,7 @@ class Writer:
         self.fixed = {
             "magic": int.from_bytes(b"SPTA", "little"),
             "abi_major": 1,
-            "abi_minor": 0,
+            "abi_minor": ABI_MINOR,
             "config_digest_lo": digest & 0xFFFFFFFF,
             "config_digest_hi": digest >> 32,
         }

@@ -20,19 +20,20 @@ CONFIGS = {
 
 
 class Buffer:
-    """A bench with words packed and beats unpacked."""
+    """A bench with words packed and beats unpacked; ``limit`` is what the next rows' weights are held to."""
 
     def __init__(self, lanes: int, topk_parallelism: int) -> None:
         config = AcceleratorConfig(
             lanes=lanes, topk_parallelism=topk_parallelism, max_sequence=SEQUENCE, kv_buffer_rows=SEQUENCE
         )
         geometry = Geometry(config)
-        self.lanes, self.parallel = geometry.keys_a_word, topk_parallelism
+        self.lanes, self.parallel, self.limit = geometry.keys_a_word, topk_parallelism, 0
         dut = WeightBuffer(geometry, SLOTS)
         self.bench = Bench(
             dut,
             {"row": dut.row, "sink": dut.sink, "read": dut.read},
             {"summed": dut.summed, "source": dut.source},
+            {"limit": dut.limit},
         )
 
     def words(self, weights: list[int]) -> list[dict[str, int]]:
@@ -49,13 +50,17 @@ class Buffer:
             "row": [{"slot": s} for s in rows],
             "sink": [w for r in rows.values() for w in self.words(r)],
         }
+        self.bench.set("limit", self.limit)
         run = self.bench.run(tokens, {"summed": len(rows)}, offer=offer, take=take, seed=seed)
         ends = [{k: v for k, v in end.items() if k not in ("first", "last")} for end in run.tokens["summed"]]
-        assert ends == [{"slot": s, "keys": len(r), "sum": sum(r)} for s, r in rows.items()]
+        assert ends == [
+            {"slot": s, "keys": len(r), "above": sum(w >= self.limit for w in r), "sum": sum(r)}
+            for s, r in rows.items()
+        ]
 
     def check(self, rows: dict[int, list[int]], keep: int, take: float = 1.0, seed: int = 0) -> None:
         """Read rows one after another and compare."""
-        reads = [{"slot": slot, "keys": len(row), "k": keep} for slot, row in rows.items()]
+        reads = [{"slot": slot, "keys": len(row), "k": min(keep, len(row))} for slot, row in rows.items()]
         beats = sum(-(-len(row) // self.parallel) for row in rows.values())
         found = self.bench.run({"read": reads}, {"source": beats}, take=take, seed=seed).tokens["source"]
         for row in rows.values():
@@ -75,6 +80,7 @@ def buffer(request: pytest.FixtureRequest) -> Buffer:
 def test_rows_of_any_length(buffer: Buffer, seed: int) -> None:
     draws = random.Random(seed)
     buffer.bench.reset()
+    buffer.limit = draws.choice((0, 1, draws.randrange(65536), 65535))
     slots = draws.sample(range(SLOTS), SLOTS)
     rows = {s: [draws.randrange(65536) for _ in range(draws.randint(1, SEQUENCE))] for s in slots}
     offer, take = draws.choice(((1.0, 1.0), (0.6, 0.5)))
@@ -87,6 +93,7 @@ def test_rows_of_any_length(buffer: Buffer, seed: int) -> None:
 
 def test_the_largest_sum(buffer: Buffer) -> None:
     buffer.bench.reset()
+    buffer.limit = 65535
     buffer.store({2: [65535] * SEQUENCE})
     buffer.check({2: [65535] * SEQUENCE}, 65535 % SEQUENCE)
 

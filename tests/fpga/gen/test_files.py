@@ -67,7 +67,7 @@ def test_the_manifest() -> None:
     found = manifest()
     assert AcceleratorConfig.from_dict(found["config"]) == SMALL
     assert found["config_digest"] == f"{SMALL.digest:016x}"
-    assert (found["name"], found["abi"], found["memory_bytes"]) == ("attention", "1.0", 3 << 20)
+    assert (found["name"], found["abi"], found["memory_bytes"]) == ("attention", "1.1", 3 << 20)
     assert found["register_bus"] == {"kind": "wishbone", "data_bits": 32, "address_bits": 12}
     assert found["memory_port"] == {"data_bits": 64, "address_bits": 29, "address_unit_bytes": 8}
     assert found["registers"] == {word.name: 4 * word.index for word in REGISTERS}

@@ -43,7 +43,7 @@ def test_the_map_has_every_register() -> None:
     assert found.constants["config_clock_frequency"] == 75_000_000
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["config_digest"] == f"{BOARDS['small'].config.digest:016x}"
-    assert (manifest["abi"], manifest["clock_hz"], manifest["memory"]) == ("1.0", 75_000_000, "MT41K256M16")
+    assert (manifest["abi"], manifest["clock_hz"], manifest["memory"]) == ("1.1", 75_000_000, "MT41K256M16")
 
 
 def test_more_memory_than_there_is() -> None:

@@ -30,9 +30,12 @@ from .udp_link import UdpLink
 
 ENVIRONMENT = "SPATTEN_BOARD"
 EXAMPLE = "litex:udp://192.168.1.50?csr=build/csr.json"
-DEFAULTS = {"csr": "", "baud": "115200", "depth": str(DEFAULT_DEPTH), "level": "0", "lifetime": "50"}
+DEFAULTS = {"csr": "", "baud": "", "depth": str(DEFAULT_DEPTH), "level": "0", "lifetime": "50"}
 #: Words of a record that our Etherbone core buffers; a system that has LiteEth's own does not export it.
 DEPTH_CONSTANT = "spatten_etherbone_depth"
+#: Bits a second of a system's serial line; those of :data:`DEFAULT_BAUD` where none is exported.
+BAUD_CONSTANT = "spatten_baudrate"
+DEFAULT_BAUD = 115_200
 #: Of a system that is simulated, though it is reached as a board is.
 SIMULATED = "spatten_simulated"
 
@@ -67,10 +70,10 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
     ``litex:udp://host[:1234]`` is Etherbone, ``litex:serial:///dev/ttyUSB0`` a UART bridge,
     ``litex:socket://host:port`` the same bytes over TCP, ``litex:server://host[:1234]`` is ``litex_server``.
     ``litex:link://host[:5392]`` is the link SpL over UDP, ``litex:link+serial:///dev/ttyUSB0`` over a line.
-    Options: ``csr`` is the path of the system's ``csr.json``, ``baud`` that of the serial line, ``depth``
-    the words that the Etherbone core behind ``litex_server`` buffers, ``lifetime`` the milliseconds for which
-    a packet or a copy of it may be under way in the network, 0 on a cable without a switch. ``level=1`` makes
-    memory ready anew, though it is.
+    Options: ``csr`` is the path of the system's ``csr.json``, ``baud`` the speed of the serial line where
+    that does not say it, ``depth`` the words that the Etherbone core behind ``litex_server`` buffers,
+    ``lifetime`` the milliseconds for which a packet or a copy of it may be under way in the network, 0 on a
+    cable without a switch. ``level=1`` makes memory ready anew, though it is.
 
     A bitstream's folder around ``csr`` must match its manifest, and the board must run that bitstream.
 
@@ -180,7 +183,7 @@ def _place(parts: SplitResult) -> Place:
         )
     try:
         port = where.port or _PORTS.get(where.scheme, 0)
-        baud, depth = int(options["baud"]), int(options["depth"])
+        baud, depth = int(options["baud"] or 0), int(options["depth"])
         lifetime = int(options["lifetime"]) / 1000
     except ValueError as error:
         raise DeviceError(
@@ -189,6 +192,7 @@ def _place(parts: SplitResult) -> Place:
     if where.scheme not in _SERIAL and not (where.hostname and port):
         raise DeviceError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
     csr_map = CsrMap.load(options["csr"])
+    baud = baud or csr_map.constants.get(BAUD_CONSTANT, DEFAULT_BAUD)
     board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
     if port:
         board += f":{port}"

@@ -20,6 +20,7 @@ import pytest
 
 from spatten_drivers import Emulator, open_device
 from spatten_drivers.devices.litex import LitexDevice
+from spatten_drivers.devices.litex.opening import BAUD_CONSTANT
 from spatten_drivers.errors import (
     DeviceBusyError,
     DeviceError,
@@ -317,3 +318,14 @@ def test_uris_that_name_no_board(wrong: str, told: str, udp_server: Server, tmp_
     uri(udp_server, tmp_path)
     with pytest.raises(DeviceError, match=told):
         open_device(wrong.format(csr=tmp_path / "csr.json"))
+
+
+@pytest.mark.parametrize(("option", "speed"), [("", 1_000_000), ("&baud=9600", 9600)], ids=["map", "option"])
+def test_the_speed_of_a_line_is_the_maps_unless_given(
+    option: str, speed: int, udp_server: Server, tmp_path: Path
+) -> None:
+    record = json.loads(json.dumps(udp_server.board.record))
+    record["constants"][BAUD_CONSTANT] = 1_000_000
+    (tmp_path / "csr.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(DeviceError, match=f"cannot open /dev/no-such-port at {speed} baud"):
+        open_device(f"litex:serial:///dev/no-such-port?csr={tmp_path / 'csr.json'}{option}")
