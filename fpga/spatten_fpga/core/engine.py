@@ -267,6 +267,7 @@ class Engine(LiteXModule):
             rows.wanted_keys.connect(key_orders.sink),
             key_orders.source.connect(control.wanted_keys),
             rows.wanted_values.connect(control.wanted_values),
+            control.row_near.eq(rows.row_near),
             control.index_ready.eq(values.index.valid),
             control.query_used.eq(rows.queries_used),
             control.row_read.eq(values.buffer.read.valid & values.buffer.read.ready),

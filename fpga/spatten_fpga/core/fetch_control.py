@@ -86,7 +86,8 @@ class FetchControl(LiteXModule):
 
     First come LSB planes that a row waits for, then kept values, whose weights are ready, then queries ahead
     of their rows, then keys. With ``reuse`` keys and values are whole heads, loaded while the ones before
-    compute.
+    compute. By key, values come when there are no keys to come, so that some are left when the last row waits
+    for its second pass.
 
     Parameters
     ----------
@@ -101,6 +102,7 @@ class FetchControl(LiteXModule):
     words : in, words of a head's keys, for ``reuse``.
     bases : the :class:`PlaneBases`.
     lsb_needed, lsb_head, wanted_keys, wanted_values : in, see :class:`.rows.RowControl`.
+    row_near : in, see :class:`.rows.RowControl`.
     index_ready : in, the first place of the kept values that come next is there.
     query_used, row_read : in, pulses: a query row is free; a row's values were read from the buffer.
     k_stored, v_stored, k_lsb, v_lsb : in, pulse: a pass is in the operand buffer; which plane it was.
@@ -121,6 +123,7 @@ class FetchControl(LiteXModule):
         self.lsb_head = Signal(4)
         self.wanted_keys = stream.Endpoint(keys_layout(geometry))
         self.wanted_values = stream.Endpoint(values_layout(geometry))
+        self.row_near = Signal()
         self.index_ready = Signal()
         self.query_used = Signal()
         self.row_read = Signal()
@@ -250,15 +253,17 @@ class FetchControl(LiteXModule):
 
     def _choose(self):
         self.fsm = fsm = FSM(reset_state="CHOOSE")
-        refetch = Signal()
+        refetch, values = Signal(), Signal()
+        later = (self.fields["k_policy"] == KeyPolicy.BY_KEY) & (self.row_near | self.wanted_keys.valid)
         self.comb += [
+            values.eq(self.wanted_values.valid & self.index_ready & ~later),
             refetch.eq(self.lsb_needed & ~Mux(self.lsb_head[0], self.asked[1], self.asked[0])),
             self.command.sink.dim.eq(self.fields["head_dim"]),
         ]
         fsm.act(
             "CHOOSE",
             If(refetch, NextState("REFETCH-KEYS"))
-            .Elif(self.wanted_values.valid & self.index_ready, NextState("VALUES"))
+            .Elif(values, NextState("VALUES"))
             .Elif(self.query_more, NextState("QUERY"))
             .Elif(self.wanted_keys.valid, NextState("KEYS"))
             .Elif(self.load_more, NextState("LOAD-KEYS")),

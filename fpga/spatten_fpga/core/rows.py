@@ -60,6 +60,7 @@ class RowControl(LiteXModule):
     wanted_keys : out, :func:`keys_layout`, without ``reuse``.
     wanted_values : out, :func:`values_layout`, without ``reuse``.
     held : in, no new row may start: its keys would come before those of a second pass that is known soon.
+    row_near : out, a row starts as soon as it may.
     passes, retired, read : out, to the score path, the value path, the softmax path.
     summed : in, from the softmax path.
     freed : in, pulse: the weights of the row that retired longest ago were read.
@@ -86,7 +87,7 @@ class RowControl(LiteXModule):
         self.lsb_head = Signal(4)
         self.wanted_keys = stream.Endpoint(keys_layout(geometry))
         self.wanted_values = stream.Endpoint(values_layout(geometry))
-        self.held = Signal()
+        self.held, self.row_near = Signal(), Signal()
         self.passes = stream.Endpoint(score_pass_layout(geometry, SLOTS))
         self.retired = stream.Endpoint(value_pass_layout(geometry))
         self.read = stream.Endpoint([("slot", bits_for(SLOTS - 1)), ("keys", keys), ("k", keys)])
@@ -175,9 +176,8 @@ class RowControl(LiteXModule):
         last_query = query + 1 == fields["n_queries"]
         self.comb += [
             self.query_index.eq(query),
-            self.new_pass.eq(
-                more & (looked == 3) & (ready != 0) & (self.flying != SLOTS) & keyed & ~self.held
-            ),
+            self.row_near.eq(more & (ready != 0) & (self.flying != SLOTS)),
+            self.new_pass.eq(self.row_near & (looked == 3) & keyed & ~self.held),
             self.dispatched.eq(self.new_pass & self.new_taken),
             self.next_starved.eq(more & (looked == 3) & (self.flying != SLOTS) & ~((ready != 0) & keyed)),
         ]
