@@ -15,7 +15,7 @@ from spatten.quality.__main__ import named
 from spatten.quality.rows import FLOAT, KEYS, ROWS, Row, schedule_of
 from spatten.quality.study import Plan, cell_digest, code_version, run_study
 from spatten.quality.subject import Subject
-from spatten.quality.tasks import Retrieval
+from spatten.quality.tasks import TASKS, Retrieval
 from spatten_drivers import Quantization
 from spatten_drivers.errors import ConfigError
 from tests.host.tiny_models import WORDS, tiny_bert, tiny_gpt2
@@ -107,6 +107,14 @@ def whole_pass(model: object, tokens: Sequence[int]) -> np.ndarray:
     with torch.inference_mode():
         chances = model(input_ids=torch.tensor([list(tokens)])).logits[0].double().log_softmax(dim=-1)
     return np.array([float(chances[here, token]) for here, token in enumerate(tokens[1:])])
+
+
+def test_what_only_steps_feel_is_measured_in_generations_alone(tmp_path: Path) -> None:
+    rows = [Row("keys", "together", **KEYS), Row("recent", "tokens", recent=32), Row("8 bit", "bits", bits=8)]
+    plan = Plan(TASKS, rows, tmp_path)
+    for task in TASKS:
+        names = [row.name for row in plan.rows_of(task)]
+        assert names == (["float", "keys", "recent", "8 bit"] if task.generates else ["float", "8 bit"])
 
 
 def test_rows_become_schedules() -> None:

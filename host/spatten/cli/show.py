@@ -87,16 +87,16 @@ def show_traffic(console: Console, runs: list[Run]) -> None:
 
 
 def show_pruning(console: Console, run: Run) -> None:
-    """Tokens and heads alive in each layer, and the bytes they took."""
+    """Tokens and heads alive in each layer, their bytes, values read of live keys, rows that fetched LSBs."""
     rows = table(
         f"What {escape(run.schedule)} pruned in {escape(run.model)}",
         "layer",
         "tokens alive",
         "heads alive",
         "K+V read",
-        "less than 16 bit",
-        "values read",
-        "LSB refetch",
+        "to 16 bit",
+        "V read",
+        "refetched",
         left=0,
     )
     for layer in layer_summary(run):

@@ -89,8 +89,8 @@ class Plan:
         return [FLOAT, *(row for row in self.rows if row != FLOAT)]
 
     def rows_of(self, task: Task) -> list[Row]:
-        """Those that say something about a task: recent tokens are known to generations alone."""
-        return [row for row in self.all_rows() if task.generates or not row.recent]
+        """Those that say something about a task: recent tokens and steps are known to generations alone."""
+        return [row for row in self.all_rows() if task.generates or not (row.recent or row.by_key)]
 
     def count(self) -> int:
         """Cells of the plan."""

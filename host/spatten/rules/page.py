@@ -35,7 +35,7 @@ compared with it: the same bytes, and the surprise of the same window within 0.0
 
 The list was not fixed beforehand: budgets, and thresholds of the rules that join two, were added after a
 first look at the test windows, and so was the last variant of importance. What contract 1.1 has of the list
-was measured again on windows that nobody had looked at, below.
+was measured again on other windows, below.
 
 The model is small (6 layers, 4 heads of 64) and the context short, and many of its heads look at everything
 alike. That is the hard case for rules that give keys up, and a larger model may turn some of this round."""
@@ -68,8 +68,8 @@ It is picked among those measured, on the same windows, which flatters every rul
 *Same token*: how often the likeliest next token is float's."""
 
 AGAIN = """\
-The rule that is built, at all its settings, on windows of the next seed that were not read above: {windows}.
-None of its settings was chosen on them. {fewest}"""
+The rule that is built, at all its settings, on windows of the next seed that are not read above: {windows}.
+{fewest}"""
 
 MERGING = """\
 MiniLM, frozen, with a linear head on the mean of all tokens trained on float embeddings; texts cut at

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the device does to a model, in torch and with gradients: for training with pruning in the loop.
 
-Static and progressive quantization, cascade token and head pruning and local value pruning as the contract
-has them, on padded batches. Integers are floats on the same grid, weights are float32 softmax rather than the
-contract's 16-bit table, outputs are not rounded; docs/tuning.md says how often that changes a decision.
+Static and progressive quantization, refetch by key, cascade token and head pruning and both kinds of value
+pruning as the contract has them, on padded batches. Integers are floats on the same grid, weights are float32
+softmax rather than the contract's 16-bit table, outputs are not rounded; docs/tuning.md says how often that
+changes a decision.
 """
 
 from __future__ import annotations
