@@ -38,6 +38,7 @@ LATENCY = 20
 NEVER = (1 << 32) - 1
 SURE = {"widths": PROGRESSIVE, "refetch_limit": NEVER}
 UNSURE = {"widths": PROGRESSIVE, "refetch_limit": 0}
+BY_KEY = {"widths": replace(PROGRESSIVE, k_policy=3, v_policy=0)}
 #: Elements and how many to keep, with the mean cycles of the paper's quick-select (computed from its model).
 TOPK = {(204, 40): 70, (307, 92): 95, (614, 184): 162, (921, 184): 208, (993, 307): 247, (1024, 512): 248}
 COLUMNS = ["job", "what it is", "cycles", "Q x K busy", "prob x V busy", "port busy"]
@@ -78,6 +79,8 @@ def decode(n: int, keys: int | None = None, **changes: Any) -> JobSpec:
     return attention(n, (n - 1,), 12, keys, **changes)
 
 
+#: Heads of which some keys are far likelier than others.
+LIKELY = tuple(HeadSpec(head, score_shift=22) for head in range(12))
 #: name: (what it is, job)
 CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "prefill 128": ("dense, 12 heads", lambda: prefill(128, 12)),
@@ -92,6 +95,14 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "decode 1024, quarter": ("every fourth token kept", lambda: decode(1024, 256)),
     "decode 512, sure": ("6+4 bit, no row refetches", lambda: decode(512, **SURE)),
     "decode 512, unsure": ("6+4 bit, all rows refetch", lambda: decode(512, **UNSURE)),
+    "decode 512, by key": (
+        "6+4 bit, keys above 2^-7 refetch",
+        lambda: decode(512, heads=LIKELY, **BY_KEY, refetch_shift=7),
+    ),
+    "decode 512, by key, V 1/4": (
+        "the same, a quarter of the values",
+        lambda: decode(512, heads=LIKELY, **BY_KEY, refetch_shift=7, keep_values=128),
+    ),
     "decode 1024, half, V 1/4": (
         "6+4 bit, a quarter of the values",
         lambda: decode(1024, 512, **SURE, keep_values=128),
@@ -103,6 +114,7 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
 }  # fmt: skip
 
 
+BY_KEY_STEP = replace(decode_step(CONFIG), **BY_KEY, refetch_shift=5)
 #: What is also measured behind the memory of a board.
 ON_BOARD = [name for name in CASES if name.startswith("decode") or name.startswith("prefill 128")]
 
@@ -170,7 +182,7 @@ def main() -> None:
     }
     NUMBERS.parent.mkdir(exist_ok=True)
     write_atomic(NUMBERS, json.dumps(numbers, indent=1) + "\n")
-    units = unit_figures([build(prefill(128, 2)), build(decode_step(CONFIG))], LATENCY)
+    units = unit_figures([build(prefill(128, 2)), build(decode_step(CONFIG)), build(BY_KEY_STEP)], LATENCY)
     write_atomic(PAGE, page(jobs, board, ranked, units, numbers))
 
 
@@ -333,6 +345,7 @@ refetches, or every one does.
 - Keeping half of the tokens takes {half} of the dense decode cycles, a quarter {quarter}.
 - A refetch costs its LSB beats and {refetch} cycles more a row in decode; in prefill {again} cycles a row
   of 128 keys, which is its second pass.
+- *By key* a step costs the LSB beats of the keys picked: a pick hides behind the fetch of other rows.
 - {count} jobs compared, random ones on small cores with random gaps and latencies among them: {wrong}
   differ.
 
@@ -360,7 +373,8 @@ the mean of the paper's quick-select at 16 comparators, computed from its author
 
 ## Units
 
-Measured inside the core, in a prefill of 128 keys and the decode step of the picture. *Latency* is the time
+Measured inside the core, in a prefill of 128 keys and the decode step of the picture, then with its refetch by
+key. *Latency* is the time
 from the first token of the input that came last to the first token out; for a buffer that includes the wait
 for what is written first. *In* and *out* are the most tokens that the busiest stream of that side moved in 32
 cycles, a cycle, times the bits of a token.

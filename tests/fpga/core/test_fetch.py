@@ -55,7 +55,7 @@ def fetch(
     offer: float = 1,
     take: float = 1,
 ) -> Run:
-    """Commands through the unit; ``places`` belong to KEPT and PICKED ones in order. Checks what comes out."""
+    """Commands through the unit; ``places`` belong to KEPT and PICKED ones in order. Checks all of it."""
     unit, draws = bench(), random.Random(seed)
     unit.reset()
     fill = [{"place": i, "word": slot | draws.getrandbits(1) << 15} for i, slot in enumerate(keys)]

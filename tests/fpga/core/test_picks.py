@@ -73,7 +73,7 @@ class Picks:
         return found
 
     def check(self, passes: list[Row], picks: list[list[int]], **pace: float) -> dict[str, list[int]]:
-        """Passes of rows in order, and the places that each must pick; answers the cycles of all handshakes."""
+        """Passes of rows in order, and the places that each must pick; answers the cycles of handshakes."""
         run = self.bench.run(
             {
                 "row": [{"slot": slot} for slot, _ in passes],
@@ -89,7 +89,9 @@ class Picks:
         ]
         ends = [sum(map(len, picks[: i + 1])) for i in range(len(picks))]
         for cycle, end in zip(run.cycles["told"], ends, strict=True):
-            assert end == 0 or run.cycles["index"][end - 1] < cycle  # a row's places are there before it is told
+            assert (
+                end == 0 or run.cycles["index"][end - 1] < cycle
+            )  # a row's places are there before it is told
         return run.cycles
 
 
@@ -119,7 +121,9 @@ def test_rows_of_every_share(picks: Picks, shift: int) -> None:
     first = [above(row, shift) for row in rows.values()]
     offer, take = draws.choice(((1.0, 1.0), (0.7, 0.4)))
     picks.check(list(rows.items()), first, offer=offer, take=take, seed=shift)
-    second = [(slot, [65535, *row[1:]]) for (slot, row), found in zip(rows.items(), first, strict=True) if found]
+    second = [
+        (slot, [65535, *row[1:]]) for (slot, row), found in zip(rows.items(), first, strict=True) if found
+    ]
     picks.check(second, [[] for _ in second], offer=offer, take=take, seed=shift)
     again = [(slot, some_weights(draws)) for slot in rows]  # the next rows of the same slots
     picks.check(again, [above(row, shift) for _, row in again], offer=offer, take=take, seed=shift)

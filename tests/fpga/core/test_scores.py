@@ -107,7 +107,9 @@ def test_a_second_pass_of_some_keys(rows: Rows, seed: int) -> None:
     offer, take = draws.choice([(1.0, 1.0), (0.6, 0.4)])
     length = draws.randint(1, 64)
     kept = {slot: some_scores(draws, length, rows.bits - 1) for slot in range(SLOTS)}
-    rows.store([word for slot, scores in kept.items() for word in rows.words(slot, scores)], offer, take, seed)
+    rows.store(
+        [word for slot, scores in kept.items() for word in rows.words(slot, scores)], offer, take, seed
+    )
     picked = {slot: sorted(draws.sample(range(length), draws.randint(1, length))) for slot in kept}
     tokens = []
     for slot, places in picked.items():
