@@ -38,7 +38,7 @@ LATENCY = 20
 NEVER = (1 << 32) - 1
 SURE = {"widths": PROGRESSIVE, "refetch_limit": NEVER}
 UNSURE = {"widths": PROGRESSIVE, "refetch_limit": 0}
-BY_KEY = {"widths": replace(PROGRESSIVE, k_policy=3, v_policy=0)}
+BY_KEY = {"widths": replace(PROGRESSIVE, k_policy=3, v_policy=0), "refetch_shift": 7}
 #: Elements and how many to keep, with the mean cycles of the paper's quick-select (computed from its model).
 TOPK = {(204, 40): 70, (307, 92): 95, (614, 184): 162, (921, 184): 208, (993, 307): 247, (1024, 512): 248}
 COLUMNS = ["job", "what it is", "cycles", "Q x K busy", "prob x V busy", "port busy"]
@@ -97,11 +97,11 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "decode 512, unsure": ("6+4 bit, all rows refetch", lambda: decode(512, **UNSURE)),
     "decode 512, by key": (
         "6+4 bit, keys above 2^-7 refetch",
-        lambda: decode(512, heads=LIKELY, **BY_KEY, refetch_shift=7),
+        lambda: replace(decode(512, **BY_KEY), heads=LIKELY),
     ),
     "decode 512, by key, V 1/4": (
         "the same, a quarter of the values",
-        lambda: decode(512, heads=LIKELY, **BY_KEY, refetch_shift=7, keep_values=128),
+        lambda: replace(decode(512, **BY_KEY, keep_values=128), heads=LIKELY),
     ),
     "decode 1024, half, V 1/4": (
         "6+4 bit, a quarter of the values",
@@ -114,7 +114,7 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
 }  # fmt: skip
 
 
-BY_KEY_STEP = replace(decode_step(CONFIG), **BY_KEY, refetch_shift=5)
+BY_KEY_STEP = replace(decode_step(CONFIG), **BY_KEY)
 #: What is also measured behind the memory of a board.
 ON_BOARD = [name for name in CASES if name.startswith("decode") or name.startswith("prefill 128")]
 
@@ -373,11 +373,10 @@ the mean of the paper's quick-select at 16 comparators, computed from its author
 
 ## Units
 
-Measured inside the core, in a prefill of 128 keys and the decode step of the picture, then with its refetch by
-key. *Latency* is the time
-from the first token of the input that came last to the first token out; for a buffer that includes the wait
-for what is written first. *In* and *out* are the most tokens that the busiest stream of that side moved in 32
-cycles, a cycle, times the bits of a token.
+Measured inside the core, in a prefill of 128 keys and the decode step of the picture, as drawn and with
+refetch by key. *Latency* is the time from the first token of the input that came last to the first token out;
+for a buffer that includes the wait for what is written first. *In* and *out* are the most tokens that the
+busiest stream of that side moved in 32 cycles, a cycle, times the bits of a token.
 
 {units}
 """
