@@ -24,8 +24,8 @@ class KeyPick(LiteXModule):
     The first pass of a row comes with its sum S; its weights are read and compared with ``S >> shift``. A
     row's second pass comes with its sum again and goes by, as all rows do without ``by_key``.
 
-    A sum without a pick to make goes by in the same cycle without ``by_key``. A pick takes 4 cycles, those of
-    reading the weights, and a cycle for each picked key of a beat beyond its first.
+    Without ``by_key`` a sum goes by in the same cycle. A pick takes 5 cycles and one for each beat of
+    weights, or for each picked key where a beat has several.
 
     Parameters
     ----------
@@ -189,9 +189,9 @@ class PlaceScores(LiteXModule):
             last.eq(lane + 1 == sink.count),
             Case(lane, picks),
             source.placed.eq(self.by_key & sink.add),
-            source.place.eq(index.index),
             If(
                 source.placed,
+                source.place.eq(index.index),
                 source.valid.eq(sink.valid & index.valid),
                 source.last.eq(sink.last & last),
                 source.scores.eq(Replicate(score, lanes)),

@@ -250,6 +250,7 @@ class ScoreBuffer(LiteXModule):
         )
         read_valid = Signal()
         scores, differences = ([Signal((bits + more, True)) for _ in range(lanes)] for more in range(2))
+        self.differences = differences
         self.comb += [
             # A key that did not refetch may be above the maximum of those that did.
             source.distances.eq(Cat(*(Mux(one[-1], 0, one[:bits]) for one in differences))),

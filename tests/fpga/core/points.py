@@ -75,8 +75,12 @@ def formats(core: TimedCore) -> list[Point]:
             for with_, on in (("with", 1), ("without", 0))
         ),
         *(
-            Point(f"K policy {value}", "0 MSB plane only, 1 both planes, 2 decided row by row", run & here)
-            for value in range(3)
+            Point(
+                f"K policy {value}",
+                "0 MSB only, 1 both planes, 2 decided row by row, 3 key by key",
+                run & here,
+            )
+            for value in range(4)
             for here in [(f["k_policy"] == value) & (f["k_lsb_bits"] != 0)]
         ),
         *(
@@ -227,6 +231,10 @@ def pipeline(core: TimedCore) -> list[Point]:
     engine = core.engine
     rows, scores, values, softmax = engine.rows, engine.scores, engine.values, engine.softmax
     unsure = moved(rows.waiting.sink)
+    pick, picked = softmax.pick, softmax.pick.source.picked
+    told = moved(pick.source) & pick.fsm.ongoing("TELL")
+    none = pick.swept & (pick.picked == 0) & ~pick.index.valid
+    above = Cat(*(one[-1] for one in softmax.scores.differences)) != 0
     events = engine.counters.events
     causes = {
         "stall_read": "a row or an array waits for what memory gives",
@@ -244,6 +252,15 @@ def pipeline(core: TimedCore) -> list[Point]:
         ),
         Point("two rows unsure", "rows wait for the same LSBs", rows.waiting.level > 1),
         Point("second pass", "the LSB plane adds to scores", moved(rows.passes) & rows.passes.add),
+        Point("no key picked", "a row is done after its first pass", none),
+        Point("one key picked", "of several", told & (picked == 1) & (pick.source.keys > 1)),
+        Point("all keys picked", "of several", told & (picked == pick.source.keys) & (picked > 1)),
+        Point("places wait", "those of the rows before fill their queue", waits(pick.index)),
+        Point("overtaken", "a key is above all that refetched", moved(softmax.scores.source) & above),
+        Point(
+            "rank waits for a pick", "both read weights", softmax.reads.ongoing("PICK") & softmax.read.valid
+        ),
+        Point("row held", "a second pass may come before it", rows.row_near & rows.held),
         Point(
             "retires behind an unsure row",
             "rows leave in order while one waits",

@@ -155,6 +155,15 @@ def policies() -> Iterator[Stimulus]:
         yield Stimulus(
             f"policies {k_policy}, {v_policy} from memory", longer(**spec), {"pace": 0.7, "seed": 3}
         )
+    for v_policy in (0, 1):
+        widths = Widths(k_policy=3, v_policy=v_policy)
+        for shift in (1, 2, 3, 5, 16):
+            spec = {"widths": widths, "refetch_shift": shift, "queries": (8,), "keep_values": 3}
+            yield Stimulus(f"policies 3, {v_policy}, shift {shift}", small(**spec))
+    everyone = tuple(range(1024))
+    flat = {"heads": tuple(HeadSpec(head, score_mult=0) for head in range(3)), "keep_tokens": 700}
+    wide = {"n_slots": 1024, "keys": everyone, "queries": (1023,), "keep_values": 100, "refetch_shift": 16}
+    yield Stimulus("1,024 keys refetch in each head", small(widths=Widths(k_policy=3), **flat, **wide))
     for pace in (1.0, 0.3):
         many = tuple(range(12))
         image = small(n_slots=12, keys=many, queries=many, widths=PROGRESSIVE, refetch_limit=5 * 65535)
@@ -203,7 +212,7 @@ def random_jobs(count: int, label: str = "coverage") -> Iterator[Stimulus]:
 def refused() -> Iterator[Stimulus]:
     """Jobs that break a rule of the contract."""
     for violation in VIOLATIONS:
-        image = build(replace(BREAKABLE, config=CONFIG))
+        image = build(replace(violation.spec or BREAKABLE, config=CONFIG))
         violation.break_it(image)
         yield Stimulus(violation.name, image)
 
@@ -216,7 +225,8 @@ def stopped(states: list[str]) -> Iterator[Stimulus]:
         yield clean
     causes = cycle((Status.WATCHDOG, Status.MEMORY_FAULT, Status.ABORTED))
     streamed = longer(refetch_limit=3 * 65535)
-    for job, last in ((image, 800), (streamed, 1330)):
+    by_key = small(widths=Widths(k_policy=3), refetch_shift=4, queries=(8,))
+    for job, last in ((image, 800), (streamed, 1330), (by_key, 900)):
         after = Stimulus("the next job", job)
         for moment in range(20, last, 30):
             cause = next(causes)

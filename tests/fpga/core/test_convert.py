@@ -41,6 +41,8 @@ class Row:
         found = [self.number >> i * self.bits & ((1 << self.bits) - 1) for i in range(self.dim)]
         if not self.unsigned:
             found = [e - (1 << self.bits) if e >> (self.bits - 1) else e for e in found]
+        if self.unsigned and self.midpoint:
+            found = [e - 8 for e in found]
         return [(e << 4) + (8 if self.midpoint else 0) if self.shift else e for e in found]
 
 
@@ -74,7 +76,7 @@ def modes(geometry: Geometry, bits: int) -> list[dict[str, int]]:
     """The ways to read a plane of this width that are legal."""
     found = [{}]
     if bits == 4:
-        found.append({"unsigned": 1})
+        found += [{"unsigned": 1}, {"unsigned": 1, "midpoint": 1}]
     if bits + 4 <= geometry.operand_bits:
         found += [{"shift": 1}, {"shift": 1, "midpoint": 1}]
     return found
@@ -96,6 +98,8 @@ def test_one_element_by_hand() -> None:
     assert Row(32, 6, number, shift=1).elements()[:3] == [0, -48, 0]
     assert Row(32, 6, number, shift=1, midpoint=1).elements()[:3] == [8, -40, 8]
     assert Row(32, 4, 0xF0, unsigned=1).elements()[:3] == [0, 15, 0]
+    # an LSB plane around its middle
+    assert Row(32, 4, 0x87F0, unsigned=1, midpoint=1).elements()[:5] == [-8, 7, -1, 0, -8]
 
 
 @pytest.mark.parametrize("name", NAMES)

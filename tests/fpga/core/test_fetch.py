@@ -8,7 +8,7 @@ from litex.gen import LiteXModule
 from litex.soc.interconnect import stream
 
 from spatten_drivers.config import PRESETS
-from spatten_fpga.core.fetch import ALL, KEPT, ROW, Fetch, fetch_layout
+from spatten_fpga.core.fetch import ALL, KEPT, PICKED, ROW, Fetch, fetch_layout
 from spatten_fpga.core.geometry import Geometry
 from spatten_fpga.core.passes import pass_layout
 from spatten_fpga.sim.bench import Bench, Run, gaps
@@ -42,7 +42,7 @@ def bench() -> Bench:
     unit = dut.fetch
     return Bench(
         dut,
-        {"fill": dut.fill, "sink": unit.sink, "index": unit.index},
+        {"fill": dut.fill, "sink": unit.sink, "index": unit.index, "picks": unit.picks},
         {"passes": unit.passes, "command": unit.command, "issued": dut.issued},
     )
 
@@ -55,31 +55,33 @@ def fetch(
     offer: float = 1,
     take: float = 1,
 ) -> Run:
-    """Commands through the unit; ``places`` belong to the KEPT ones in order. Checks all that comes out."""
+    """Commands through the unit; ``places`` belong to KEPT and PICKED ones in order. Checks all of it."""
     unit, draws = bench(), random.Random(seed)
     unit.reset()
     fill = [{"place": i, "word": slot | draws.getrandbits(1) << 15} for i, slot in enumerate(keys)]
     unit.run({"fill": fill}, {})
     given, addresses = iter(places), []
+    index: dict[int, list[Token]] = {KEPT: [], PICKED: []}
     for command in commands:
         if command["list"] == ROW:
             slots = [0]
         elif command["list"] == ALL:
             slots = keys[: command["rows"]]
         else:
-            slots = [keys[place] for place in next(given)]
+            part = next(given)
+            slots = [keys[place] for place in part]
+            index[command["list"]] += [
+                {"index": place, "last": int(i == len(part) - 1)} for i, place in enumerate(part)
+            ]
         beats = command["row_beats"]
         found = [command["address"] + slot * beats + beat for slot in slots for beat in range(beats)]
         addresses += [
             {"address": address, "last": int(place == len(found) - 1)} for place, address in enumerate(found)
         ]
-    index = [
-        {"index": place, "last": int(i == len(part) - 1)} for part in places for i, place in enumerate(part)
-    ]
     run = unit.run(
-        {"sink": commands, "index": index},
+        {"sink": commands, "index": index[KEPT], "picks": index[PICKED]},
         {"passes": len(commands), "command": len(addresses), "issued": len(commands)},
-        offer={"sink": offer, "index": gaps(seed + 99) if offer < 1 else 1},
+        offer={"sink": offer, **dict.fromkeys(("index", "picks"), gaps(seed + 99) if offer < 1 else 1)},
         take={"passes": take, "command": gaps(seed + 98) if take < 1 else 1},
         seed=seed,
     )
@@ -109,10 +111,10 @@ def command(draws: random.Random, rows: int, which: int, row_beats: int) -> Toke
 def random_commands(draws: random.Random, n_keys: int, count: int) -> tuple[list[Token], list[list[int]]]:
     commands, places = [], []
     for _ in range(count):
-        which = draws.choice((ALL, KEPT, ROW))
+        which = draws.choice((ALL, KEPT, ROW, PICKED))
         rows = 1 if which == ROW else draws.randint(1, min(n_keys, 30))
         commands.append(command(draws, rows, which, draws.choice((1, 1, 2, 3, 6, 12, 64))))
-        if which == KEPT:
+        if which in (KEPT, PICKED):
             places.append(sorted(draws.sample(range(n_keys), rows)))
     return commands, places
 
@@ -128,8 +130,8 @@ def test_random_commands_and_gaps() -> None:
 def test_single_rows() -> None:
     draws = random.Random(1)
     keys = key_list(draws, 5)
-    commands = [command(draws, 1, draws.choice((ALL, ROW, KEPT)), 1) for _ in range(100)]
-    places = [[draws.randrange(5)] for one in commands if one["list"] == KEPT]
+    commands = [command(draws, 1, draws.choice((ALL, ROW, KEPT, PICKED)), 1) for _ in range(100)]
+    places = [[draws.randrange(5)] for one in commands if one["list"] in (KEPT, PICKED)]
     run = fetch(keys, commands, places)
     assert run.cycles["command"] == list(range(7, 7 + 4 * 100, 4))
 
@@ -137,8 +139,8 @@ def test_single_rows() -> None:
 def test_whole_list_and_highest_address() -> None:
     draws = random.Random(2)
     top = (1 << WIDTHS["address"]) - 2 * SLOTS
-    commands = [command(draws, SLOTS, which, 2) | {"address": top} for which in (ALL, KEPT)]
-    run = fetch(list(range(SLOTS)), commands, [list(range(SLOTS))])
+    commands = [command(draws, SLOTS, which, 2) | {"address": top} for which in (ALL, KEPT, PICKED)]
+    run = fetch(list(range(SLOTS)), commands, [list(range(SLOTS))] * 2)
     assert max(token["address"] for token in run.tokens["command"]) == (1 << WIDTHS["address"]) - 1
 
 
@@ -146,8 +148,8 @@ def test_an_address_every_cycle() -> None:
     draws = random.Random(3)
     keys = key_list(draws, 200)
     for row_beats in (1, 2, 3, 12, 64):
-        for which in (ALL, KEPT):
-            run = fetch(keys, [command(draws, 50, which, row_beats)], [list(range(50))] * (which == KEPT))
+        for which in (ALL, KEPT, PICKED):
+            run = fetch(keys, [command(draws, 50, which, row_beats)], [list(range(50))] * (which != ALL))
             first = run.cycles["sink"][0] + 7
             assert run.cycles["command"] == list(range(first, first + 50 * row_beats))
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from spatten_drivers.config import PRESETS
+from spatten_drivers.errors import ConfigError
+from spatten_fpga.core.geometry import Geometry
 from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 
@@ -64,3 +66,11 @@ def test_preset_matches_the_model(preset: str) -> None:
     for seed in range(20):
         draws = random.Random(f"{preset} {seed}")
         assert_same(core, build(fitting_spec(draws, config)), **random_pace(draws), seed=seed)
+
+
+def test_gateware_of_an_older_contract_is_not_built() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Geometry(replace(PRESETS["ecp5-85f"], abi_minor=0))
+    assert str(caught.value) == (
+        "this gateware speaks contract 1.1, the configuration 1.0; build an older one from its release"
+    )

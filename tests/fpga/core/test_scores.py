@@ -43,6 +43,15 @@ class Rows:
             found.append({"scores": word, "count": len(part), "slot": slot, "add": add, "last": last})
         return found
 
+    def keys(self, slot: int, scores: dict[int, int]) -> list[dict[str, int]]:
+        """A second pass key by key: scores by place."""
+        whole = sum(1 << self.bits * lane for lane in range(self.lanes))
+        mask, common = (1 << self.bits) - 1, {"slot": slot, "add": 1, "placed": 1}
+        return [
+            {"scores": (score & mask) * whole, "place": place, "last": int(place == max(scores)), **common}
+            for place, score in scores.items()
+        ]
+
     def store(
         self, passes: list[dict[str, int]], offer: float, take: float, seed: int
     ) -> list[dict[str, int]]:
@@ -88,6 +97,31 @@ def test_distances_of_one_and_of_two_passes(rows: Rows, seed: int) -> None:
         assert end["slot"] == slot
         assert end["maximum"] == max(scores) & (1 << rows.bits) - 1
         assert rows.replay(end, take, seed) == [max(scores) - score for score in scores]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_second_pass_of_some_keys(rows: Rows, seed: int) -> None:
+    """The others stay as they are, may be above the new maximum, and have distance 0 then."""
+    draws = random.Random(seed)
+    rows.bench.reset()
+    offer, take = draws.choice([(1.0, 1.0), (0.6, 0.4)])
+    length = draws.randint(1, 64)
+    kept = {slot: some_scores(draws, length, rows.bits - 1) for slot in range(SLOTS)}
+    rows.store(
+        [word for slot, scores in kept.items() for word in rows.words(slot, scores)], offer, take, seed
+    )
+    picked = {slot: sorted(draws.sample(range(length), draws.randint(1, length))) for slot in kept}
+    tokens = []
+    for slot, places in picked.items():
+        more = {place: draws.randrange(-(1 << rows.bits - 3), 1 << 8) for place in places}
+        for place, score in more.items():
+            kept[slot][place] += score
+        tokens += rows.keys(slot, more)
+    for slot, end in enumerate(rows.store(tokens, offer, take, seed)):
+        largest = max(kept[slot][place] for place in picked[slot])
+        assert end["slot"] == slot
+        assert end["maximum"] == largest & (1 << rows.bits) - 1
+        assert rows.replay(end, take, seed) == [max(0, largest - score) for score in kept[slot]]
 
 
 def test_a_row_is_stored_while_another_is_replayed(rows: Rows) -> None:

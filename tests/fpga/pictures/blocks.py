@@ -38,9 +38,11 @@ PLACES = {
     "engine.scores.buffer": Place(6.2, 1, "K buffer"),
     "engine.scores.array": Place(8.2, 0.5, "Q x K array"),
     "engine.scores.pack": Place(10.2, 0.5, "lane pack"),
-    "engine.softmax.scores": Place(12.4, 0.5, "score buffer,\nmaximum"),
+    "engine.softmax.place": Place(12.4, -0.1, "place scores"),
+    "engine.softmax.scores": Place(12.4, 0.9, "score buffer,\nmaximum"),
     "engine.softmax.exps": Place(14.4, 0.5, "$2^{-x}$"),
     "engine.softmax.buffer": Place(16.4, 0.5, "weight buffer,\nsum"),
+    "engine.softmax.pick": Place(16.4, 1.5, "pick keys"),
     "engine.softmax.topk": Place(18.4, 0.5, "local top-k"),
     "engine.visible": Place(6.2, 2.6, "visible keys"),
     "engine.control": Place(8.2, 2.6, "fetch control"),
@@ -73,6 +75,7 @@ ROUTES = {
     ("jobs", "engine.descriptor"): [(1.0, 6.4), (1.0, 2.85), (3.05, 2.85), (3.05, 2.75)],
     ("engine.reader", "engine.values.buffer"): [(5.05, 0.8), (5.05, 6.45)],
     ("engine.reader", "engine.values.array"): [(5.2, 0.7), (5.2, 6.0), (11.3, 6.0), (11.3, 5.6)],
+    ("engine.softmax.pick", "engine.fetch"): [(15.4, 1.75), (5.2, 1.75), (5.2, 1.55)],
     ("engine.values.places", "engine.fetch"): [(15.3, 7.15), (5.35, 7.15), (5.35, 1.75)],
 }
 CONTROL = "engine.rows"  # orders leave from here, to most units: they are drawn thin
