@@ -347,7 +347,8 @@ refetches, or every one does.
 - Keeping half of the tokens takes {half} of the dense decode cycles, a quarter {quarter}.
 - A refetch costs its LSB beats and {refetch} cycles more a row in decode; in prefill {again} cycles a row
   of 128 keys, which is its second pass.
-- *By key* a step costs the LSB beats of the keys picked: a pick hides behind the fetch of other rows.
+- *By key* a step costs the LSB beats of the keys picked. A pick takes 5 cycles, and one for each beat of
+  weights or for each key of it that is picked; it hides behind the fetch of other rows.
 - {count} jobs compared, random ones on small cores with random gaps and latencies among them: {wrong}
   differ.
 

@@ -83,9 +83,9 @@ class Stimulus:
         for name in WRITTEN:
             start, size = self.image.regions[name]
             before[start : start + size] = memory[start : start + size]
-        start = self.image.regions["answer"][0]
+        start, version = self.image.regions["answer"][0], 1 << 16 | self.image.config.abi_minor
         if memory[start : start + 16] != self.image.memory[start : start + 16]:
-            before[start : start + 16] = struct.pack("<4sIII", b"SPTA", 1 << 16, self.job_id, cause)
+            before[start : start + 16] = struct.pack("<4sIII", b"SPTA", version, self.job_id, cause)
         return explain(self.image, memory, bytes(before))
 
     @property
@@ -163,7 +163,8 @@ def policies() -> Iterator[Stimulus]:
     everyone = tuple(range(1024))
     flat = {"heads": tuple(HeadSpec(head, score_mult=0) for head in range(3)), "keep_tokens": 700}
     wide = {"n_slots": 1024, "keys": everyone, "queries": (1023,), "keep_values": 100, "refetch_shift": 16}
-    yield Stimulus("1,024 keys refetch in each head", small(widths=Widths(k_policy=3), **flat, **wide))
+    image = small(widths=Widths(k_policy=3), **flat, **wide)
+    yield Stimulus("1,024 keys refetch in each head", image, {"pace": 0.3})
     for pace in (1.0, 0.3):
         many = tuple(range(12))
         image = small(n_slots=12, keys=many, queries=many, widths=PROGRESSIVE, refetch_limit=5 * 65535)

@@ -75,6 +75,7 @@ ROUTES = {
     ("jobs", "engine.descriptor"): [(1.0, 6.4), (1.0, 2.85), (3.05, 2.85), (3.05, 2.75)],
     ("engine.reader", "engine.values.buffer"): [(5.05, 0.8), (5.05, 6.45)],
     ("engine.reader", "engine.values.array"): [(5.2, 0.7), (5.2, 6.0), (11.3, 6.0), (11.3, 5.6)],
+    ("engine.softmax.pick", "engine.softmax.place"): [(15.4, 1.35), (15.4, -0.15)],
     ("engine.softmax.pick", "engine.fetch"): [(15.4, 1.75), (5.2, 1.75), (5.2, 1.55)],
     ("engine.values.places", "engine.fetch"): [(15.3, 7.15), (5.35, 7.15), (5.35, 1.75)],
 }
