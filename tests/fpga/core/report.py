@@ -19,7 +19,7 @@ from spatten_fpga.core.topk import TopK
 from spatten_fpga.sim import Bench
 from tests.fpga.pictures.blocks import PLACES
 from tests.fpga.pictures.job import decode_step
-from tests.model.jobs import BY_KEY, DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
+from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model
 
@@ -38,7 +38,7 @@ LATENCY = 20
 NEVER = (1 << 32) - 1
 SURE = {"widths": PROGRESSIVE, "refetch_limit": NEVER}
 UNSURE = {"widths": PROGRESSIVE, "refetch_limit": 0}
-LIKELY = {"widths": replace(BY_KEY, v_msb=4), "refetch_shift": 6, "value_limit": 197}
+BY_KEY = {"widths": replace(PROGRESSIVE, k_policy=3, v_policy=0), "refetch_shift": 7}
 #: Elements and how many to keep, with the mean cycles of the paper's quick-select (computed from its model).
 TOPK = {(204, 40): 70, (307, 92): 95, (614, 184): 162, (921, 184): 208, (993, 307): 247, (1024, 512): 248}
 COLUMNS = ["job", "what it is", "cycles", "Q x K busy", "prob x V busy", "port busy"]
@@ -79,16 +79,15 @@ def decode(n: int, keys: int | None = None, **changes: Any) -> JobSpec:
     return attention(n, (n - 1,), 12, keys, **changes)
 
 
-def likely(n: int, keys: int | None = None) -> JobSpec:
-    """The same by key: a 64th of the sum refetches a key, three thousandths of the greatest weight a value.
-
-    Scores are spread so that about as few keys and values matter as in a language model.
-    """
-    return replace(
-        decode(n, keys, **LIKELY), heads=tuple(HeadSpec(head, score_shift=20) for head in range(12))
-    )
+def few_bits(n: int, keys: int | None = None) -> JobSpec:
+    """The same as `keys-gpt2` reads it, with scores so far apart that as few keys and values matter."""
+    widths = replace(PROGRESSIVE, k_msb=4, v_msb=4, v_lsb=0, k_policy=3, v_policy=0)
+    spec = decode(n, keys, widths=widths, refetch_shift=6, value_limit=197)
+    return replace(spec, heads=tuple(HeadSpec(head, score_shift=20) for head in range(12)))
 
 
+#: Heads of which some keys are far likelier than others.
+LIKELY = tuple(HeadSpec(head, score_shift=22) for head in range(12))
 #: name: (what it is, job)
 CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "prefill 128": ("dense, 12 heads", lambda: prefill(128, 12)),
@@ -103,6 +102,14 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "decode 1024, quarter": ("every fourth token kept", lambda: decode(1024, 256)),
     "decode 512, sure": ("6+4 bit, no row refetches", lambda: decode(512, **SURE)),
     "decode 512, unsure": ("6+4 bit, all rows refetch", lambda: decode(512, **UNSURE)),
+    "decode 512, by key": (
+        "6+4 bit, keys above 2^-7 refetch",
+        lambda: replace(decode(512, **BY_KEY), heads=LIKELY),
+    ),
+    "decode 512, by key, V 1/4": (
+        "the same, a quarter of the values",
+        lambda: replace(decode(512, **BY_KEY, keep_values=128), heads=LIKELY),
+    ),
     "decode 1024, half, V 1/4": (
         "6+4 bit, a quarter of the values",
         lambda: decode(1024, 512, **SURE, keep_values=128),
@@ -111,12 +118,12 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
         "6+4 bit, a quarter of the values",
         lambda: decode(1024, 256, **SURE, keep_values=64),
     ),
-    "decode 1024, by key": ("4+4 bit, 1 % of the keys refetch, 12 % of the values", lambda: likely(1024)),
-    "decode 1024, half, by key": ("the same of every other token", lambda: likely(1024, 512)),
+    "decode 1024, few bits": ("4+4 bit, 1 % of the keys refetch, 12 % of the values", lambda: few_bits(1024)),
+    "decode 1024, half, few bits": ("the same of every other token", lambda: few_bits(1024, 512)),
 }  # fmt: skip
 
 
-BY_KEY_STEP = replace(decode_step(CONFIG), **LIKELY)
+BY_KEY_STEP = replace(decode_step(CONFIG), **BY_KEY)
 #: What is also measured behind the memory of a board.
 ON_BOARD = [name for name in CASES if name.startswith("decode") or name.startswith("prefill 128")]
 
