@@ -245,7 +245,7 @@ class HeaderChecks(LiteXModule):
                 ~is_in(lsb, (0, LSB_WIDTH)),
                 # A constant of 5 bits: Verilog adds in the width of the widest, and 12 + 4 is 16.
                 msb + lsb > Constant(self.geometry.operand_bits, 5),
-                policy > max(policies),
+                ~is_in(policy, tuple(policies)),
                 (lsb == 0) & (policy != 0),
             ]
         return [*found, *self.shares_illegal()]
