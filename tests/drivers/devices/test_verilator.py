@@ -272,7 +272,7 @@ def test_the_registers_are_those_of_the_emulator(soc: Verilator, emulator: Emula
 def test_it_names_itself(soc: Verilator) -> None:
     words = soc.bus.read(soc.csr_map.bases["identifier_mem"], 64)
     text = bytes(words.astype(np.uint8)).partition(b"\0")[0].decode()
-    assert text == f"SpAtten, ABI 1.0, configuration {soc.config.digest:016x}"
+    assert text == f"SpAtten, ABI {soc.config.abi}, configuration {soc.config.digest:016x}"
 
 
 def test_the_front_door_is_the_back_door(soc: Verilator) -> None:
