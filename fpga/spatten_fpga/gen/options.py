@@ -55,7 +55,7 @@ class Options:
     def from_record(cls, record: object) -> Options:
         """Options from a mapping as YAML gives it; a field left out keeps its default."""
         given = _known("the file", record, [field.name for field in fields(cls)])
-        settings = _known("config", given.get("config", {}), [f.name for f in fields(AcceleratorConfig)])
+        settings = _known("config", given.get("config", {}), AcceleratorConfig().to_dict())
         return cls(**{**given, "config": AcceleratorConfig(**settings)})
 
 
