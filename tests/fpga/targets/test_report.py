@@ -11,6 +11,7 @@ from .report import machine_of, page
 MANIFEST = {
     "preset": "ecp5-25f",
     "config": PRESETS["ecp5-25f"].to_dict(),
+    "abi": PRESETS["ecp5-25f"].abi,
     "clock_hz": 30_000_000,
     "utilisation": {
         "TRELLIS_COMB": [32191, 43848],
