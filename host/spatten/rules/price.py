@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each rule takes in contract and gateware: worked out from a core of 1.0, unless it says synthesised."""
+"""What each rule takes in contract and gateware: worked out from a core of 1.0 unless said otherwise."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ PRICES = (
         "once more, a cycle a key, beside the next row's keys",
         "S x t once a row (2 multipliers or 26 cycles), a 16-bit compare a key, places made compact as kept "
         "ones are, scores written one by one: about 1,300 LUT. The LSB plane is read as `lsb - 8`, its top "
-        "bit inverted, so that the midpoint of keys that do not refetch cancels. Synthesised, as contract 1.1 "
-        "has it, V in one plane and t a power of two: 962 LUT and 2 EBR in the core of `ecp5-85f-slim`",
+        "bit inverted, so that the midpoint of keys that do not refetch cancels. Synthesised, as contract "
+        "1.1 has it, V in one plane and t a power of two: 962 LUT and 2 EBR in the core of `ecp5-85f-slim`",
     ),
     Price(
         "refetch by key, of the largest",
