@@ -18,11 +18,9 @@ from typing import Any, NamedTuple
 
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
+from spatten_drivers.exp2 import WEIGHT_ONE
 
 Ratios = float | tuple[float, ...]
-
-#: The greatest weight of a row (``docs/contract.md``, section 4).
-GREATEST = 0xFFFF
 
 #: Share of layers that the paper leaves whole at the front, for tokens and for heads.
 FRONT_TOKENS, FRONT_HEADS = 0.15, 0.30
@@ -153,7 +151,7 @@ class LayerPlan:
 
     def value_limit(self, layer: int) -> int:
         """The least weight whose value is read in ``layer``, where the greatest of a row is 65535."""
-        return math.ceil(self.value_shares[layer] * GREATEST - 1e-9)
+        return math.ceil(self.value_shares[layer] * WEIGHT_ONE - 1e-9)
 
 
 def interpolated(average: float, layers: int, front: float, slope: float = 0.5) -> tuple[float, ...]:

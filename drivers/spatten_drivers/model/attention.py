@@ -81,7 +81,8 @@ def _attend_block(
     live = np.arange(heads.start, heads.stop)
     query = operands.q[heads, rows]
     scores = kernel.dot(query, operands.k(live)[:, keys])
-    policy, redone = job["k_policy"], list[tuple[NDArray[np.intp], Place]]()
+    policy = job["k_policy"]
+    redone: list[tuple[NDArray[np.intp], Place]] = []
     if policy == KeyPolicy.PROGRESSIVE:
         sums, unsure = _progressive(job, operands, scores, query, seen, kernel, live)
         done.redone_keys[heads, rows] = unsure * seen

@@ -30,6 +30,7 @@ _WORDS_OF_0 = [word for word in JOB_WORDS if word.name not in WORDS_SINCE_1]
 #: By the minor version of the device.
 _RESERVED = [reserved_bits(words, HEADER_WORDS) for words in (_WORDS_OF_0, JOB_WORDS)]
 _LAST_KEY_POLICY = (KeyPolicy.PROGRESSIVE, KeyPolicy.BY_KEY)
+_LAST_VALUE_POLICY = max(ValuePolicy)
 _REFETCH_SHIFTS = range(1, 17)
 
 
@@ -113,7 +114,7 @@ def _widths_legal(f: dict[str, int], config: AcceleratorConfig) -> bool:
     return (
         f["q_bits"] in MSB_WIDTHS
         and plane_pair(f["k_msb_bits"], f["k_lsb_bits"], f["k_policy"], last_of_k)
-        and plane_pair(f["v_msb_bits"], f["v_lsb_bits"], f["v_policy"], max(ValuePolicy))
+        and plane_pair(f["v_msb_bits"], f["v_lsb_bits"], f["v_policy"], _LAST_VALUE_POLICY)
         and refetch_possible
         and _by_key_legal(f)
     )

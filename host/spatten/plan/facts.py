@@ -23,7 +23,7 @@ class JobFacts:
     visible : ``int [queries]``, keys that each query sees.
     keep_values, keep_tokens, keep_heads : what survives; more than there is means all.
     refetched : rows (head, query) that refetch, spread evenly over heads and queries; a plan may say 3.5.
-        With refetch by key it is the keys of rows that do.
+        With refetch by key, keys.
     quantization : number formats.
     causal : queries see keys of their own or a lower slot.
     adds : running importance goes on from the job before.

@@ -204,24 +204,26 @@ class _BatchPass:
         def scores(keys: torch.Tensor) -> torch.Tensor:
             return ((q @ keys.transpose(-1, -2)) * scaling).masked_fill(~visible, _FAR)
 
-        def softmax(keys: torch.Tensor) -> torch.Tensor:
-            return scores(keys).softmax(dim=-1) * visible
+        def softmax(found: torch.Tensor) -> torch.Tensor:
+            return found.softmax(dim=-1) * visible
 
         policy = self.formats.k_policy
         prompt = policy == KeyPolicy.BY_KEY and q.shape[2] > 1
         if k_msb is None or policy == KeyPolicy.ALWAYS or prompt:
-            return softmax(k), None
-        first = softmax(k_msb)
+            return softmax(scores(k)), None
+        coarse = scores(k_msb)
+        first = softmax(coarse)
         if policy == KeyPolicy.MSB_ONLY:
             return first, None
         if policy == KeyPolicy.BY_KEY:
             likely = first.detach() > self.formats.threshold
-            mixed = torch.where(likely, scores(k), _below_best(scores(k_msb), scores(k), likely))
-            return mixed.softmax(dim=-1) * visible, likely.any(dim=-1)
+            whole = scores(k)
+            mixed = torch.where(likely, whole, _below_best(coarse, whole, likely))
+            return softmax(mixed), likely.any(dim=-1)
         refetched = first.detach().amax(dim=-1) < self.formats.threshold
         if not refetched.any():
             return first, refetched
-        return torch.where(refetched[..., None], softmax(k), first), refetched
+        return torch.where(refetched[..., None], softmax(scores(k)), first), refetched
 
     def _kept(self, weights: torch.Tensor, keep: torch.Tensor | None, share: float) -> torch.Tensor:
         """Weights of the values that are read; dropped ones still count in the others' probabilities."""

@@ -14,6 +14,8 @@ from spatten_fpga.core.picks import KeyPick, PlaceScores
 from spatten_fpga.core.weight_buffer import WeightBuffer
 from spatten_fpga.sim import Bench
 
+from .test_weight_buffer import weight_words
+
 SLOTS, SEQUENCE = 4, 64
 CONFIGS = {
     "one key a word, beats of 1": {"lanes": 16, "topk_parallelism": 1},
@@ -64,20 +66,12 @@ class Picks:
         self.bench.set("by_key", by_key)
         self.bench.set("shift", shift)
 
-    def words(self, weights: list[int]) -> list[dict[str, int]]:
-        found = []
-        for start in range(0, len(weights), self.lanes):
-            part = weights[start : start + self.lanes]
-            word = sum(weight << 16 * lane for lane, weight in enumerate(part))
-            found.append({"weights": word, "count": len(part), "last": start + self.lanes >= len(weights)})
-        return found
-
     def check(self, passes: list[Row], picks: list[list[int]], **pace: float) -> dict[str, list[int]]:
         """Passes of rows in order, and the places that each must pick; answers the cycles of handshakes."""
         run = self.bench.run(
             {
                 "row": [{"slot": slot} for slot, _ in passes],
-                "weights": [word for _, row in passes for word in self.words(row)],
+                "weights": [word for _, row in passes for word in weight_words(row, self.lanes)],
             },
             {"index": sum(map(len, picks)), "told": len(passes)},
             **pace,
@@ -88,10 +82,8 @@ class Picks:
             (slot, len(row), sum(row), len(places)) for (slot, row), places in zip(passes, picks, strict=True)
         ]
         ends = [sum(map(len, picks[: i + 1])) for i in range(len(picks))]
-        for cycle, end in zip(run.cycles["told"], ends, strict=True):
-            assert (
-                end == 0 or run.cycles["index"][end - 1] < cycle
-            )  # a row's places are there before it is told
+        for cycle, end in zip(run.cycles["told"], ends, strict=True):  # a row is told after its places
+            assert end == 0 or run.cycles["index"][end - 1] < cycle
         return run.cycles
 
 

@@ -19,6 +19,16 @@ CONFIGS = {
 }
 
 
+def weight_words(weights: list[int], lanes: int) -> list[dict[str, int]]:
+    """A row of weights as tokens of ``lanes`` each."""
+    found = []
+    for start in range(0, len(weights), lanes):
+        part = weights[start : start + lanes]
+        word = sum(weight << 16 * lane for lane, weight in enumerate(part))
+        found.append({"weights": word, "count": len(part), "last": start + lanes >= len(weights)})
+    return found
+
+
 class Buffer:
     """A bench with words packed and beats unpacked; ``limit`` is what the next rows' weights are held to."""
 
@@ -36,19 +46,11 @@ class Buffer:
             {"limit": dut.limit},
         )
 
-    def words(self, weights: list[int]) -> list[dict[str, int]]:
-        found = []
-        for start in range(0, len(weights), self.lanes):
-            part = weights[start : start + self.lanes]
-            word = sum(weight << 16 * lane for lane, weight in enumerate(part))
-            found.append({"weights": word, "count": len(part), "last": start + self.lanes >= len(weights)})
-        return found
-
     def store(self, rows: dict[int, list[int]], offer: float = 1.0, take: float = 1.0, seed: int = 0) -> None:
         """Store rows by slot and check what is said of them."""
         tokens = {
             "row": [{"slot": s} for s in rows],
-            "sink": [w for r in rows.values() for w in self.words(r)],
+            "sink": [w for r in rows.values() for w in weight_words(r, self.lanes)],
         }
         self.bench.set("limit", self.limit)
         run = self.bench.run(tokens, {"summed": len(rows)}, offer=offer, take=take, seed=seed)
@@ -100,7 +102,7 @@ def test_the_largest_sum(buffer: Buffer) -> None:
 
 def test_one_word_and_one_beat_a_cycle(buffer: Buffer) -> None:
     buffer.bench.reset()
-    words = buffer.words([1] * SEQUENCE)
+    words = weight_words([1] * SEQUENCE, buffer.lanes)
     run = buffer.bench.run({"row": [{"slot": 0}], "sink": words}, {"summed": 1})
     assert run.cycles["sink"] == list(range(len(words)))
     beats = SEQUENCE // buffer.parallel
