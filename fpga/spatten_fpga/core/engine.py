@@ -70,7 +70,6 @@ class Engine(LiteXModule):
         self.heads = HeadFinish(geometry)
         self.answer = AnswerWriter(geometry)
         self.fields = self.descriptor.fields
-        self.reuse = Signal()
         self.running = Signal()
         self._memory(geometry)
         self._settings(geometry)
@@ -111,11 +110,24 @@ class Engine(LiteXModule):
 
     # Settings of the job -----------------------------------------------------------------------------
 
+    def _setting(self, value, *sinks):
+        """A setting to several units, a register each: wires to all of the engine from one are its slowest.
+
+        Each takes it from the one before, as equal registers would become one again; it stands long before
+        rows start.
+        """
+        for sink in sinks:
+            self.sync += sink.eq(value)
+            value = sink
+
     def _settings(self, geometry):
         """Header fields to where they are used; all of them stay during a job."""
         fields, shift = self.fields, beat_shift(geometry)
-        for unit in (self.rows, self.control):
-            self.comb += [signal.eq(fields[name]) for name, signal in unit.fields.items()]
+        rows, control, scores, values = self.rows, self.control, self.scores, self.values
+        for name in {**rows.fields, **control.fields}:
+            self._setting(
+                fields[name], *[unit.fields[name] for unit in (rows, control) if name in unit.fields]
+            )
         self.comb += [signal.eq(self.descriptor.row_beats[n]) for n, signal in self.control.row_beats.items()]
         bases = self.control.bases
         for plane, address, stride in zip(PLANES, bases.addresses, bases.strides, strict=True):
@@ -124,10 +136,11 @@ class Engine(LiteXModule):
                 stride.eq(fields[f"{plane}_stride"][shift:]),
             ]
         keys = Signal(bits_for(geometry.config.max_sequence))
-        words, _ = self.rows.words_of(geometry, keys)
-        self.sync += self.reuse.eq(
-            (fields["n_queries"] > 1) & (fields["n_keys"] <= geometry.config.kv_buffer_rows)
-        )
+        words, _ = rows.words_of(geometry, keys)
+        reuse = (fields["n_queries"] > 1) & (fields["n_keys"] <= geometry.config.kv_buffer_rows)
+        self._setting(reuse, *[unit.reuse for unit in (rows, control, scores, values)])
+        self._setting(fields["head_dim"], scores.dim, values.dim)
+        self._setting(rows.full, scores.keys, values.keys)
         self.sync += self.softmax.by_key.eq(fields["k_policy"] == KeyPolicy.BY_KEY)
         self.comb += [
             keys.eq(fields["n_keys"]),
@@ -135,9 +148,6 @@ class Engine(LiteXModule):
             self.control.running.eq(self.running),
             self.control.q_address.eq(fields["q_address"][shift:]),
             bases.n_heads.eq(fields["n_heads"]),
-            *[unit.reuse.eq(self.reuse) for unit in (self.rows, self.control, self.scores, self.values)],
-            *[unit.dim.eq(fields["head_dim"]) for unit in (self.scores, self.values)],
-            *[unit.keys.eq(self.rows.full) for unit in (self.scores, self.values)],
             self.softmax.value_limit.eq(fields["value_limit"]),
             self.softmax.refetch_shift.eq(fields["refetch_shift"]),
             self.values.fo.eq(16 - fields["v_msb_bits"] - fields["v_lsb_bits"]),

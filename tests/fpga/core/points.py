@@ -96,6 +96,7 @@ def settings(core: TimedCore) -> list[Point]:
     config, run = engine.geometry.config, engine.fsm.ongoing("RUN")
     keys, heads = f["n_keys"], f["n_heads"]
     progressive = run & (f["k_policy"] == 2)
+    reuse = engine.rows.reuse
     table = [
         ("one of each", "one key, one query, one head", (keys == 1) & (f["n_queries"] == 1) & (heads == 1)),
         ("one live head", "all heads but one are pruned", (heads == 1) & (f["total_heads"] > 1)),
@@ -103,10 +104,10 @@ def settings(core: TimedCore) -> list[Point]:
         ("pruned slots", "the key list has gaps", keys < f["n_slots"]),
         ("causal", "rows see a growing prefix of the keys", f["causal"]),
         ("not causal", "rows see all keys", ~f["causal"]),
-        ("reuse", "K and V of a head stay on chip for its queries", engine.reuse),
-        ("stream, long", "too many keys for the buffers", ~engine.reuse & (f["n_queries"] > 1)),
-        ("stream, one query", "nothing to reuse", ~engine.reuse & (f["n_queries"] == 1)),
-        ("one head on chip", "the buffers hold one head", engine.reuse & (keys > config.kv_buffer_rows // 2)),
+        ("reuse", "K and V of a head stay on chip for its queries", reuse),
+        ("stream, long", "too many keys for the buffers", ~reuse & (f["n_queries"] > 1)),
+        ("stream, one query", "nothing to reuse", ~reuse & (f["n_queries"] == 1)),
+        ("one head on chip", "the buffers hold one head", reuse & (keys > config.kv_buffer_rows // 2)),
         ("two heads on chip", "the next head's words have a place", engine.control.odd_base != 0),
         ("token importance adds up", "old importance is read", f["add_tokens"]),
         ("token importance starts", "old importance is 0", ~f["add_tokens"]),
@@ -245,8 +246,8 @@ def pipeline(core: TimedCore) -> list[Point]:
     keys, full, tail = rows.passes.words, rows.passes.full, rows.passes.tail
     return [
         Point("all slots taken", f"{SLOTS} rows in flight", rows.flying == SLOTS),
-        Point("row unsure, on chip", "its LSBs come for the whole head", unsure & engine.reuse),
-        Point("row unsure, from memory", "its LSBs come for this row", unsure & ~engine.reuse),
+        Point("row unsure, on chip", "its LSBs come for the whole head", unsure & engine.rows.reuse),
+        Point("row unsure, from memory", "its LSBs come for this row", unsure & ~engine.rows.reuse),
         Point(
             "row waits, next scores", "while LSBs arrive the next row goes on", rows.lsb_needed & scores.busy
         ),
