@@ -30,9 +30,10 @@ from spatten.hf.session import session_of
 from spatten.quality.metrics import Estimate
 from spatten.tune import Effort, Recipe, tune
 from spatten.tune import budget as budget_module
-from spatten.tune import search as search_module
+from spatten.tune import knobs as knobs_module
 from spatten.tune import tuning as tuning_module
 from spatten.tune.data import Examples, read_examples
+from spatten.tune.knobs import FORMATS
 from spatten.tune.measure import batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
 from spatten.tune.search import Search
@@ -55,7 +56,7 @@ def _sentences(count: int) -> list[dict[str, Any]]:
 def _few_runs() -> Iterator[None]:
     """Few formats, and progressive ones counted on one text: that is what takes the time here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_module, "FORMATS", ("8", "4+4 below 0.1", "4"))
+        patch.setattr(knobs_module, "FORMATS", {name: FORMATS[name] for name in ("8", "4+4 below 0.1", "4")})
         patch.setattr(budget_module, "RUN_ON", 1)
         patch.setattr(budget_module, "HALVINGS_RUN", 2)
         yield

@@ -18,7 +18,7 @@ from spatten_drivers import Device
 from tests.host.tiny_models import sharp_bert, sharp_gpt2, tokens
 
 NOTHING = Examples([], [], [])
-PAPER = Knobs.paper(4, generates=False)
+PAPER, GENERATION = (Knobs.paper(4, generates=generates) for generates in (False, True))
 
 
 def _ids(length: int) -> list[int]:
@@ -51,6 +51,37 @@ def test_a_progressive_schedule_is_run(device: Device) -> None:
     assert counted.ratio(schedule) == run.ratio(32)
 
 
+@pytest.mark.parametrize("formats", ["6", "4+4 by key, V 4"])
+def test_values_that_data_decide_are_counted_by_a_run(formats: str, device: Device) -> None:
+    counted = _windows(device)
+    knobs = replace(GENERATION, formats=formats, value_share=0.03)
+    run = device_scores(counted.model, counted.task, counted.features, knobs.schedule(), device)
+    assert counted.ratio(knobs.schedule()) == run.ratio(32) < counted.planned(knobs.schedule())
+    every = replace(knobs, value_share=0.0).schedule()
+    assert run.ratio(32) > counted.ratio(every)
+
+
+def test_keys_refetch_in_searches_for_generations_alone() -> None:
+    opened = {known.generates: [knobs.formats for knobs in known.openings()] for known in (PAPER, GENERATION)}
+    assert set(opened[True]) == set(FORMATS)
+    assert set(FORMATS) - set(opened[False]) == {"4+4 by key, V 6", "4+4 by key, V 4"}
+    turned = {name.split()[0] for name, _ in GENERATION.neighbours()} - {
+        name.split()[0] for name, _ in PAPER.neighbours()
+    }
+    assert turned == {"recent", "decay", "value_share"}
+
+
+def test_a_gentle_opening_is_that_of_the_preset() -> None:
+    from spatten.presets import preset
+
+    ours = next(k for k in GENERATION.openings() if k.formats == "4+4 by key, V 4" and k.heads == 1.0)
+    known = preset("lean-keys-gpt2", 4, 40)
+    schedule = ours.schedule()
+    for name in ("quantization", "value_share", "protect_last", "decay", "prune_prefill"):
+        assert getattr(schedule, name) == getattr(known, name)
+    assert schedule.plan(4).head_ratios == known.plan(4).head_ratios
+
+
 def test_a_budget_is_kept_by_the_most_tokens(device: Device) -> None:
     counted = _pairs(device)
     knobs, ratio = counted.fitted(replace(PAPER, formats="4"), 11.0)
@@ -63,7 +94,7 @@ def test_a_budget_is_kept_by_the_most_tokens(device: Device) -> None:
 
 
 def test_knobs_survive_json_and_stay_legal() -> None:
-    seen = {PAPER}
+    seen = {PAPER, GENERATION}
     for _ in range(3):
         seen |= {knobs for known in list(seen)[:20] for _, knobs in known.neighbours()}
     assert len(seen) > 50

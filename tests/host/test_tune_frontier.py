@@ -17,11 +17,12 @@ from spatten.quality.data import Labelled
 from spatten.quality.tasks import Classification
 from spatten.tune import Effort, Recipe, tune
 from spatten.tune import data as data_module
-from spatten.tune import search as search_module
+from spatten.tune import knobs as knobs_module
 from spatten.tune.frontier import points as points_module
 from spatten.tune.frontier import rules as rules_module
 from spatten.tune.frontier.page import best, frontier_json, frontier_markdown, lines_of
 from spatten.tune.frontier.points import Subject, Sweep, kept
+from spatten.tune.knobs import FORMATS
 from spatten.tune.rules import RULES
 from tests.host.tiny_models import WORDS, tiny_bert
 
@@ -46,7 +47,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
         patch.setitem(catalog.FOLDERS, "tiny", lambda: str(home / "bert"))
         patch.setitem(data_module.STUDIES, "spam", task)
         patch.setattr(data_module, "DEVELOPMENT", 8)
-        patch.setattr(search_module, "FORMATS", ("4",))
+        patch.setattr(knobs_module, "FORMATS", {"4": FORMATS["4"]})
         found = Sweep([SEA], [5.0, 10.0], [0], EFFORT, home / "points")
         list(found.run())
         yield found

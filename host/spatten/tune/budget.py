@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from spatten_drivers import Device, KeyPolicy
@@ -23,7 +24,7 @@ from .knobs import LEAST_TOKENS, Knobs
 from .measure import device_scores
 from .tasks import Feature, TuneTask
 
-#: Examples that a progressive schedule is run on to count its bytes.
+#: Examples that a schedule is run on to count its bytes, where data decide them.
 RUN_ON = 8
 #: Halvings of the interval of the share of tokens: planned, and run.
 HALVINGS, HALVINGS_RUN = 10, 6
@@ -54,7 +55,7 @@ class Bytes:
     Parameters
     ----------
     model, task, features : what runs; a static schedule needs the lengths alone.
-    device : whose configuration counts, and where progressive schedules run.
+    device : whose configuration counts, and where schedules run whose bytes data decide.
     """
 
     model: PreTrainedModel
@@ -71,7 +72,7 @@ class Bytes:
         return device_scores(self.model, self.task, run, schedule, self.device).ratio(32)
 
     def planned(self, schedule: Schedule) -> float:
-        """The same from lengths alone; of a progressive schedule what it is if no row refetches."""
+        """The same from lengths alone; the most it can be, where data decide: no LSBs, one value a row."""
         read = dense = 0.0
         for count, job in self._jobs(schedule):
             found = traffic(job, self.device.config)
@@ -92,7 +93,9 @@ class Bytes:
     def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
         """Layer jobs, and how often each is done: texts of one length have the same."""
         for (prompt, generated), count in Counter(self._lengths()).items():
-            for jobs in text_jobs(self._shape(), schedule, prompt, generated, refetch_share=0.0):
+            for jobs in text_jobs(
+                self._shape(), schedule, prompt, generated, refetch_share=0.0, values_share=0.0
+            ):
                 yield from ((count, job) for job in jobs)
 
     def _lengths(self) -> Iterator[tuple[int, int]]:
@@ -120,8 +123,9 @@ class Bytes:
 
 
 def _decides(schedule: Schedule) -> bool:
-    """Whether the data decide which planes are read."""
-    return schedule.quantization.k_policy == KeyPolicy.PROGRESSIVE
+    """Whether the data decide which planes, or how many values, are read."""
+    by_data = schedule.quantization.k_policy in (KeyPolicy.PROGRESSIVE, KeyPolicy.BY_KEY)
+    return by_data or bool(np.any(schedule.value_share))
 
 
 def _most_tokens(

@@ -9,17 +9,20 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-from spatten_drivers import Quantization
+from spatten_drivers import KeyPolicy, Quantization
 
 from ..schedule import FRONT_HEADS, FRONT_TOKENS, Schedule, interpolated
 
-#: From many bytes to few: one plane, or MSB and LSB planes with the threshold of their rows.
+#: From many bytes to few: one plane, or MSB and LSB planes with the threshold of their rows, or of their
+#: keys: that for generation alone, as a prompt reads both planes of all keys.
 FORMATS: dict[str, Quantization] = {
     "12": Quantization.static(12),
     "8+4 below 0.1": Quantization.progressive(8, 4, 0.1),
     "8": Quantization.static(8),
     "6+4 below 0.1": Quantization.progressive(6, 4, 0.1),
     "6": Quantization.static(6),
+    "4+4 by key, V 6": Quantization.by_key(4, 4, 1 / 64, 6, growth="saturate"),
+    "4+4 by key, V 4": Quantization.by_key(4, 4, 1 / 64, 4, growth="saturate"),
     "4+4 below 0.1": Quantization.progressive(4, 4, 0.1),
     "4+4 below 0.05": Quantization.progressive(4, 4, 0.05),
     "4": Quantization.static(4),
@@ -27,7 +30,11 @@ FORMATS: dict[str, Quantization] = {
 HEADS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 VALUES = (1.0, 0.7, 0.5, 0.3, 0.2)
 SLOPES = (0.0, 0.25, 0.5, 0.8)
-RECENT = (1, 8, 32)
+#: Of generation, as its rows of values come one by one: values are read from this share of the greatest
+#: weight on, the newest tokens stay, and importance loses so much at each step.
+VALUE_SHARES = (0.0, 0.001, 0.003, 0.01, 0.03)
+RECENT = (1, 8, 32, 96)
+DECAYS = (1.0, 0.5)
 #: Factor on one layer's share of tokens.
 TILT = 1.3
 #: No average share of tokens below this.
@@ -46,7 +53,8 @@ class Knobs:
     front : layers at the front that keep all tokens.
     slope : how steeply the share of tokens falls; 0.5 is the paper's.
     tilt : factors on the shares of single layers, by layer.
-    recent : tokens at the end that are never pruned.
+    value_share : values whose weight is below this share of the greatest are not read; generation alone.
+    recent, decay : tokens at the end that are never pruned, factor on importance a step; generation alone.
     generates : the prompt is read whole.
     """
 
@@ -59,6 +67,8 @@ class Knobs:
     slope: float = 0.5
     tilt: tuple[tuple[int, float], ...] = ()
     recent: int = 1
+    value_share: float = 0.0
+    decay: float = 1.0
     generates: bool = False
 
     @classmethod
@@ -75,23 +85,42 @@ class Knobs:
             tokens=tuple(round(share, 4) for share in accumulate(tilted, min)),
             heads=tuple(round(h, 4) for h in interpolated(self.heads, self.layers, FRONT_HEADS)),
             values=self.values,
+            value_share=self.value_share,
             quantization=FORMATS[self.formats],
             protect_last=self.recent,
+            decay=self.decay,
             prune_prefill=not self.generates,
             name=name,
         )
 
+    def openings(self) -> Iterator[Knobs]:
+        """What a search looks at first: in all number formats these knobs, and a gentler kind.
+
+        The gentler one prunes no heads. Of a generation it keeps the newest tokens and leaves out light
+        values, as `lean-keys-gpt2` does.
+        """
+        gentle = replace(self, heads=HEADS[0])
+        if self.generates:
+            gentle = replace(gentle, recent=96, decay=0.5, value_share=0.003)
+        for formats in self._formats():
+            yield replace(self, formats=formats)
+            yield replace(gentle, formats=formats)
+
+    def _formats(self) -> tuple[str, ...]:
+        known = FORMATS.items()
+        return tuple(name for name, q in known if self.generates or q.k_policy != KeyPolicy.BY_KEY)
+
     def neighbours(self) -> Iterator[tuple[str, Knobs]]:
         """One knob turned by one notch, with what was done; ``tokens`` follows from the budget."""
-        names = tuple(FORMATS)
+        steps = (("recent", RECENT), ("decay", DECAYS), ("value_share", VALUE_SHARES))
         for way in (1, -1):
             for field, notches in (
-                ("formats", names),
+                ("formats", self._formats()),
                 ("heads", HEADS),
                 ("values", VALUES),
                 ("slope", SLOPES),
                 ("front", tuple(range(1, self.layers))),
-                ("recent", RECENT if self.generates else (self.recent,)),
+                *(steps if self.generates else ()),
             ):
                 turned = _notch(notches, getattr(self, field), way)
                 if turned is not None:

@@ -155,5 +155,7 @@ def knobs_text(knobs: Knobs) -> str:
         f"{knobs.formats} bit, tokens {knobs.tokens:.0%}, heads {knobs.heads:.0%}, values {knobs.values:.0%}"
     )
     extra = f", front {knobs.front}, slope {knobs.slope:g}"
+    if knobs.generates:
+        extra += f", values above {knobs.value_share:g}, newest {knobs.recent}, decay {knobs.decay:g}"
     tilt = "".join(f", layer {layer} x{factor:.2f}" for layer, factor in knobs.tilt)
     return (text + extra + tilt).replace("%", " %")

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .budget import Bytes
-from .knobs import FORMATS, HEADS, Knobs
+from .knobs import Knobs
 from .state import State
 
 #: Budgets that a search for a bound of loss goes through by halving.
@@ -88,17 +88,13 @@ class Search:
         return list(kinds.values())[:count]
 
     def candidates(self, budget: float) -> list[Candidate]:
-        """The paper's rule in all number formats, then from the best on, one knob at a time, uphill."""
+        """The openings, the paper's rule among them, then from the best on, one knob at a time, uphill."""
         left = self.screens
         found: list[Candidate] = []
-        for formats in FORMATS:
-            for heads in (self.start.heads, HEADS[0]):
-                knobs = replace(self.start, formats=formats, heads=heads)
-                made = self._looked_at(knobs, budget, f"paper, {formats} bit, heads {heads}")
-                left -= 1
-                if made is None:
-                    break  # with more heads it reads more
-                found.append(made)
+        for knobs in self.start.openings():
+            made = self._looked_at(knobs, budget, f"{knobs.formats} bit, heads {knobs.heads}")
+            left -= 1
+            found += [made] if made else []
         if not found:
             return []
         return self._climbed(found, budget, left)
