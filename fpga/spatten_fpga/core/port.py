@@ -84,8 +84,9 @@ class MemoryPort(ReadPort):
 class ReadArbiter(LiteXModule):
     """Shares the read streams of a port; data finds its client through a FIFO of client numbers.
 
-    The client of the lowest number goes first. Commands pass in one cycle, one a cycle; data passes at once.
-    A client that lets its data wait holds up the others, so it asks for no more than it has room for.
+    The client of the lowest number goes first. Commands pass in one cycle, one a cycle; data passes at once,
+    two cycles behind its command at the soonest. A client that lets its data wait holds up the others, so it
+    asks for no more than it has room for.
 
     Parameters
     ----------
@@ -106,7 +107,10 @@ class ReadArbiter(LiteXModule):
         # # #
 
         self.buffer = buffer = stream.Buffer(command_layout(geometry))
-        self.tags = tags = stream.SyncFIFO([("client", max(1, log2_int(clients, False)))], outstanding)
+        self.tags = tags = stream.SyncFIFO([("client", max(1, log2_int(clients, False)))], outstanding - 1)
+        self.turn = turn = stream.Buffer(
+            tags.source.description
+        )  # much hangs on whose data it is: a register
 
         # Commands ---------------------------------------------------------------------------------
         taken = 0
@@ -129,12 +133,15 @@ class ReadArbiter(LiteXModule):
         for number, client in enumerate(self.clients):
             mine = Signal()
             self.comb += [
-                mine.eq(tags.source.valid & (tags.source.client == number)),
+                mine.eq(turn.source.valid & (turn.source.client == number)),
                 client.data.valid.eq(port.data.valid & mine),
                 client.data.data.eq(port.data.data),
                 If(mine, port.data.ready.eq(client.data.ready)),
             ]
-        self.comb += tags.source.ready.eq(port.data.valid & port.data.ready)
+        self.comb += [
+            tags.source.connect(turn.sink),
+            turn.source.ready.eq(port.data.valid & port.data.ready),
+        ]
 
 
 class WriteArbiter(LiteXModule):
