@@ -277,13 +277,13 @@ def write_back(beat: int, bits: int, elements: int):
 CASES = {
     "read arbiter": Case(
         "ReadArbiter",
-        "2 clients, 4 outstanding",
-        "commands pass in order, one a cycle; data finds the client that asked; never more than 4 are"
+        "2 clients, 5 outstanding",
+        "commands pass in order, one a cycle; data finds the client that asked; never more than 5 are"
         " outstanding; the first client is served at once, another when none before it asks",
-        reads(2, 4),
+        reads(2, 5),
         quick=True,
     ),
-    "read arbiter of four": Case("ReadArbiter", "4 clients, 4 outstanding", "the same", reads(4, 4)),
+    "read arbiter of four": Case("ReadArbiter", "4 clients, 5 outstanding", "the same", reads(4, 5)),
     "write arbiter": Case(
         "WriteArbiter",
         "2 clients, bursts to 2 beats",
