@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from spatten_drivers import AcceleratorConfig, KeyPolicy, ValuePolicy
 from spatten_drivers.job import HEADER_BYTES
 from spatten_drivers.planes import padded, row_bytes
@@ -28,6 +31,17 @@ def traffic(job: JobFacts, config: AcceleratorConfig) -> dict[str, float]:
         "written_importance": importance,
         "written_control": ANSWER_BYTES + sum(padded(size, beat) for size in survivors),
     }
+
+
+def as_counted(job: JobFacts, config: AcceleratorConfig, counters: Mapping[str, int]) -> JobFacts:
+    """The job with what its numbers decided, as it counted: keys that refetched, values within the limit."""
+    sizes = plane_row_bytes(job, config)
+    if job.by_key:
+        job = replace(job, refetched=counters["read_k_lsb"] // sizes["k_lsb"])
+    read = counters["read_v_msb"] // sizes["v_msb"]
+    if job.reuses(config.kv_buffer_rows) or read == job.heads * job.kept.sum():
+        return job
+    return replace(job, limited=read / (job.heads * int(job.visible.sum())))
 
 
 def rows_fetched(job: JobFacts, config: AcceleratorConfig) -> dict[str, float]:

@@ -43,6 +43,7 @@ class JobSpec:
     slots, keys, queries : tokens of the sequence, live ones and asking ones.
     total_heads, heads : of the layer, and how many of them are alive.
     loud : factor on the queries: the greater, the surer is each row of one key.
+    value_limit : of the request; 0 on a device of contract 1.0.
     broken : a field of the descriptor that no device takes, and its value.
     """
 
@@ -62,6 +63,7 @@ class JobSpec:
     adds: bool = True
     decay: float = 1.0
     loud: float = 1.0
+    value_limit: int = 0
     broken: tuple[str, int] | None = None
 
 
@@ -87,7 +89,19 @@ def golden(config: AcceleratorConfig) -> list[JobSpec]:
         replace(plain, name="a job of another configuration", broken=("config_digest_lo", 1)),
         replace(plain, name="a head dimension of 33", broken=("head_dim", 33)),
         replace(pruned, name="a clean job after refused ones", loud=0.5),
+        *_by_key(config, "a token's step by key, 4+4 bits", n, live, loud=4.0),
     ]
+
+
+def _by_key(config: AcceleratorConfig, name: str, cache: int, heads: int, loud: float = 1.0) -> list[JobSpec]:
+    """A step in which few keys refetch and light values are left out; none on a device of contract 1.0."""
+    if config.abi_minor < 1:
+        return []
+    rules = Quantization.by_key(4, 4)
+    return [
+        JobSpec(name, config.head_dims[-1], cache, cache, 1, heads, heads, rules, keep_tokens=cache // 2 or 1,
+                loud=loud, value_limit=6000)
+    ]  # fmt: skip
 
 
 def long_jobs(config: AcceleratorConfig) -> list[JobSpec]:
@@ -103,6 +117,7 @@ def long_jobs(config: AcceleratorConfig) -> list[JobSpec]:
         JobSpec("a step, 8 bits", dim, cache, cache, 1, heads, heads, eight, keep_tokens=cache // 2),
         JobSpec("a pruned step, 8 bits", dim, cache, cache // 2, 1, heads, heads, eight,
                 keep_tokens=cache // 4, keep_values=cache // 4),
+        *_by_key(config, "a step by key, 4+4 bits", cache, heads),
     ]  # fmt: skip
 
 
@@ -174,6 +189,7 @@ def _request(spec: JobSpec, draws: np.random.Generator) -> LayerRequest:
         add_tokens=spec.adds,
         add_heads=spec.adds,
         decay=spec.decay,
+        value_limit=spec.value_limit,
     )
 
 

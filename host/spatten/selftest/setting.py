@@ -71,6 +71,7 @@ def facts_of(job: LayerJob, refetched: int) -> JobFacts:
             },
             k_policy=KeyPolicy(job["k_policy"]),
             v_policy=ValuePolicy(job["v_policy"]),
+            threshold=0.5,  # of no matter, as the rows that refetched are counted
         ),
         causal=bool(job["causal"]),
         adds=bool(job["add_tokens"]),

@@ -12,7 +12,7 @@ from spatten_drivers.devices import SocDevice
 from ..errors import SelftestFault
 from ..plan import BOARDS, DRAMS, Machine, job_cost
 from ..plan.memory import litedram
-from ..plan.traffic import traffic
+from ..plan.traffic import as_counted, traffic
 from .bench import Bench
 from .image import Ran, run_image
 from .jobs import image_of, long_jobs
@@ -56,9 +56,9 @@ def _row(name: str, ran: Ran, device: Device, setting: Setting | None) -> dict[s
     """Figures of a job that ended well."""
     assert ran.job is not None
     moved = sum(ran.counters[counter.name] for counter in BYTE_COUNTERS)
-    facts = facts_of(ran.job, ran.refetched)
-    if moved != (wanted := sum(traffic(facts, device.config).values())):
-        raise SelftestFault(f"{name}: {moved:,} bytes counted, {wanted:,.0f} planned")
+    facts = as_counted(facts_of(ran.job, ran.refetched), device.config, ran.counters)
+    if moved != (wanted := round(sum(traffic(facts, device.config).values()))):
+        raise SelftestFault(f"{name}: {moved:,} bytes counted, {wanted:,} planned")
     counted = ran.counters["cycles"]
     row: dict[str, Any] = {
         "name": name,

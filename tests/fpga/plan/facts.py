@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from spatten.plan import SIMULATED, Cost, JobFacts, job_cost
 from spatten.plan.memory import IN_ORDER, Memory, litedram
+from spatten.plan.traffic import as_counted
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
 from spatten_drivers.config import PRESETS
 from tests.model.jobs import JobSpec
@@ -14,8 +17,12 @@ from tests.model.jobs import JobSpec
 from .grid import GridJob
 
 
-def facts_of(spec: JobSpec, refetched: int) -> JobFacts:
-    """What the plan needs to know of a job of which so many rows refetched."""
+def facts_of(job: GridJob, one: dict[str, Any]) -> JobFacts:
+    """What the plan needs to know of a job, of whose numbers :func:`.measure.measured` tells."""
+    return as_counted(_facts(job.spec, one["refetched_rows"]), PRESETS[job.preset], one["bytes"])
+
+
+def _facts(spec: JobSpec, refetched: int) -> JobFacts:
     keys, queries, widths = np.array(spec.keys), np.array(spec.queries), spec.widths
     visible = (
         np.searchsorted(keys, queries, side="right") if spec.causal else np.full(len(queries), len(keys))
@@ -39,6 +46,7 @@ def facts_of(spec: JobSpec, refetched: int) -> JobFacts:
             v_lsb_bits=widths.v_lsb,
             k_policy=KeyPolicy(widths.k_policy),
             v_policy=ValuePolicy(widths.v_policy),
+            threshold=0.5,  # of no matter, as the rows that refetched are counted
         ),
         causal=spec.causal,
         adds=spec.add_tokens,
@@ -52,6 +60,6 @@ def memory_of(job: GridJob) -> Memory:
     return litedram(SIMULATED.dram, SIMULATED.clock, PRESETS[job.preset].beat_bytes)
 
 
-def predicted(job: GridJob, refetched: int) -> Cost:
-    """The plan's cycles of a job of which so many rows refetched."""
-    return job_cost(facts_of(job.spec, refetched), PRESETS[job.preset], memory_of(job))
+def predicted(job: GridJob, one: dict[str, Any]) -> Cost:
+    """The plan's cycles of a job that was measured."""
+    return job_cost(facts_of(job, one), PRESETS[job.preset], memory_of(job))

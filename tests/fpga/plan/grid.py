@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spatten_drivers.config import PRESETS
-from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, Widths
+from tests.model.jobs import BY_KEY, DENSE, PROGRESSIVE, HeadSpec, JobSpec, Widths
 from tests.model.oracle_config import OracleConfig
 
 NEVER = (1 << 32) - 1
@@ -95,6 +95,11 @@ def mixed(limit: int) -> dict[str, Any]:
     return {"widths": PROGRESSIVE, "refetch_limit": limit, "score_shift": 23}
 
 
+def by_key(shift: int, limit: int = 0) -> dict[str, Any]:
+    """4 bits of every key, 4 more of the few above 2^-``shift`` of a row's sum; values above ``limit``."""
+    return {"widths": BY_KEY, "refetch_shift": shift, "value_limit": limit, "score_shift": 21}
+
+
 def large() -> dict[str, JobSpec]:
     """Jobs of the 85F, 64 lanes."""
     p = "ecp5-85f"
@@ -127,6 +132,10 @@ def large() -> dict[str, JobSpec]:
         "decode 512, both planes": decode(p, 512, 4, **BOTH),
         "decode 512, 1 head": decode(p, 512, 1),
         "decode 4, 1 head": decode(p, 4, 1),
+        "decode 992, by key, values limited": decode(p, 992, **by_key(7, 600)),
+        "decode 992, 30 %, by key": decode(p, 992, 11, 298, **by_key(6)),
+        "decode 512, by key, values limited, 8 heads": decode(p, 512, 8, **by_key(6, 1000)),
+        "decode 256, by key, 1 head": decode(p, 256, 1, **by_key(6)),
     }  # fmt: skip
 
 
@@ -150,6 +159,8 @@ def small() -> dict[str, JobSpec]:
         "decode 480, 30 %, sure, V 30 %": decode(p, 480, 6, 144, keep_values=43, **SURE),
         "decode 480, 30 %, unsure, V 30 %": decode(p, 480, 6, 144, keep_values=43, **UNSURE),
         "decode 300, half sure": decode(p, 300, 12, **mixed(859_468)),
+        "decode 480, 30 %, by key, values limited": decode(p, 480, 6, 144, **by_key(6, 600)),
+        "decode 256, by key": decode(p, 256, **by_key(6)),
     }  # fmt: skip
 
 
@@ -184,6 +195,8 @@ ON_BOARD = (
     "decode 992, 30 %", "decode 992, 30 %, sure, V 30 %", "decode 992, 20 %, unsure, V 30 %",
     "decode 992, 40 %, half sure, V 30 %", "decode 512, 10 %, V 30 %, 8 heads", "decode 512, both planes",
     "decode 512, 1 head", "prefill 700, causal", "decode 4, 1 head",
+    "decode 992, by key, values limited", "decode 992, 30 %, by key",
+    "decode 512, by key, values limited, 8 heads", "decode 256, by key, 1 head",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def errors(jobs: Mapping[str, Any]) -> dict[str, float]:
     found = {}
     for job in grid():
         one = jobs[key(job)]
-        found[key(job)] = predicted(job, one["refetched_rows"]).cycles / one["cycles"] - 1.0
+        found[key(job)] = predicted(job, one).cycles / one["cycles"] - 1.0
     return found
 
 
@@ -108,7 +108,7 @@ def _table(jobs: list[GridJob], measured: Mapping[str, Any], found: Mapping[str,
     rows = []
     for job in jobs:
         one = measured[key(job)]
-        cost = predicted(job, one["refetched_rows"])
+        cost = predicted(job, one)
         error = f"{100 * found[key(job)]:+.2f} %"
         rows.append([job.name, f"{one['cycles']:,}", f"{cost.cycles:,.0f}", error, cost.bottleneck])
     return markdown_table(COLUMNS, rows)

@@ -54,7 +54,7 @@ def test_plans_of_random_jobs_are_off_by_no_more_than_the_page_says(found: dict[
 @pytest.mark.parametrize("name", JOBS)
 def test_bytes_are_the_counters_(name: str, found: dict[str, Any]) -> None:
     job, one = JOBS[name], found["jobs"][name]
-    assert traffic(facts_of(job.spec, one["refetched_rows"]), PRESETS[job.preset]) == one["bytes"]
+    assert traffic(facts_of(job, one), PRESETS[job.preset]) == one["bytes"]
 
 
 def test_the_page_is_that_of_the_stored_cycles(found: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def test_a_job_simulated_now(name: str, found: dict[str, Any]) -> None:
     one = measured(job)
     if found["gateware"] == gateware_digest():
         assert one == found["jobs"][name]
-    cycles = predicted(job, one["refetched_rows"]).cycles
+    cycles = predicted(job, one).cycles
     assert cycles == pytest.approx(one["cycles"], rel=RANDOM_LIMIT if is_random(name) else LIMIT)
 
 
