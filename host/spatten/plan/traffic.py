@@ -50,7 +50,7 @@ def rows_fetched(job: JobFacts, config: AcceleratorConfig) -> dict[str, float]:
         seen, kept = job.heads * int(job.visible.sum()), job.heads * float(job.kept.sum())
         return {
             "k_msb": seen,
-            "k_lsb": seen * job.second_share,
+            "k_lsb": job.refetched if job.by_key else seen * job.second_share,
             "v_msb": kept,
             "v_lsb": kept * job.value_share,
         }
