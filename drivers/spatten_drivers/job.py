@@ -186,11 +186,14 @@ class LayerJob:
         return shielded
 
 
-def table_sizes(fields: dict[str, int], beat_bytes: int) -> tuple[int, int, int]:
+def table_bytes(n_heads: int, n_keys: int, n_queries: int, beat_bytes: int) -> tuple[int, int, int]:
     """Bytes of the head table, the key list and the query list, each padded to a beat."""
-    raw = (HEAD_ENTRY.itemsize * fields["n_heads"], 2 * fields["n_keys"], 2 * fields["n_queries"])
-    heads, keys, queries = (padded(size, beat_bytes) for size in raw)
-    return heads, keys, queries
+    return padded(8 * n_heads, beat_bytes), padded(2 * n_keys, beat_bytes), padded(2 * n_queries, beat_bytes)
+
+
+def table_sizes(fields: dict[str, int], beat_bytes: int) -> tuple[int, int, int]:
+    """As :func:`table_bytes`, the counts by name."""
+    return table_bytes(fields["n_heads"], fields["n_keys"], fields["n_queries"], beat_bytes)
 
 
 def descriptor_bytes(fields: dict[str, int], beat_bytes: int) -> int:

@@ -60,7 +60,7 @@ class Emulator(Device):
     ) -> None:
         self.name = "emulator"
         self._emulated = config or PRESETS[DEFAULT_PRESET]
-        self._kernel, self._hang = kernel_name(kernel), hang
+        self.kernel, self._hang = kernel_name(kernel), hang
         self._memory = np.zeros(memory_bytes, np.uint8)
         self._words = pack(REGISTERS, identity_values(self._emulated, memory_bytes), len(REGISTERS))
         self._queue: deque[int] = deque()
@@ -152,7 +152,7 @@ class Emulator(Device):
         if self._guard:
             self._guard.before_job()
         job_id = self._job_id(address)
-        status = execute_job(self._memory, address, self._emulated, self._kernel)
+        status = execute_job(self._memory, address, self._emulated, self.kernel)
         if self._guard:
             self._guard.after_job()
         self._set("JOB_LAST_ID", job_id)

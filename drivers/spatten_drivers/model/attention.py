@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..job import KeyPolicy, LayerJob, ValuePolicy
 from .division import Block
-from .kernels import Kernel
+from .kernels import Kernel, Rows
 from .operands import Operands
 
 #: Where some rows stand in arrays that begin ``[h, q]``.
@@ -80,7 +80,7 @@ def _attend_block(
     keys = slice(0, int(seen[-1]))
     live = np.arange(heads.start, heads.stop)
     query = operands.q[heads, rows]
-    scores = kernel.dot(query, operands.k(live)[:, keys])
+    scores = _dot(query, operands.k(live)[:, keys])
     policy = job["k_policy"]
     redone: list[tuple[NDArray[np.intp], Place]] = []
     if policy == KeyPolicy.PROGRESSIVE:
@@ -94,9 +94,9 @@ def _attend_block(
     weights = scores
     unit, reciprocal = kernel.add_gain(done.token_gain[keys], weights, sums)
     done.values[heads, rows] = kernel.drop_values(weights, seen, job["keep_values"], job["value_limit"])
-    total = kernel.mix(weights, operands.v(live)[:, keys])
+    total = _mix(weights, operands.v(live)[:, keys])
     for some, place in redone:
-        total[place] += kernel.mix(weights[place], operands.v_correction(live[some])[:, keys])
+        total[place] += _mix(weights[place], operands.v_correction(live[some])[:, keys])
     value_bits = job["v_msb_bits"] + job["v_lsb_bits"]
     done.head_gain[heads] += kernel.divide(total, unit, reciprocal, value_bits, done.output[heads, rows])
 
@@ -119,7 +119,7 @@ def _progressive(
     unsure = sums > job["refetch_limit"]
     for some, place in _rows_of(unsure):
         lsb = operands.k_lsb(live[some])[:, : scores.shape[-1]]
-        again = kept[place] + kernel.dot(query[place], lsb)
+        again = kept[place] + _dot(query[place], lsb)
         sums[place] = kernel.weights(again, seen[place[1]])
         scores[place] = again
     return sums, unsure
@@ -143,7 +143,7 @@ def _by_key(
     picked = scores > np.ldexp(sums, -job["refetch_shift"])[..., None]
     keys = np.flatnonzero(picked.any(axis=(0, 1)))
     if len(keys):
-        correction = kernel.dot(query, operands.k_correction(live, keys))
+        correction = _dot(query, operands.k_correction(live, keys))
         kept[..., keys] += np.where(picked[..., keys], correction, 0.0)
         peak = kept.max(axis=-1, keepdims=True, where=picked, initial=-np.inf)
         peak[np.isneginf(peak)] = np.inf  # no key of this row: once more as it was
@@ -151,6 +151,18 @@ def _by_key(
         np.minimum(kept, peak, out=scores)
         sums = kernel.weights(scores, seen)
     return sums, np.count_nonzero(picked, axis=-1)
+
+
+def _dot(query: Block, rows: Rows) -> Block:
+    """The product of each query ``[h,q,D]`` and row ``[h,n,D]``, ``[h,q,n]``."""
+    product: Block = np.matmul(query, rows.swapaxes(1, 2))
+    return product
+
+
+def _mix(weights: Block, rows: Rows) -> Block:
+    """The weighted sum of rows ``[h,n,D]``, ``[h,q,D]``."""
+    total: Block = np.matmul(weights, rows)
+    return total
 
 
 def _rows_of(marked: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], Place]]:

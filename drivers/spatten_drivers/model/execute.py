@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..answer import Status, answer_bytes, encode_header, reuses_rows
+from ..answer import BYTE_COUNTERS, Status, answer_bytes, encode_header, reuses_rows
 from ..config import AcceleratorConfig
-from ..job import HEADER_BYTES, KeyPolicy, LayerJob
-from ..planes import padded, row_bytes
-from ..topk import top_k
+from ..job import HEADER_BYTES, JOB_WORDS, LayerJob, decode_header
+from ..planes import padded
 from .attention import Attended, attend
-from .checks import JobRejected, checked_job
+from .checks import HEADER, RESERVED, Header, JobRejected, checked_job, lies_inside, limits_of
+from .importance import update_heads, update_tokens
+from .kernels import Kernel
 from .kernels import kernel as kernel_by_name
 from .operands import Operands
+from .traffic import byte_counts, lsb_rows
 
-_TOKEN_MAX = (1 << 32) - 1
-_HEAD_MAX = (1 << 48) - 1
-_GAIN_SHIFT = 24
+#: Where a header holds the number of its queries: the lower half of this word.
+_COUNTS = next(word.index for word in JOB_WORDS if word.name == "counts")
 
 
 def execute_job(
@@ -35,22 +38,47 @@ def execute_job(
     -------
     Status : ``DONE``, or why the job was refused; then nothing but an answer header is written.
     """
+    loops = kernel_by_name(kernel)
     try:
-        job = checked_job(memory, descriptor_address, config)
+        if loops.step is not None and _is_step(memory, descriptor_address, config):
+            _run_step(memory, descriptor_address, config, loops.step)
+        else:
+            _run(memory, checked_job(memory, descriptor_address, config), config, loops)
     except JobRejected as refusal:
         if refusal.fields is not None:
             _write_header(memory, refusal.fields, config, {"status": refusal.status}, {})
         return refusal.status
+    return Status.DONE
+
+
+def _is_step(memory: NDArray[np.uint8], address: int, config: AcceleratorConfig) -> bool:
+    """Whether the header can be read and tells of one query."""
+    if not lies_inside(address, HEADER_BYTES, config.beat_bytes, memory.size):
+        return False
+    return bool(memory[address + 4 * _COUNTS] == 1 and memory[address + 4 * _COUNTS + 1] == 0)
+
+
+def _run_step(
+    memory: NDArray[np.uint8], address: int, config: AcceleratorConfig, step: Callable[..., tuple[int, bool]]
+) -> None:
+    status, trusted = step(
+        memory, address, limits_of(config), RESERVED[config.abi_minor], np.empty(1, HEADER)
+    )
+    if status != Status.DONE:
+        raw = memory[address : address + HEADER_BYTES]
+        raise JobRejected(Status(status), decode_header(raw) if trusted else None)
+
+
+def _run(memory: NDArray[np.uint8], job: LayerJob, config: AcceleratorConfig, loops: Kernel) -> None:
+    """Run a checked job of any number of queries."""
     visible = _visible(job)
-    loops = kernel_by_name(kernel)
     done = attend(job, Operands(memory, job, config.beat_bytes, loops), visible, loops)
     _write_outputs(memory, job, done, config.beat_bytes)
-    tokens = _update_tokens(memory, job, done, config.beat_bytes)
-    heads = _update_heads(memory, job, done, config.beat_bytes)
+    tokens = update_tokens(memory, job, done.token_gain, config.beat_bytes)
+    heads = update_heads(memory, job, done.head_gain, config.beat_bytes)
     _write_survivors(memory, job, tokens, heads, config.beat_bytes)
     counts, counters = _counters(job, done, visible, config)
     _write_header(memory, job.fields, config, {"status": Status.DONE, **counts}, counters)
-    return Status.DONE
 
 
 def _visible(job: LayerJob) -> NDArray[np.int64]:
@@ -67,30 +95,6 @@ def _write_outputs(memory: NDArray[np.uint8], job: LayerJob, done: Attended, bea
     rows = memory[start : start + heads * queries * row].reshape(heads, queries, row)
     rows[..., :size] = done.output.view(np.uint8)
     rows[..., size:] = 0
-
-
-def _update_tokens(memory: NDArray[np.uint8], job: LayerJob, done: Attended, beat: int) -> NDArray[np.uint16]:
-    """Running token importance (section 6); answers the surviving entries of the key list (section 7)."""
-    start, slots = job["token_importance_address"], job.key_slots
-    words = memory[start : start + padded(4 * job["n_slots"], beat)].view("<u4")
-    words[job["n_slots"] if job["add_tokens"] else 0 :] = 0
-    old = words[slots].astype(np.int64) * job["decay"] >> 16
-    gain = (done.token_gain.astype(np.int64) + (1 << _GAIN_SHIFT - 1)) >> _GAIN_SHIFT
-    words[slots] = fresh = np.minimum(old + gain, _TOKEN_MAX)
-    return job.keys[top_k(fresh, job["keep_tokens"], job.protected)]
-
-
-def _update_heads(memory: NDArray[np.uint8], job: LayerJob, done: Attended, beat: int) -> NDArray[np.uint16]:
-    """Running head importance; answers the surviving head ids. Plain numbers: sixteen heads at most."""
-    start, count = job["head_importance_address"], job["total_heads"]
-    stored = memory[start : start + padded(8 * count, beat)].view("<u8")
-    words = stored[:count].tolist() if job["add_heads"] else [0] * count
-    ids = job.heads["head_id"]
-    factors = zip(job.heads["importance_mult"].tolist(), job.heads["importance_shift"].tolist(), strict=True)
-    for head, gain, (mult, shift) in zip(ids.tolist(), done.head_gain.tolist(), factors, strict=True):
-        words[head] = min(words[head] + (gain * mult + (1 << shift >> 1) >> shift), _HEAD_MAX)
-    stored[:count], stored[count:] = words, 0
-    return ids[top_k(np.array(words, np.uint64)[ids].astype(np.int64), job["keep_heads"])].astype(np.uint16)
 
 
 def _write_survivors(
@@ -123,33 +127,23 @@ def _counters(
     job: LayerJob, done: Attended, visible: NDArray[np.int64], config: AcceleratorConfig
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Counts and bytes of section 8."""
-    beat, dim = config.beat_bytes, job["head_dim"]
     fetched = _rows_fetched(job, done, visible, reuses_rows(job, config.kv_buffer_rows))
-    row = {name: row_bytes(dim, job[f"{name}_bits"], beat) for name in fetched}
-    queries = job["n_heads"] * job["n_queries"]
-    written_importance = padded(4 * job["n_slots"], beat) + padded(8 * job["total_heads"], beat)
-    counters = {f"read_{name}": count * row[name] for name, count in fetched.items()}
-    counters |= {
-        "read_q": queries * row_bytes(dim, job["q_bits"], beat),
-        "read_importance": padded(4 * job["n_slots"], beat) * job["add_tokens"]
-        + padded(8 * job["total_heads"], beat) * job["add_heads"],
-        "read_control": job["descriptor_bytes"],
-        "written_output": queries * padded(2 * dim, beat),
-        "written_importance": written_importance,
-        "written_control": answer_bytes(job["keep_tokens"], job["keep_heads"], beat),
-    }
+    sizes = byte_counts(Header(**job.fields), config.beat_bytes, *fetched)
+    k_msb, _, v_msb, _ = fetched
     counts = {
         "n_tokens": job["keep_tokens"],
         "n_heads": job["keep_heads"],
         "refetched_rows": int(done.refetched.sum()),
-        "keys_fetched": fetched["k_msb"],
-        "values_fetched": fetched["v_msb"],
+        "keys_fetched": k_msb,
+        "values_fetched": v_msb,
     }
-    return counts, counters
+    return counts, dict(zip((counter.name for counter in BYTE_COUNTERS), sizes, strict=True))
 
 
-def _rows_fetched(job: LayerJob, done: Attended, visible: NDArray[np.int64], reuse: bool) -> dict[str, int]:
-    """Rows fetched of each plane, in reuse or in stream mode."""
+def _rows_fetched(
+    job: LayerJob, done: Attended, visible: NDArray[np.int64], reuse: bool
+) -> tuple[int, int, int, int]:
+    """Rows fetched of K's MSB and LSB planes and of V's, in reuse or in stream mode."""
     refetched = done.refetched
     if reuse:
         refetched = np.logical_or.reduce(refetched, axis=1)[:, None]
@@ -157,18 +151,13 @@ def _rows_fetched(job: LayerJob, done: Attended, visible: NDArray[np.int64], reu
         redone = np.where(refetched, keys, 0)
     else:
         keys, values, redone = np.broadcast_to(visible, refetched.shape), done.values, done.redone_keys
-    return {
-        "k_msb": int(keys.sum()),
-        "k_lsb": _lsb_rows(job["k_policy"], keys, redone),
-        "v_msb": int(values.sum()),
-        "v_lsb": _lsb_rows(job["v_policy"], values, np.where(refetched, values, 0)),
-    }
-
-
-def _lsb_rows(policy: int, msb_rows: NDArray[np.int64], on_refetch: NDArray[np.int64]) -> int:
-    """Rows fetched of an LSB plane; K and V number their policies alike."""
-    rows = {KeyPolicy.MSB_ONLY: 0 * msb_rows, KeyPolicy.ALWAYS: msb_rows}
-    return int(rows.get(KeyPolicy(policy), on_refetch).sum())
+    k_msb, v_msb = int(keys.sum()), int(values.sum())
+    return (
+        k_msb,
+        lsb_rows(job["k_policy"], k_msb, int(redone.sum())),
+        v_msb,
+        lsb_rows(job["v_policy"], v_msb, int(np.where(refetched, values, 0).sum())),
+    )
 
 
 def _store(memory: NDArray[np.uint8], address: int, data: NDArray[np.generic]) -> None:

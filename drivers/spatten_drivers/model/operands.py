@@ -19,7 +19,7 @@ _LSB_CORRECTION = Coding(LSB_WIDTH, signed=False, offset=-_MIDPOINT)
 
 
 class Operands:
-    """Operands of the live heads and live keys of a job, as integers of the kernel's type.
+    """Operands of the live heads and live keys of a job, as integers in float64, for BLAS.
 
     A plane is unpacked for the heads in work alone, and kept only while there are more queries of them:
     one memory is used over and over. ``heads`` are indices of live heads.
@@ -93,5 +93,4 @@ class Operands:
         job, dim = self._job, self._job["head_dim"]
         row = row_bytes(dim, coding.width, self._beat)
         region = Region(job[f"{name}_address"], job[f"{name}_stride"], row)
-        dtype = self._kernel.step_type if job["n_queries"] == 1 else np.float64
-        return self._kernel.unpack(self._memory, region, self._ids[heads], slots, dim, coding, dtype)
+        return self._kernel.unpack(self._memory, region, self._ids[heads], slots, dim, coding)

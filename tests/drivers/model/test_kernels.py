@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatten_drivers import Accelerator, Emulator, KeyPolicy, LayerResult, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
 from spatten_drivers.model import available_kernels
-from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, Region, _unpacker, kernel
+from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, Region, kernel
 from spatten_drivers.planes import MSB_WIDTHS, pack_rows, row_bytes
 
 from ..floats import layer
@@ -31,7 +31,7 @@ def some_visible(generator: np.random.Generator, queries: int, keys: int) -> np.
     return np.sort(generator.integers(1, keys + 1, queries))
 
 
-#: Those that jobs use; numba compiles each of them, so not every thinkable one.
+#: Those that jobs use.
 CODINGS = (
     *(Coding(width, signed=True) for width in MSB_WIDTHS),
     *(Coding(width, True, 4, offset) for width, offset in ((6, 0), (8, 8), (12, 8))),
@@ -55,12 +55,6 @@ def test_unpack(numba: Kernel, seed: int, coding: Coding, dim: int) -> None:
         for one in (NUMPY, numba):
             block = one.unpack(memory, region, heads, slots, dim, coding)
             np.testing.assert_array_equal(block, expected[heads][:, slots], err_msg=one.name)
-
-
-def test_compiled_codings_have_names_of_their_own() -> None:
-    """With one name for all, numba links a cached coding's constants into another and calls fail."""
-    names = {_unpacker(coding).py_func.__qualname__ for coding in CODINGS}
-    assert len(names) == len(CODINGS)
 
 
 @given(seed=seeds, shape=shapes, spread=st.sampled_from((0, 1, 20, 2**17, 2**45)))

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The model's inner loops as numba compiles them: one row of one query and head, then blocks of rows.
+
+Bits are those of NumPy's loops in :mod:`~spatten_drivers.model.kernels`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exp2 import WEIGHTS
+from .division import Block
+
+_TABLE = WEIGHTS.astype(np.uint16)
+_LAST = float(len(_TABLE) - 1)
+
+Row = NDArray[np.float64]
+Elements = NDArray[Any]
+#: An integer of Python or of NumPy: to the compiler widths matter.
+Int = Any
+
+
+def _unpacker(width: int) -> Callable[..., None]:
+    """Unpacking of one width: with every shift a constant the compiler makes vectors of the loop."""
+    group = 8 // math.gcd(width, 8)  # so many elements fill whole bytes
+    step = group * width // 8
+    mask = (1 << width) - 1
+
+    def unpack(row: NDArray[np.uint8], flip: int, factor: int, base: int, out: Elements) -> None:
+        for g in range(len(out) // group):
+            for i in range(group):
+                byte, shift = g * step + (i * width >> 3), i * width & 7
+                word = np.int32(row[byte])
+                if shift + width > 8:
+                    word |= np.int32(row[byte + 1]) << 8
+                # The lower half alone is wanted, so the compiler works in 16 bits; a shift would bar that.
+                out[g * group + i] = np.int16(((word >> shift & mask) ^ flip) * factor + base)
+
+    unpack.__name__ = f"unpack_{width}"
+    unpack.__qualname__ = f"_unpacker.{unpack.__name__}"
+    return unpack
+
+
+unpack_4, unpack_6, unpack_8, unpack_10, unpack_12 = map(_unpacker, (4, 6, 8, 10, 12))
+
+
+def unpack_row(row: NDArray[np.uint8], width: int, signed: bool, up: int, offset: int, out: Elements) -> None:
+    """Elements ``(bits << up) + offset`` of a row, bits two's complement or unsigned."""
+    # Two's complement: flip the sign bit, then take its weight off.
+    flip = np.int32(1 << (width - 1) if signed else 0)
+    factor = np.int32(1 << up)
+    base = np.int32(offset - flip * factor)
+    if width == 4:
+        unpack_4(row, flip, factor, base, out)
+    elif width == 6:
+        unpack_6(row, flip, factor, base, out)
+    elif width == 8:
+        unpack_8(row, flip, factor, base, out)
+    elif width == 10:
+        unpack_10(row, flip, factor, base, out)
+    else:
+        unpack_12(row, flip, factor, base, out)
+
+
+def unpack_rows(
+    memory: NDArray[np.uint8],
+    region: tuple[int, int, int],
+    coding: tuple[int, bool, int, int],
+    heads: NDArray[np.intp],
+    slots: NDArray[np.int64],
+    out: Elements,
+) -> None:
+    """Rows of some heads and slots of a plane, to ``out [h, n, D]``."""
+    address, stride, size = region
+    width, signed, up, offset = coding
+    for h in range(len(heads)):
+        for n in range(len(slots)):
+            start = address + heads[h] * stride + slots[n] * size
+            unpack_row(memory[start : start + size], width, signed, up, offset, out[h, n])
+
+
+def weigh_row(row: Row) -> Int:
+    """Scaled scores of the keys that a query sees become weights, in place; answers their sum."""
+    peak = row[0]
+    for score in row:
+        peak = max(peak, score)
+    peak += 0.5
+    total = np.int64(0)
+    for j in range(len(row)):
+        weight = _TABLE[np.int64(min(peak - row[j], _LAST))]
+        row[j] = weight
+        total += weight
+    return total
+
+
+def greatest(row: Row, keep: int) -> tuple[float, int]:
+    """Of the ``keep`` greatest of a row of integers the least, and how many equal to it are among them.
+
+    By bisection of values: each pass is one that the compiler makes vectors of.
+    """
+    low, high = 0.0, 0.0
+    for value in row:
+        high = max(high, value)
+    while low < high:
+        middle, above = np.ceil((low + high) / 2), 0
+        for value in row:
+            above += value >= middle
+        if above >= keep:
+            low = middle
+        else:
+            high = middle - 1.0
+    ties = keep
+    for value in row:
+        ties -= value > low
+    return low, ties
+
+
+def drop_row(row: Row, keep: int, limit: int) -> int:
+    """Zeroes all weights but the ``keep`` greatest, and those below ``limit``; answers how many are kept."""
+    loud = len(row)
+    if limit > 0:
+        for j in range(len(row)):
+            if row[j] < limit:
+                row[j] = 0.0
+                loud -= 1
+    if keep < loud:
+        border, ties = greatest(row, keep)
+        for j in range(len(row)):
+            if row[j] < border:
+                row[j] = 0.0
+            elif row[j] == border:
+                if ties <= 0:
+                    row[j] = 0.0
+                ties -= 1
+    return min(loud, keep)
+
+
+def gain_row(gain: Row, row: Row, total: float) -> tuple[float, float]:
+    """Add to ``gain`` each key's share of a row; answers ``2^z`` and ``R`` of section 5, step 3."""
+    scale = 2.0 ** max(math.frexp(total)[1] - 17, 0)
+    inverse = np.floor(2.0**33 * scale / total)
+    share = np.floor(8.0 * inverse / scale)
+    for j in range(len(row)):
+        gain[j] += share * row[j]
+    return scale, inverse
+
+
+def divide_row(total: Row, unit: float, inverse: float, value_bits: int, output: NDArray[np.int16]) -> Int:
+    """``output [D]`` from the sums ``total [D]`` (section 5, step 4); answers the sum of its magnitudes."""
+    half_up, scale = 2.0 ** (16 + value_bits), 2.0 ** -(17 + value_bits)
+    half, down, loudness = np.floor(unit / 2), 1.0 / unit, np.int64(0)
+    for d in range(len(total)):
+        mantissa = np.floor((total[d] + half) * down) * inverse
+        exact = min(max(np.floor((mantissa + half_up) * scale), -32768.0), 32767.0)
+        output[d] = np.int16(exact)
+        loudness += np.int64(abs(exact))
+    return loudness
+
+
+def weights(scores: Block, visible: NDArray[np.int64]) -> Block:
+    """Scaled scores ``[h,q,n]`` become weights in place; answers their sums ``[h,q]``."""
+    heads, queries, _ = scores.shape
+    sums = np.empty((heads, queries))
+    for h in range(heads):
+        for q in range(queries):
+            sums[h, q] = weigh_row(scores[h, q, : visible[q]])
+            scores[h, q, visible[q] :] = 0.0
+    return sums
+
+
+def drop_values(block: Block, visible: NDArray[np.int64], keep: int, limit: int) -> NDArray[np.int64]:
+    """Local value pruning of ``[h,q,n]``; answers how many are kept of each row."""
+    heads, queries, _ = block.shape
+    kept = np.empty((heads, queries), np.int64)
+    for h in range(heads):
+        for q in range(queries):
+            kept[h, q] = drop_row(block[h, q, : visible[q]], keep, limit)
+    return kept
+
+
+def add_gain(gain: Row, block: Block, sums: Block) -> tuple[Block, Block]:
+    """As :func:`spatten_drivers.model.division.add_gain`."""
+    heads, queries, _ = block.shape
+    unit, reciprocal = np.empty((heads, queries)), np.empty((heads, queries))
+    for h in range(heads):
+        for q in range(queries):
+            unit[h, q], reciprocal[h, q] = gain_row(gain, block[h, q], sums[h, q])
+    return unit, reciprocal
+
+
+def divide(
+    total: Block, unit: Block, reciprocal: Block, value_bits: int, output: NDArray[np.int16]
+) -> NDArray[np.int64]:
+    """As :func:`spatten_drivers.model.division.divide`."""
+    heads, queries, _ = total.shape
+    loudness = np.zeros(heads, np.int64)
+    for h in range(heads):
+        for q in range(queries):
+            loudness[h] += divide_row(total[h, q], unit[h, q], reciprocal[h, q], value_bits, output[h, q])
+    return loudness
+
+
+#: To compile, in the order of who is called by whom.
+FUNCTIONS = (
+    *(unpack_4, unpack_6, unpack_8, unpack_10, unpack_12, unpack_row, unpack_rows),
+    *(weigh_row, greatest, drop_row, gain_row, divide_row),
+    *(weights, drop_values, add_gain, divide),
+)
