@@ -134,7 +134,7 @@ def test_options_of_the_emulator() -> None:
     assert device.config == replace(PRESETS["ecp5-25f"], abi_minor=0)
     assert device.memory_bytes == 3 << 20
     assert isinstance(device, Emulator)
-    assert (device._kernel, device._guard is not None) == ("numpy", True)
+    assert (device.kernel, device._guard is not None) == ("numpy", True)
     assert not device.is_board
 
 
@@ -166,7 +166,7 @@ def test_the_emulator_as_it_is() -> None:
     assert device.config == PRESETS["ecp5-85f"]
     assert device.memory_bytes == 1 << 30
     assert isinstance(device, Emulator)
-    assert (device._kernel, device._guard) == ("numpy", None)
+    assert (device.kernel, device._guard) == ("numpy", None)
 
 
 @pytest.mark.parametrize(
