@@ -272,12 +272,15 @@ class Session:
 
     def _end(self, running: ForwardPass) -> None:
         running.end()
-        if self._temporary is not None:
-            self._temporary.free()
+        temporary = self._temporary
         self._forget_pass()
+        if temporary is not None:
+            temporary.free()
 
     def _forget_pass(self) -> None:
         """Memory goes back once no job works in it: a pushed job holds what it needs until it ends."""
+        if self._pass is not None:
+            self._pass.report()
         self._pass = self._temporary = None
 
     def _check_place(self, store: DeviceCache) -> None:
