@@ -59,10 +59,19 @@ def python(script: str) -> str:
 
 # ------------------------------------------------------------------------------- by name
 
-FIRST, SECOND = "import spatten\n", "from transformers import AttentionInterface, AttentionMaskInterface\n"
+OURS, THEIRS = "import spatten\n", "from transformers import AttentionInterface, AttentionMaskInterface\n"
+ORDERS = {
+    "before": OURS + THEIRS,
+    "after": THEIRS + OURS,
+    "after all of it": "import transformers.modeling_utils\n" + OURS + THEIRS,
+    "attach first": "from spatten.hf import attach\n" + THEIRS,
+    "attach last": THEIRS + "from spatten import attach\n",
+    "a module first": "import spatten.hf.forward\n" + THEIRS,
+    "a module last": "from transformers import AutoModel\nimport spatten.hf.cascade\n" + THEIRS,
+}
 
 
-@pytest.mark.parametrize("imports", [FIRST + SECOND, SECOND + FIRST], ids=["before", "after"])
+@pytest.mark.parametrize("imports", ORDERS.values(), ids=ORDERS)
 def test_import_makes_the_name_known_to_transformers(imports: str) -> None:
     known = "print('spatten' in AttentionInterface() and 'spatten' in AttentionMaskInterface())"
     assert python(imports + "import transformers.modeling_utils\n" + known) == "True"
