@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from .forward import ForwardPass, token_columns
 from .heads import LiveProjection
 from .interface import NAME, in_flight, register_functions
 from .own import own_schedule
+from .watch import unwatched_if_alone
 
 _KEY = "_spatten_session"
 
@@ -160,6 +162,7 @@ class Session:
             self._undo.append(lambda: self.model.set_attn_implementation(before))
         self._base.__dict__[_KEY] = self
         self._undo.append(lambda: self._base.__dict__.pop(_KEY, None))
+        self._replace(self._base, _alone)
         self._replace(self._family.tokens(self._base), self._checked_tokens)
         self._replace(self._family.positions(self._base), self._checked_positions)
         for layer, block in enumerate(self._family.blocks(self._base)):
@@ -323,6 +326,17 @@ class Session:
         given = self._schedule
         rules = given if isinstance(given, Schedule) else preset(given, self._layers, length)
         return rules.plan(self._layers)
+
+
+def _alone(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A base model that runs: it is attached already, and no other model runs inside it."""
+
+    @wraps(forward)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with unwatched_if_alone():
+            return forward(*args, **kwargs)
+
+    return run
 
 
 def _check_value_share(device: Device, plan: LayerPlan) -> None:
