@@ -32,7 +32,7 @@ __all__ = ["PRESETS", "Schedule", "Session", "attach", "load_schedule", "paper_s
 
 @wrapt.when_imported("transformers.modeling_utils")
 def _make_known(_: Any) -> None:
-    import_module(".hf", __name__).register()
+    import_module(".hf", __name__)  # where it is not the importer itself, half done: either way it registers
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
+from functools import lru_cache
+from operator import itemgetter
 
 from spatten_drivers import LayerResult
-from spatten_drivers.answer import BYTE_COUNTERS
+from spatten_drivers.answer import BYTE_COUNTERS, JobAnswer
+
+_Numbers = Callable[[Mapping[str, int]], tuple[int, ...]]
 
 KV_KINDS = ("read_k_msb", "read_k_lsb", "read_v_msb", "read_v_lsb")
 
@@ -107,7 +109,7 @@ def totals(records: Iterable[LayerRecord]) -> dict[str, int]:
 
 def layer_record(step: int, row: int, layer: int, result: LayerResult) -> LayerRecord:
     """The record of one finished job."""
-    job, answer = result.job, result.answer
+    job, fields = result.job, result.answer.fields
     return LayerRecord(
         step=step,
         row=row,
@@ -118,12 +120,12 @@ def layer_record(step: int, row: int, layer: int, result: LayerResult) -> LayerR
         heads=tuple(job.heads["head_id"].tolist()),
         total_heads=job["total_heads"],
         survivors=tuple(result.tokens.tolist()),
-        counters=dict(answer.counters),
-        refetched_rows=answer.fields["refetched_rows"],
+        counters=dict(result.answer.counters),
+        refetched_rows=fields["refetched_rows"],
         rows=job["n_heads"] * job["n_queries"],
-        keys_fetched=answer.fields["keys_fetched"],
+        keys_fetched=fields["keys_fetched"],
         keys_skipped=result.keys_skipped,
-        values_fetched=answer.fields["values_fetched"],
+        values_fetched=fields["values_fetched"],
         values_skipped=result.values_skipped,
         dense_bytes_16=2 * result.dense_rows * job["head_dim"] * 2,
         digest=_digest(result),
@@ -131,16 +133,31 @@ def layer_record(step: int, row: int, layer: int, result: LayerResult) -> LayerR
 
 
 def _digest(result: LayerResult) -> str:
-    answer, sha = result.answer, hashlib.sha256()
-    bytes_read = [answer.counters[counter.name] for counter in BYTE_COUNTERS]
-    fields = sorted((name, value) for name, value in answer.fields.items() if name != "job_id")
-    sha.update(repr((fields, bytes_read)).encode())
-    for array in (
+    answer = result.answer
+    arrays = (
         answer.output,
         answer.tokens,
         answer.heads,
         answer.token_importance,
         answer.head_importance,
-    ):
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()[:16]
+    )
+    parts = (_numbers_text(answer).encode(), *(array.tobytes() for array in arrays))
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def _numbers_text(answer: JobAnswer) -> str:
+    """``repr`` of the sorted fields and of the bytes, which costs more than the hash of all the rest."""
+    template, covered = _form(tuple(answer.fields))
+    return template % (covered(answer.fields) + _bytes_moved(answer.counters))
+
+
+_bytes_moved: _Numbers = itemgetter(*(counter.name for counter in BYTE_COUNTERS))
+
+
+@lru_cache
+def _form(names: tuple[str, ...]) -> tuple[str, _Numbers]:
+    """The text for answer fields of these names, and what takes the numbers for it in their order."""
+    covered = sorted(name for name in names if name != "job_id")
+    fields = ", ".join(f"({name!r}, %d)" for name in covered)
+    counters = ", ".join(["%d"] * len(BYTE_COUNTERS))
+    return f"([{fields}], [{counters}])", itemgetter(*covered)

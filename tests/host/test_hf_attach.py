@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,19 @@ def python(script: str) -> str:
 
 # ------------------------------------------------------------------------------- by name
 
-FIRST, SECOND = "import spatten\n", "from transformers import AttentionInterface, AttentionMaskInterface\n"
+OURS, THEIRS = "import spatten\n", "from transformers import AttentionInterface, AttentionMaskInterface\n"
+ORDERS = {
+    "before": OURS + THEIRS,
+    "after": THEIRS + OURS,
+    "after all of it": "import transformers.modeling_utils\n" + OURS + THEIRS,
+    "attach first": "from spatten.hf import attach\n" + THEIRS,
+    "attach last": THEIRS + "from spatten import attach\n",
+    "a module first": "import spatten.hf.forward\n" + THEIRS,
+    "a module last": "from transformers import AutoModel\nimport spatten.hf.cascade\n" + THEIRS,
+}
 
 
-@pytest.mark.parametrize("imports", [FIRST + SECOND, SECOND + FIRST], ids=["before", "after"])
+@pytest.mark.parametrize("imports", ORDERS.values(), ids=ORDERS)
 def test_import_makes_the_name_known_to_transformers(imports: str) -> None:
     known = "print('spatten' in AttentionInterface() and 'spatten' in AttentionMaskInterface())"
     assert python(imports + "import transformers.modeling_utils\n" + known) == "True"
@@ -116,6 +126,25 @@ def test_base_model_inside_a_head_attaches_too(by_name: None) -> None:
     model = sharp_bert(BertForQuestionAnswering, attn_implementation="spatten")
     assert len(model.bert(tokens(1, 5)).last_hidden_state[0]) == 5
     assert session_of(model.base_model) is not None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_models_of_other_threads_are_found_while_an_attached_one_runs(
+    threads: int, device: Device, by_name: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, nobody looks for any: that would slow every module down."""
+    monkeypatch.setattr("threading.active_count", lambda: threads)
+    model, other, ids = sharp_bert(), sharp_bert(attn_implementation="spatten"), tokens(1, 5)
+
+    def call_other(*_: Any) -> None:
+        with nullcontext() if threads > 1 else pytest.raises(ModelError, match="not attached"):
+            other(ids)
+
+    with spatten.attach(model, device=device), model.encoder.layer[1].register_forward_hook(call_other):
+        model(ids)
+    assert (session_of(other) is not None) == (threads > 1)
+    other(ids)
+    assert session_of(other) is not None
 
 
 @pytest.mark.parametrize("given", ["paper-bert", PRUNED.to_dict()], ids=["preset", "table"])
@@ -253,6 +282,23 @@ def test_attached_model_can_be_switched_to_eager_and_back(device: Device) -> Non
     assert len(session.record.layers) == 2 * 4
 
 
+def test_call_that_broke_off_between_two_blocks_leaves_the_next_alone(device: Device) -> None:
+    model, ids = sharp_bert(), tokens(1, 9)
+    plain = model(ids)[0]
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with spatten.attach(model, device=device):
+        ours = model(ids)[0]
+        with model.encoder.layer[2].register_forward_pre_hook(stop), pytest.raises(KeyboardInterrupt):
+            model(ids)
+        model.set_attn_implementation("sdpa")
+        assert torch.equal(model(ids)[0], plain)
+        model.set_attn_implementation("spatten")
+        assert torch.equal(model(ids)[0], ours)
+
+
 def test_detaching_twice_is_harmless(device: Device) -> None:
     model = sharp_bert()
     session = spatten.attach(model, device=device)
@@ -266,11 +312,13 @@ def test_call_after_a_failed_one_is_clean(device: Device) -> None:
     model, ids = sharp_bert(), tokens(1, 9)
     with torch.no_grad(), spatten.attach(model, device=device) as session:
         model(ids)
-        first = session.record.digest
+        first, uploaded = session.record.digest, session.record.uploaded_bytes
         bias = model.encoder.layer[2].attention.self.key.bias
         bias += torch.nan
+        session.reset_record()
         with pytest.raises(OperandError):
             model(ids)
+        assert 0 < session.record.uploaded_bytes < uploaded
         bias.copy_(sharp_bert().encoder.layer[2].attention.self.key.bias)
         session.reset_record()
         model(ids)

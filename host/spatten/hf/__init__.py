@@ -6,10 +6,14 @@
 * :mod:`forward` takes one batch through the layers; :mod:`cascade` decides for each sequence who is alive.
 * :mod:`cache` keeps K and V of a generation in device memory behind transformers' own cache object.
 * :mod:`auto` attaches a model that was loaded with ``attn_implementation="spatten"`` when it is first called.
+
+Importing this package makes the name known to transformers.
 """
 
 from .auto import auto_attach_disabled, register
 from .interface import NAME
 from .session import Session, attach
 
-__all__ = ["NAME", "Session", "attach", "auto_attach_disabled", "register"]
+__all__ = ["NAME", "Session", "attach", "auto_attach_disabled"]
+
+register()

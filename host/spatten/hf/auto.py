@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Models loaded with ``attn_implementation="spatten"`` are attached when they are first called.
 
-transformers hands the name of an attention to modules, not to models, and pruning concerns whole blocks. So a
-hook on all modules, which torch offers for such ends, looks at each transformers model that is about to run.
+transformers hands the name of an attention to modules, not to models, and pruning concerns whole blocks. So
+each transformers model is looked at when it is about to run (:mod:`watch`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.utils.hooks import RemovableHandle
 from transformers.modeling_utils import PreTrainedModel
 
 from spatten_drivers import open_device
@@ -22,34 +20,23 @@ from spatten_drivers import open_device
 from .interface import NAME, register_functions
 from .own import own_schedule
 from .session import Session, session_of
+from .watch import unwatched, watch
 
 #: Device that models are attached to by themselves.
 DEVICE_VARIABLE = "SPATTEN_DEVICE"
 
-_handle: RemovableHandle | None = None
-
 
 def register() -> None:
     """Make attention and mask known to transformers, and attach models that ask for them."""
-    global _handle
     register_functions()
-    if _handle is None:
-        _handle = register_module_forward_pre_hook(_attach_on_first_call)
+    watch(_attach_on_first_call)
 
 
 @contextmanager
 def auto_attach_disabled() -> Iterator[None]:
     """No model is looked at inside: what runs and is timed there is transformers alone."""
-    global _handle
-    if _handle is None:
+    with unwatched():
         yield
-        return
-    _handle.remove()
-    _handle = None
-    try:
-        yield
-    finally:
-        register()
 
 
 def _attach_on_first_call(module: nn.Module, _: Any) -> None:

@@ -160,8 +160,10 @@ class Cascade:
     def _keep_tokens(self, layer: int) -> int | None:
         if not self.prunes or layer + 1 == self.live.sequence.shape.layers:
             return None
-        shielded = len(self.protected.intersection(self.keys.tolist()))
-        return min(len(self.keys), max(shielded, self.plan.tokens(layer + 1, self.length)))
+        wanted = self.plan.tokens(layer + 1, self.length)
+        if wanted >= len(self.keys):
+            return None
+        return max(wanted, len(self.protected.intersection(self.keys.tolist())))
 
     def _keep_heads(self, layer: int) -> int | None:
         shape = self.live.sequence.shape

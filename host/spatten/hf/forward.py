@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,13 +28,12 @@ from .cascade import Cascade
 _blas = ThreadpoolController().select(user_api="blas")
 
 
-def _one_blas_thread() -> AbstractContextManager[Any]:
-    """The emulator's products are small: on several threads NumPy's pool would spin against torch's.
+class _Output(NamedTuple):
+    """Attention of one sequence: its place among the packed tokens, its heads, ``[tokens, heads, D]``."""
 
-    Setting a limit takes longer than asking whether it holds already.
-    """
-    several = any(library.num_threads != 1 for library in _blas.lib_controllers)
-    return _blas.limit(limits=1) if several else nullcontext()
+    part: slice
+    heads: NDArray[np.intp]
+    rows: NDArray[np.float32]
 
 
 class ForwardPass:
@@ -66,8 +65,11 @@ class ForwardPass:
         self._accelerator, self._record, self._store = accelerator, record, store
         self._shape, self._columns = shape, columns
         self._cascades = [Cascade(row, len(own)) for row, own in zip(store.rows, columns, strict=True)]
-        self._before = self._places()
+        self._everywhere = np.arange(shape[0] * shape[1])
+        self._before = self._everywhere
         self._layer = 0
+        # Setting a limit takes longer than asking whether it holds already.
+        self._blas_has_threads = any(library.num_threads != 1 for library in _blas.lib_controllers)
 
     def pack(self, hidden: torch.Tensor) -> torch.Tensor:
         """The live tokens of ``hidden [batch, columns, hidden]``."""
@@ -97,24 +99,32 @@ class ForwardPass:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """Attention of packed ``[1, heads, tokens, D]``, one job a sequence; ``[1, tokens, heads, D]``."""
-        q, k, v = (part.detach()[0].to("cpu", torch.float32).numpy() for part in (query, key, value))
-        out = np.zeros((q.shape[1], q.shape[0], q.shape[2]), np.float32)
-        parts = self._parts()
-        with _one_blas_thread():
+        q, k, v = (part.float().numpy(force=True)[0] for part in (query, key, value))
+        parts, outputs = self._parts(), list[_Output]()
+        with self._one_blas_thread():
             tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
             for (row, part), ticket in zip(parts, tickets, strict=True):
                 result = self._accelerator.wait(ticket)
-                cascade = self._cascades[row]
-                out[part, cascade.heads] = result.output.swapaxes(0, 1)
+                outputs.append(_Output(part, self._cascades[row].heads, result.output.swapaxes(0, 1)))
                 self._finish(row, result)
         self._layer += 1
-        answer = torch.from_numpy(out)[None].to(query.device, query.dtype)
+        out = _side_by_side(outputs, (q.shape[1], q.shape[0], q.shape[2]))
+        answer = torch.from_numpy(out[None]).to(query.device, query.dtype)
         return _InferenceOnly.apply(query, answer) if query.requires_grad else answer
+
+    def report(self) -> None:
+        """Add to the record the uploads since the last pass; one that broke off counts too."""
+        for row in self._store.rows:
+            row.report(self._record)
 
     def end(self) -> None:
         """The batch is through: the next pass is one step later."""
         self._store.columns += self._shape[1]
         self._store.steps += 1
+
+    def _one_blas_thread(self) -> AbstractContextManager[Any]:
+        """The emulator's products are small: on several threads NumPy's pool would spin against torch's."""
+        return _blas.limit(limits=1) if self._blas_has_threads else nullcontext()
 
     def _submit(
         self,
@@ -131,9 +141,7 @@ class ForwardPass:
 
     def _finish(self, row: int, result: LayerResult) -> None:
         self._record.layers.append(layer_record(self._store.steps, row, self._layer, result))
-        cascade = self._cascades[row]
-        cascade.live.report(self._record)
-        cascade.advance(self._layer, result)
+        self._cascades[row].advance(self._layer, result)
 
     def _parts(self) -> list[tuple[int, slice]]:
         """Rows that have live tokens here, each with its part of the packed tokens."""
@@ -142,12 +150,24 @@ class ForwardPass:
 
     def _places(self) -> NDArray[np.intp]:
         """Where the live tokens of all rows stand in the flattened batch."""
+        if sum(len(cascade.queries) for cascade in self._cascades) == len(self._everywhere):
+            return self._everywhere
         width = self._shape[1]
         pairs = zip(self._cascades, self._columns, strict=True)
         return np.concatenate([row * width + own[c.queries - c.first] for row, (c, own) in enumerate(pairs)])
 
     def _is_whole(self, places: NDArray[np.intp]) -> bool:
-        return len(places) == self._shape[0] * self._shape[1]
+        return len(places) == len(self._everywhere)
+
+
+def _side_by_side(outputs: list[_Output], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """``[tokens, heads, D]`` of all sequences, with zeros where a head is pruned."""
+    if len(outputs) == 1 and outputs[0].rows.shape == shape:
+        return outputs[0].rows
+    out = np.zeros(shape, np.float32)
+    for part, heads, rows in outputs:
+        out[part, heads] = rows
+    return out
 
 
 def token_columns(shape: torch.Size, mask: torch.Tensor | None, store: DeviceCache) -> list[NDArray[np.intp]]:

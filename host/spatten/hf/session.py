@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from .forward import ForwardPass, token_columns
 from .heads import LiveProjection
 from .interface import NAME, in_flight, register_functions
 from .own import own_schedule
+from .watch import unwatched_if_alone
 
 _KEY = "_spatten_session"
 
@@ -111,8 +113,10 @@ class Session:
         if schedule == OWN:
             schedule = own_schedule(self._config)
         self._schedule = chosen_schedule(schedule) if isinstance(schedule, str) else schedule
-        heads = self._config.num_attention_heads
-        self._dim = self._config.hidden_size // heads
+        # Plain numbers: transformers looks into its config far more slowly, and blocks ask at every token.
+        self._layers, self._heads = self._config.num_hidden_layers, self._config.num_attention_heads
+        self._dim = self._config.hidden_size // self._heads
+        self._positions = self._config.max_position_embeddings
         plan = self._plan(length=1)  # a schedule that does not fit is refused now, not in the first layer
         check_shape(device, self._shape(slots=1), plan.schedule.quantization)
         _check_value_share(device, plan)
@@ -158,6 +162,7 @@ class Session:
             self._undo.append(lambda: self.model.set_attn_implementation(before))
         self._base.__dict__[_KEY] = self
         self._undo.append(lambda: self._base.__dict__.pop(_KEY, None))
+        self._replace(self._base, _alone)
         self._replace(self._family.tokens(self._base), self._checked_tokens)
         self._replace(self._family.positions(self._base), self._checked_positions)
         for layer, block in enumerate(self._family.blocks(self._base)):
@@ -180,8 +185,7 @@ class Session:
         self._undo.append(put_back)
 
     def _projection(self, module: nn.Module, parts: int) -> Callable[[Callable[..., Any]], LiveProjection]:
-        heads = self._config.num_attention_heads
-        return lambda forward: LiveProjection(module, parts, heads, forward)
+        return lambda forward: LiveProjection(module, parts, self._heads, forward)
 
     # ------------------------------------------------------------------------------------ running
 
@@ -216,30 +220,31 @@ class Session:
             raise InputError(
                 f"the input is {list(given.shape)}; expected [rows, tokens], one row for a single text"
             )
-        limit = self._config.max_position_embeddings
         length = int(given.max()) + 1 if self._family.causal else given.shape[1]
-        if length > limit:
+        if length > self._positions:
             raise InputError(
-                f"the input needs {length} positions; {type(self._base).__name__} has {limit}. "
+                f"the input needs {length} positions; {type(self._base).__name__} has {self._positions}. "
                 "Truncate or split it"
             )
 
     def _block(self, layer: int, forward: Callable[..., Any]) -> Callable[..., Any]:
         def run(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            if not self._is_active():
-                return forward(hidden, *args, **kwargs)
             if layer == 0:
-                self._pass = self._begin(hidden, *cache_and_mask(self._family.causal, args, kwargs))
-            assert self._pass is not None
+                self._forget_pass()  # one that broke off between two blocks
+                if self._is_active():
+                    self._pass = self._begin(hidden, *cache_and_mask(self._family.causal, args, kwargs))
+            running = self._pass
+            if running is None:
+                return forward(hidden, *args, **kwargs)
             try:
-                with in_flight(self._pass):
-                    computed = forward(self._pass.pack(hidden), *args, **kwargs)
+                with in_flight(running):
+                    computed = forward(running.pack(hidden), *args, **kwargs)
             except BaseException:
                 self._forget_pass()
                 raise
-            out = self._pass.unpack(hidden, computed)
-            if layer + 1 == self._config.num_hidden_layers:
-                self._end()
+            out = running.unpack(hidden, computed)
+            if layer + 1 == self._layers:
+                self._end(running)
             return out
 
         return run
@@ -249,7 +254,7 @@ class Session:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             output, weights = forward(*args, **kwargs)
-            return (self._pass.survivors(output) if self._is_active() and self._pass else output), weights
+            return (self._pass.survivors(output) if self._pass else output), weights
 
         return run
 
@@ -259,7 +264,7 @@ class Session:
         if store is None:
             store = DeviceCache([])
             if cache is not None:
-                adopt(cache, store, self._config.num_hidden_layers)
+                adopt(cache, store, self._layers)
         self._check_place(store)
         columns = token_columns(hidden.shape, mask, store)
         if store.steps == 0:
@@ -268,15 +273,17 @@ class Session:
         self._temporary = store if cache is None else None
         return ForwardPass(self._accelerator, self.record, store, hidden.shape, columns)
 
-    def _end(self) -> None:
-        assert self._pass is not None
-        self._pass.end()
-        if self._temporary is not None:
-            self._temporary.free()
+    def _end(self, running: ForwardPass) -> None:
+        running.end()
+        temporary = self._temporary
         self._forget_pass()
+        if temporary is not None:
+            temporary.free()
 
     def _forget_pass(self) -> None:
         """Memory goes back once no job works in it: a pushed job holds what it needs until it ends."""
+        if self._pass is not None:
+            self._pass.report()
         self._pass = self._temporary = None
 
     def _check_place(self, store: DeviceCache) -> None:
@@ -308,17 +315,28 @@ class Session:
         return bool(self._config._attn_implementation == NAME)
 
     def _sequence(self, length: int, grows: bool) -> LiveSequence:
-        longest = min(self._config.max_position_embeddings, self.device.config.max_sequence)
+        longest = min(self._positions, self.device.config.max_sequence)
         slots = max(length, longest) if grows else length
         return LiveSequence(self.device, self._shape(slots), self._plan(length), causal=self._family.causal)
 
     def _shape(self, slots: int) -> Shape:
-        config = self._config
-        return Shape(config.num_hidden_layers, config.num_attention_heads, self._dim, slots)
+        return Shape(self._layers, self._heads, self._dim, slots)
 
     def _plan(self, length: int) -> LayerPlan:
-        layers, given = self._config.num_hidden_layers, self._schedule
-        return (given if isinstance(given, Schedule) else preset(given, layers, length)).plan(layers)
+        given = self._schedule
+        rules = given if isinstance(given, Schedule) else preset(given, self._layers, length)
+        return rules.plan(self._layers)
+
+
+def _alone(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A base model that runs: it is attached already, and no other model runs inside it."""
+
+    @wraps(forward)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with unwatched_if_alone():
+            return forward(*args, **kwargs)
+
+    return run
 
 
 def _check_value_share(device: Device, plan: LayerPlan) -> None:
