@@ -16,9 +16,6 @@ from spatten_drivers.job import LayerJob
 
 from ..plan import BOARDS, JobFacts
 
-#: Boards by the name that a simulator's preset gives them.
-_BOARDS = {"small": "ecpix5", "ecp5-85f": "ecpix5", "ecp5-25f": "colorlight_i5"}
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -32,12 +29,11 @@ class Setting:
 
 
 def setting_of(device: Device) -> Setting | None:
-    """By the simulator's preset, or by the manifest beside the register map; ``None`` if neither tells."""
+    """By the manifest beside the register map, a bitstream's or a simulator's; ``None`` if none tells."""
     if not isinstance(device, SocDevice):
         return None
     record = _manifest(Path(device.csr_map.source).with_name("manifest.json"))
-    named = str(record.get("board", record.get("preset", "")))
-    board = _BOARDS.get(named, named)
+    board = str(record.get("board", ""))
     clock = record.get("clock_hz", device.csr_map.constants.get("config_clock_frequency"))
     return Setting(board, float(clock)) if board in BOARDS and clock else None
 
