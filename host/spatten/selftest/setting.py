@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What `spatten plan` must know of a device and of a job that ran on it."""
+"""What `spatten plan` must know of a device."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from spatten_drivers import Device, KeyPolicy, Quantization, ValuePolicy
+from spatten_drivers import Device
 from spatten_drivers.devices import SocDevice
-from spatten_drivers.job import LayerJob
 
-from ..plan import BOARDS, JobFacts
+from ..plan import BOARDS
 
 
 @dataclass(frozen=True)
@@ -44,31 +41,3 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def facts_of(job: LayerJob, refetched: int) -> JobFacts:
-    """A job as the plan sees it, of which so many rows refetched."""
-    keys, queries = job.key_slots, job.queries.astype(np.int64)
-    seen = np.searchsorted(keys, queries, side="right")
-    return JobFacts(
-        head_dim=job["head_dim"],
-        total_heads=job["total_heads"],
-        heads=job["n_heads"],
-        slots=job["n_slots"],
-        keys=len(keys),
-        visible=seen if job["causal"] else np.full(len(queries), len(keys)),
-        keep_values=job["keep_values"],
-        keep_tokens=job["keep_tokens"],
-        keep_heads=job["keep_heads"],
-        refetched=refetched,
-        quantization=Quantization(
-            **{
-                name: job[name] for name in ("q_bits", "k_msb_bits", "k_lsb_bits", "v_msb_bits", "v_lsb_bits")
-            },
-            k_policy=KeyPolicy(job["k_policy"]),
-            v_policy=ValuePolicy(job["v_policy"]),
-            threshold=0.5,  # of no matter, as the rows that refetched are counted
-        ),
-        causal=bool(job["causal"]),
-        adds=bool(job["add_tokens"]),
-    )
