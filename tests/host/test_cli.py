@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from spatten.cli import app, console
+from spatten.cli.show import REFETCHED
 from spatten_drivers.errors import DeviceError
 from tests.host.tiny_models import tiny_bert, tiny_gpt2
 
@@ -312,6 +313,12 @@ def test_texts_from_standard_input(bert: str) -> None:
     result = CliRunner().invoke(app, arguments, input=f"{TEXT}\n\nand one\nship\n")
     assert result.exit_code == 0, result.stderr
     assert [text["text"] for text in json.loads(result.stdout)["texts"]] == [TEXT, "and one ship"]
+
+
+def test_what_refetched_counts_is_said_where_rows_refetch(gpt2: str) -> None:
+    run = ("run", "--model", gpt2, "--device", "emulator", "--max-new-tokens", "3", TEXT, "--schedule")
+    assert REFETCHED in spatten(*run, "keys-gpt2").stdout
+    assert REFETCHED not in spatten(*run, "dense").stdout
 
 
 def test_eval_of_dense_is_close_to_eager(bert: str, classifier: str, gpt2: str) -> None:

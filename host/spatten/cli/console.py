@@ -59,6 +59,7 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        caption_justify="left",
         header_style="dim",
         box=SIMPLE_HEAD,
         pad_edge=False,
