@@ -63,10 +63,17 @@ def test_a_cut_file_names_both_sizes(folder: Path) -> None:
 
 def test_missing_and_unnamed_files(folder: Path) -> None:
     (folder / "config.yml").unlink()
-    (folder / "old.bit").write_bytes(b"")
+    (folder / "dram.json").write_bytes(b"")
     said = refused(folder)
     assert "config.yml cannot be read: No such file or directory" in said
-    assert "files does not name old.bit, which is there" in said
+    assert "files does not name dram.json, which is there" in said
+
+
+def test_what_a_build_leaves_beside_does_not_matter(folder: Path) -> None:
+    """A board is loaded and opened from the folder in which its bitstream was built."""
+    (folder / "gateware").mkdir()
+    (folder / "csr.csv").write_bytes(b"")
+    assert Bitstream.load(folder).problems() == []
 
 
 def test_a_digest_that_is_not_of_the_configuration(folder: Path) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from spatten.cli import app
+from spatten.cli import app, console
+from spatten.cli.show import REFETCHED
+from spatten_drivers.errors import DeviceError
 from tests.host.tiny_models import tiny_bert, tiny_gpt2
 
+LINK_EMOJI = "\N{LINK SYMBOL}"  # what rich makes of the middle of litex:link://
 TEXT = "the whale rose from a dark sea and one ship sank near its coast"
 
 
@@ -63,6 +66,16 @@ def test_help_has_examples(command: list[str]) -> None:
     assert result.exit_code == 0
     assert "Examples" in result.stdout
     assert f"spatten {command[0]}" in result.stdout
+    assert LINK_EMOJI not in result.stdout
+
+
+def test_a_uri_is_printed_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    uri = "litex:link://192.168.1.50?csr=csr.json"
+    console.say(uri)
+    console.report_error(DeviceError(uri))
+    console.out().print(uri, soft_wrap=True)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (f"{uri}\n", f"{uri}\nerror: {uri}\n")
 
 
 def test_version_and_unknown_command() -> None:
@@ -300,6 +313,12 @@ def test_texts_from_standard_input(bert: str) -> None:
     result = CliRunner().invoke(app, arguments, input=f"{TEXT}\n\nand one\nship\n")
     assert result.exit_code == 0, result.stderr
     assert [text["text"] for text in json.loads(result.stdout)["texts"]] == [TEXT, "and one ship"]
+
+
+def test_what_refetched_counts_is_said_where_rows_refetch(gpt2: str) -> None:
+    run = ("run", "--model", gpt2, "--device", "emulator", "--max-new-tokens", "3", TEXT, "--schedule")
+    assert REFETCHED in spatten(*run, "keys-gpt2").stdout
+    assert REFETCHED not in spatten(*run, "dense").stdout
 
 
 def test_eval_of_dense_is_close_to_eager(bert: str, classifier: str, gpt2: str) -> None:

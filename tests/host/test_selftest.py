@@ -32,6 +32,7 @@ CONFIG = PRESETS["ecp5-25f"]
 NAMES = [name for name, _, _ in ITEMS]
 CLOCKLESS = {"leveling", "cycles", "link"}  # what an emulator has nothing of
 NO_FOLDER = Path("no-such-folder")
+DEEP = ("ecp5-85f", "ecp5-85f-slim", "ecp5-25f-slim")  # systems that take minutes to build
 
 
 class Device(Emulator):
@@ -360,7 +361,10 @@ def test_an_unwritable_file_is_told_before_anything_runs() -> None:
     assert "does not exist" in result.stderr
 
 
-@pytest.mark.parametrize("preset", ["small", pytest.param("ecp5-85f", marks=pytest.mark.deep)])
+@pytest.mark.parametrize(
+    "preset",
+    ["small", *(pytest.param(name, marks=pytest.mark.deep) for name in DEEP)],
+)
 def test_on_the_simulated_system(run: Callable[..., tuple[Result, dict[str, Any]]], preset: str) -> None:
     """The RTL with LiteDRAM's controller: everything is measured there but levelling.
 

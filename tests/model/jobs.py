@@ -214,14 +214,13 @@ def _place(rng: random.Random, sizes: dict[str, int], beat: int) -> tuple[dict[s
     return regions, cursor + beat * rng.randrange(3)
 
 
-def _header(spec: JobSpec, regions: dict[str, tuple[int, int]], strides: dict[str, int]) -> bytes:
-    """The 64 words of the descriptor."""
+def header_fields(spec: JobSpec) -> dict[str, int]:
+    """Fields of the descriptor's header, all but those that say where things lie."""
     widths = spec.widths
-    values = {
+    return {
         "magic": JOB_MAGIC,
         "abi_major": 1,
         "abi_minor": spec.config.abi_minor,
-        "descriptor_bytes": regions["descriptor"][1],
         "job_id": spec.job_id,
         "config_digest_lo": spec.config.digest & 0xFFFFFFFF,
         "config_digest_hi": spec.config.digest >> 32,
@@ -245,6 +244,14 @@ def _header(spec: JobSpec, regions: dict[str, tuple[int, int]], strides: dict[st
         "refetch_shift": spec.refetch_shift,
         "value_limit": spec.value_limit,
         "decay": spec.decay,
+    }
+
+
+def _header(spec: JobSpec, regions: dict[str, tuple[int, int]], strides: dict[str, int]) -> bytes:
+    """The 64 words of the descriptor."""
+    values = {
+        **header_fields(spec),
+        "descriptor_bytes": regions["descriptor"][1],
         **{f"{plane}_stride": stride for plane, stride in strides.items()},
         **{f"{name}_address": place[0] for name, place in regions.items() if name != "descriptor"},
     }

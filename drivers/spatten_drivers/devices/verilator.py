@@ -30,7 +30,8 @@ from .csr_map import CsrMap
 from .soc import SocDevice
 from .uri import Refusal, memory_option, options_of, require_choice
 
-PRESETS = ("ecp5-85f", "ecp5-25f", "small")  # "small" is quick: for tests, with at most 64 tokens
+#: Cores with the memory of a board; "small" is quick: for tests, with at most 64 tokens.
+PRESETS = ("ecp5-85f", "ecp5-85f-slim", "ecp5-25f", "ecp5-25f-slim", "small")
 DOORS = ("front", "back")
 EXTRAS = ("analyzer", "cpu")
 BIOS_CYCLES = 300_000_000  # that the software of a simulated processor may take until memory is ready

@@ -36,7 +36,8 @@ from spatten_fpga.sim.verilator import (
     version,
 )
 
-NAMES = ("ecp5-85f", "ecp5-25f", "small")  # of simulation.BOARDS, which take a second to import
+#: Of simulation.BOARDS, which take a second to import.
+NAMES = ("ecp5-85f", "ecp5-85f-slim", "ecp5-25f", "ecp5-25f-slim", "small")
 TOOLS = ("migen", "litex", "litedram")
 PARTS = ("core", "backend", "soc", "sim")  # of the gateware's package, that may go into a system
 LINK = "link"  # of both packages, that goes into a system with a link
@@ -151,6 +152,7 @@ def _make(
             (work / name).write_text(text, "utf-8")
         manifest = {
             "preset": preset,
+            "board": board.target,
             "config": board.config.to_dict(),
             "config_digest": f"{board.config.digest:016x}",
             "abi": board.config.abi,

@@ -47,6 +47,7 @@ class Board:
     Attributes
     ----------
     name : what it is asked for by.
+    target : the board, by the name of its module in :mod:`spatten_fpga.targets`.
     config : of the core.
     chips, rate, lines : the DRAM's module, clocks of the system to clocks of the DRAM, data lines.
     clock : of the system, Hz.
@@ -54,6 +55,7 @@ class Board:
     """
 
     name: str
+    target: str
     config: AcceleratorConfig
     chips: type[SDRAMModule]
     rate: str
@@ -88,14 +90,16 @@ SMALL = AcceleratorConfig(
     topk_parallelism=8,
     job_queue_depth=4,
 )
-_DDR3 = {"chips": MT41K256M16, "rate": "1:2", "lines": 16, "clock": 75e6, "timing": ecp5_settings}
-_SDRAM = {"chips": M12L64322A, "rate": "1:1", "lines": 32, "clock": 60e6, "timing": sdr_settings}
+_ECPIX5 = {"target": "ecpix5", "clock": 75e6}
+_ECPIX5 |= {"chips": MT41K256M16, "rate": "1:2", "lines": 16, "timing": ecp5_settings}
+_COLORLIGHT = {"target": "colorlight_i5", "clock": 60e6}
+_COLORLIGHT |= {"chips": M12L64322A, "rate": "1:1", "lines": 32, "timing": sdr_settings}
 BOARDS = {
     board.name: board
     for board in (
-        Board("ecp5-85f", PRESETS["ecp5-85f"], **_DDR3),  # ECPIX-5
-        Board("ecp5-25f", PRESETS["ecp5-25f"], **_SDRAM),  # Colorlight i5
-        Board("small", SMALL, **_DDR3),
+        *(Board(name, config=PRESETS[name], **_ECPIX5) for name in ("ecp5-85f", "ecp5-85f-slim")),
+        *(Board(name, config=PRESETS[name], **_COLORLIGHT) for name in ("ecp5-25f", "ecp5-25f-slim")),
+        Board("small", config=SMALL, **_ECPIX5),
     )
 }
 

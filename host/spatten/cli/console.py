@@ -34,13 +34,13 @@ PACKAGES = ("spatten", "numpy", "torch", "transformers", "tokenizers", "numba")
 
 
 def out() -> Console:
-    """Results; made anew so that a test's redirected stream is seen."""
-    return Console(highlight=False)
+    """Results; made anew so that a test's redirected stream is seen. ``:link:`` of a uri is no emoji."""
+    return Console(highlight=False, emoji=False)
 
 
 def err() -> Console:
     """Everything that is not a result."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(line: str) -> None:
@@ -59,6 +59,7 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        caption_justify="left",
         header_style="dim",
         box=SIMPLE_HEAD,
         pad_edge=False,

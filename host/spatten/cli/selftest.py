@@ -55,7 +55,7 @@ def selftest(
 
     - `spatten selftest --device emulator`
     - `spatten selftest --device 'verilator?preset=small&door=back' --soak 30`
-    - `spatten selftest --device 'litex:link://board?csr=bitstreams/ecpix5/csr.json&level=1' --soak 600`
+    - `SPATTEN_BOARD='link://board?csr=bitstreams/ecpix5/csr.json&level=1' spatten selftest --require-board`
     """
     from ..atomic import check_writable, write_atomic
     from ..selftest import ITEMS, Bench, not_opened, run_selftest

@@ -17,6 +17,9 @@ from ..report.write import readable_bytes
 from ..runs.tasks import Run, TextRun
 from .console import table
 
+#: Under the table of layers: with refetch by key a single likely key makes its row count.
+REFETCHED = "refetched: rows (head x query) that went back for LSBs of at least one key"
+
 
 def show_run(console: Console, run: Run) -> None:
     """Outputs of every text, then what was pruned and read."""
@@ -87,7 +90,7 @@ def show_traffic(console: Console, runs: list[Run]) -> None:
 
 
 def show_pruning(console: Console, run: Run) -> None:
-    """Tokens and heads alive in each layer, their bytes, values read of live keys, rows that fetched LSBs."""
+    """Tokens and heads alive in each layer, their bytes, values read of live keys, rows that refetched."""
     rows = table(
         f"What {escape(run.schedule)} pruned in {escape(run.model)}",
         "layer",
@@ -99,7 +102,10 @@ def show_pruning(console: Console, run: Run) -> None:
         "refetched",
         left=0,
     )
-    for layer in layer_summary(run):
+    layers = layer_summary(run)
+    if any(layer["refetch_share"] for layer in layers):
+        rows.caption = REFETCHED
+    for layer in layers:
         rows.add_row(
             str(layer["layer"]),
             f"{layer['tokens_share']:.0%}",

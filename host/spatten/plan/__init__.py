@@ -8,7 +8,7 @@ the device alone: projections, feed-forward layers and the way of rows to the de
 from .boards import BOARDS, DRAMS, SIMULATED, Board, Machine, machine
 from .comparison import Comparison, plan_text, plan_trace
 from .cost import Cost, job_cost
-from .facts import JobFacts
+from .facts import JobFacts, facts_of
 from .plan import Job, Phase
 from .shapes import SHAPES, ModelShape, model_shape
 
@@ -25,6 +25,7 @@ __all__ = [
     "Machine",
     "ModelShape",
     "Phase",
+    "facts_of",
     "job_cost",
     "machine",
     "model_shape",

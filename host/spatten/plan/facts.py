@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatten_drivers import KeyPolicy, Quantization, ValuePolicy
+from spatten_drivers.job import LayerJob
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,3 +97,31 @@ class JobFacts:
     def reuses(self, kv_buffer_rows: int) -> bool:
         """Whether K and V stay on chip over the queries (contract, section 8)."""
         return self.queries > 1 and self.keys <= kv_buffer_rows
+
+
+def facts_of(job: LayerJob, refetched: int) -> JobFacts:
+    """A job as the plan sees it, of which so many rows refetched."""
+    keys, queries = job.key_slots, job.queries.astype(np.int64)
+    seen = np.searchsorted(keys, queries, side="right")
+    return JobFacts(
+        head_dim=job["head_dim"],
+        total_heads=job["total_heads"],
+        heads=job["n_heads"],
+        slots=job["n_slots"],
+        keys=len(keys),
+        visible=seen if job["causal"] else np.full(len(queries), len(keys)),
+        keep_values=job["keep_values"],
+        keep_tokens=job["keep_tokens"],
+        keep_heads=job["keep_heads"],
+        refetched=refetched,
+        quantization=Quantization(
+            **{
+                name: job[name] for name in ("q_bits", "k_msb_bits", "k_lsb_bits", "v_msb_bits", "v_lsb_bits")
+            },
+            k_policy=KeyPolicy(job["k_policy"]),
+            v_policy=ValuePolicy(job["v_policy"]),
+            threshold=0.5,  # of no matter, as the rows that refetched are counted
+        ),
+        causal=bool(job["causal"]),
+        adds=bool(job["add_tokens"]),
+    )

@@ -10,14 +10,14 @@ from spatten_drivers.answer import BYTE_COUNTERS
 from spatten_drivers.devices import SocDevice
 
 from ..errors import SelftestFault
-from ..plan import BOARDS, DRAMS, Machine, job_cost
+from ..plan import BOARDS, DRAMS, Machine, facts_of, job_cost
 from ..plan.memory import litedram
 from ..plan.traffic import as_counted, traffic
 from .bench import Bench
 from .image import Ran, run_image
 from .jobs import image_of, long_jobs
 from .result import Finding
-from .setting import Setting, facts_of, setting_of
+from .setting import Setting, setting_of
 
 #: Of a job's cycles: no job of docs/plan.md is further off than 7.1 %.
 TOLERANCE = 0.10

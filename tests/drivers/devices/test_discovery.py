@@ -180,7 +180,11 @@ def test_the_emulator_as_it_is() -> None:
             "",
             f"no device is known by ''; {HINT}",
         ),
-        ("verilator?preset=paper", "preset is 'paper'; expected one of ['ecp5-85f', 'ecp5-25f', 'small']"),
+        (
+            "verilator?preset=paper",
+            "preset is 'paper'; expected one of "
+            "['ecp5-85f', 'ecp5-85f-slim', 'ecp5-25f', 'ecp5-25f-slim', 'small']",
+        ),
         ("verilator?door=side", "door is 'side'; expected one of ['front', 'back']"),
         (
             "verilator?fast=1",

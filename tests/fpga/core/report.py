@@ -19,7 +19,7 @@ from spatten_fpga.core.topk import TopK
 from spatten_fpga.sim import Bench
 from tests.fpga.pictures.blocks import PLACES
 from tests.fpga.pictures.job import decode_step
-from tests.model.jobs import DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
+from tests.model.jobs import BY_KEY, DENSE, PROGRESSIVE, HeadSpec, JobSpec, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model
 
@@ -38,7 +38,7 @@ LATENCY = 20
 NEVER = (1 << 32) - 1
 SURE = {"widths": PROGRESSIVE, "refetch_limit": NEVER}
 UNSURE = {"widths": PROGRESSIVE, "refetch_limit": 0}
-BY_KEY = {"widths": replace(PROGRESSIVE, k_policy=3, v_policy=0), "refetch_shift": 7}
+SIX_BY_KEY = {"widths": replace(PROGRESSIVE, k_policy=3, v_policy=0), "refetch_shift": 7}
 #: Elements and how many to keep, with the mean cycles of the paper's quick-select (computed from its model).
 TOPK = {(204, 40): 70, (307, 92): 95, (614, 184): 162, (921, 184): 208, (993, 307): 247, (1024, 512): 248}
 COLUMNS = ["job", "what it is", "cycles", "Q x K busy", "prob x V busy", "port busy"]
@@ -81,8 +81,7 @@ def decode(n: int, keys: int | None = None, **changes: Any) -> JobSpec:
 
 def few_bits(n: int, keys: int | None = None) -> JobSpec:
     """The same as `keys-gpt2` reads it, with scores so far apart that as few keys and values matter."""
-    widths = replace(PROGRESSIVE, k_msb=4, v_msb=4, v_lsb=0, k_policy=3, v_policy=0)
-    spec = decode(n, keys, widths=widths, refetch_shift=6, value_limit=197)
+    spec = decode(n, keys, widths=replace(BY_KEY, v_msb=4), refetch_shift=6, value_limit=197)
     return replace(spec, heads=tuple(HeadSpec(head, score_shift=20) for head in range(12)))
 
 
@@ -104,11 +103,11 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
     "decode 512, unsure": ("6+4 bit, all rows refetch", lambda: decode(512, **UNSURE)),
     "decode 512, by key": (
         "6+4 bit, keys above 2^-7 refetch",
-        lambda: replace(decode(512, **BY_KEY), heads=LIKELY),
+        lambda: replace(decode(512, **SIX_BY_KEY), heads=LIKELY),
     ),
     "decode 512, by key, V 1/4": (
         "the same, a quarter of the values",
-        lambda: replace(decode(512, **BY_KEY, keep_values=128), heads=LIKELY),
+        lambda: replace(decode(512, **SIX_BY_KEY, keep_values=128), heads=LIKELY),
     ),
     "decode 1024, half, V 1/4": (
         "6+4 bit, a quarter of the values",
@@ -123,7 +122,7 @@ CASES: dict[str, tuple[str, Callable[[], JobSpec]]] = {
 }  # fmt: skip
 
 
-BY_KEY_STEP = replace(decode_step(CONFIG), **BY_KEY)
+BY_KEY_STEP = replace(decode_step(CONFIG), **SIX_BY_KEY)
 #: What is also measured behind the memory of a board.
 ON_BOARD = [name for name in CASES if name.startswith("decode") or name.startswith("prefill 128")]
 

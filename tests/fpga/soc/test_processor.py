@@ -62,7 +62,9 @@ def test_the_console_keeps_the_last_characters() -> None:
 def test_only_memory_that_needs_levelling_gets_a_processor() -> None:
     assert {name: processor_for(board.settings) for name, board in BOARDS.items()} == {
         "ecp5-85f": "serv",
+        "ecp5-85f-slim": "serv",
         "ecp5-25f": None,
+        "ecp5-25f-slim": None,
         "small": "serv",
     }
 

@@ -13,6 +13,8 @@ from spatten_drivers.errors import ConfigError
 from spatten_drivers.registers import REGISTERS
 from spatten_fpga.soc.build import NAMES
 from spatten_fpga.soc.simulation import BOARDS, SimulatedSoc, with_contents
+from spatten_fpga.targets import NAMES as TARGETS
+from spatten_fpga.targets import find
 
 NEEDED = (
     *(f"spatten_{word.name.lower()}" for word in REGISTERS),
@@ -31,6 +33,15 @@ def test_all_know_the_same_systems() -> None:
     }
 
 
+def test_every_board_has_its_core_here() -> None:
+    """Behind the memory of a board, with that board's chips and clock."""
+    assert {find(name).preset for name in TARGETS} <= set(BOARDS)
+    for board in BOARDS.values():
+        target = find(board.target)
+        assert board.chips in target.memory.chips.values()
+        assert (board.rate, board.clock) == (target.memory.rate, target.clock)
+
+
 def test_the_map_has_every_register() -> None:
     """Of the contract, and those by which a host brings a system up; each is where no other is."""
     folder = verilator.built_folder("small")
@@ -44,6 +55,7 @@ def test_the_map_has_every_register() -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["config_digest"] == f"{BOARDS['small'].config.digest:016x}"
     assert (manifest["abi"], manifest["clock_hz"], manifest["memory"]) == ("1.1", 75_000_000, "MT41K256M16")
+    assert manifest["board"] == "ecpix5"
 
 
 def test_more_memory_than_there_is() -> None:

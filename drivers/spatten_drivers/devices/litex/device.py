@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...bitstream import Bitstream
+from ...bitstream import DRAM, Bitstream
 from ...config import AcceleratorConfig
 from ...errors import DeviceError, DeviceMismatchError, DramError, UnconfirmedWriteError
 from ...registers import REGISTER_BY_NAME
@@ -226,5 +226,5 @@ class LitexDevice(SocDevice):
 
 def dram_beside(csr: Path) -> Dram | None:
     """The description of the DRAM in the folder of ``csr.json``, if the build wrote one."""
-    path = csr.with_name("dram.json")
+    path = csr.with_name(DRAM)
     return Dram.load(path) if path.exists() else None
