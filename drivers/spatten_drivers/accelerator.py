@@ -16,8 +16,9 @@ from .buffer import Buffer, allocate
 from .devices.base import Device
 from .errors import JobError, OperandError
 from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, table_sizes, write_descriptor
-from .planes import pack_rows, padded, row_bytes
-from .quantize import FixedPoint, importance_scale, quantize, score_scale, symmetric_scale
+from .packing import NO_PLANE, Target, store_of
+from .planes import padded, row_bytes
+from .quantize import FixedPoint, importance_scale, score_scale, symmetric_scale
 from .sequence import Sequence
 
 
@@ -129,6 +130,7 @@ class Accelerator:
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device, self.timeout = device, device.timeout if timeout is None else timeout
+        self._store = store_of(device.kernel)
         self._ids = itertools.count(1)
         self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
 
@@ -184,7 +186,6 @@ class Accelerator:
         q_bits = sequence.quantization.q_bits
         rows = np.ascontiguousarray(request.queries)  # read several times
         q_scale = symmetric_scale(rows, q_bits)
-        integers, _ = quantize(rows, q_scale, q_bits)
         own = self._own_fields(sequence, request)
         query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
         tables = table_sizes(own, beat)
@@ -211,7 +212,9 @@ class Accelerator:
             request.query_slots.astype("<u2"),
         )
         write_descriptor(host, template.header(own), job, tables)
-        host[ends[0] : ends[1]] = pack_rows(integers, q_bits, query_row).reshape(-1)
+        queries = host[ends[0] : ends[1]].reshape(n_heads, n_queries, query_row)
+        place, clamped = (np.arange(n_heads), np.arange(n_queries)), np.zeros(n_heads, np.int64)
+        self._store(rows, q_scale, *place, Target(queries, NO_PLANE, q_bits, 0), clamped)
         self.device.write_memory(start, host[: ends[1] + HEADER_BYTES])
         v_scale = sequence.v.scale[request.layer, request.heads]
         return Ticket(job, sequence, memory, start, ends, v_scale)

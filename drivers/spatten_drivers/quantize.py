@@ -40,14 +40,15 @@ def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1
     OperandError : NaN or infinity; the message names the heads.
     """
     flat = values.reshape(len(values), -1)
-    peak = np.abs(flat).max(axis=1).astype(np.float64)
-    if not np.isfinite(peak).all():
+    peaks = np.abs(flat).max(axis=1).tolist()  # a dozen at most: plain floats cost less than arrays
+    odd = [head for head, peak in enumerate(peaks) if not peak < math.inf]
+    if odd:
         raise OperandError(
-            f"activations hold NaN or infinity in head(s) {np.flatnonzero(~np.isfinite(peak)).tolist()}; "
-            "expected finite numbers. Check the model's weights and inputs"
+            f"activations hold NaN or infinity in head(s) {odd}; expected finite numbers. Check the model's "
+            "weights and inputs"
         )
-    scale: NDArray[np.float64] = np.maximum(peak * headroom, SILENCE) / ((1 << bits - 1) - 1)
-    return scale
+    limit = (1 << bits - 1) - 1
+    return np.array([max(peak * headroom, SILENCE) / limit for peak in peaks])
 
 
 def quantize(

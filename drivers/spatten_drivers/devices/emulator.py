@@ -60,7 +60,8 @@ class Emulator(Device):
     ) -> None:
         self.name = "emulator"
         self._emulated = config or PRESETS[DEFAULT_PRESET]
-        self._kernel, self._hang = kernel_name(kernel), hang
+        self.kernel = self._kernel = kernel_name(kernel)
+        self._hang = hang
         self._memory = np.zeros(memory_bytes, np.uint8)
         self._words = pack(REGISTERS, identity_values(self._emulated, memory_bytes), len(REGISTERS))
         self._queue: deque[int] = deque()
