@@ -186,6 +186,7 @@ class Accelerator:
         q_bits = sequence.quantization.q_bits
         rows = np.ascontiguousarray(request.queries)  # read several times
         q_scale = symmetric_scale(rows, q_bits)
+        v_scale = sequence.v.scale[request.layer][request.heads]
         own = self._own_fields(sequence, request)
         query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
         tables = table_sizes(own, beat)
@@ -207,7 +208,7 @@ class Accelerator:
         template = sequence.job_template(request.layer)
         job = LayerJob(
             template.fields | own,
-            _head_table(sequence, request, q_scale),
+            _head_table(sequence, request, q_scale, v_scale),
             _key_list(request),
             request.query_slots.astype("<u2"),
         )
@@ -216,7 +217,6 @@ class Accelerator:
         place, clamped = (np.arange(n_heads), np.arange(n_queries)), np.zeros(n_heads, np.int64)
         self._store(rows, q_scale, *place, Target(queries, NO_PLANE, q_bits, 0), clamped)
         self.device.write_memory(start, host[: ends[1] + HEADER_BYTES])
-        v_scale = sequence.v.scale[request.layer, request.heads]
         return Ticket(job, sequence, memory, start, ends, v_scale)
 
     def _own_fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
@@ -271,20 +271,24 @@ class Accelerator:
         raise JobError(f"{name}: job {job} ended with {status.name}: {STATUS_HELP[status]}", status)
 
 
-def _head_table(sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64]) -> np.ndarray:
-    """Per-head multipliers of the live heads."""
-    layer, ids = request.layer, request.heads
-    scores = score_scale(q_scale, sequence.k.scale[layer, ids], request.scaling)
-    importance = _importance_scale(sequence.v.scale[layer, ids].tobytes(), sequence.quantization.v_bits)
-    columns = (ids, scores.shift, scores.mult, importance.mult, importance.shift)
-    entries = [(*entry, 0) for entry in zip(*(column.tolist() for column in columns), strict=True)]
+def _head_table(
+    sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64], v_scale: NDArray[np.float64]
+) -> np.ndarray:
+    """Per-head multipliers of the live heads, one tuple each: a dozen cost less than columns."""
+    k_scale = sequence.k.scale[request.layer][request.heads]
+    scores = score_scale(q_scale.tolist(), k_scale.tolist(), request.scaling)
+    importance = _importance_scale(tuple(v_scale.tolist()), sequence.quantization.v_bits)
+    entries = [
+        (head, score[1], score[0], gain[0], gain[1], 0)
+        for head, score, gain in zip(request.heads.tolist(), scores, importance, strict=True)
+    ]
     return np.array(entries, HEAD_ENTRY)
 
 
 @lru_cache
-def _importance_scale(v_scale: bytes, bits: int) -> FixedPoint:
+def _importance_scale(v_scale: tuple[float, ...], bits: int) -> list[FixedPoint]:
     """Those of a layer, which change only when a louder row of V changes its scale."""
-    return importance_scale(np.frombuffer(v_scale), bits)
+    return importance_scale(v_scale, bits)
 
 
 def _key_list(request: LayerRequest) -> NDArray[np.uint16]:

@@ -115,7 +115,7 @@ class Planes:
 
         Rows stored so far lie below slot ``end``.
         """
-        current: NDArray[np.float64] = self.scale[layer, heads]
+        current: NDArray[np.float64] = self.scale[layer][heads]
         if all(map(le, needed.tolist(), current.tolist())):
             return current
         fresh = current == 0.0
