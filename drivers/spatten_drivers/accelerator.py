@@ -15,9 +15,10 @@ from .answer import STATUS_HELP, JobAnswer, Status, answer_bytes, decode_header,
 from .buffer import Buffer, allocate
 from .devices.base import Device
 from .errors import JobError, OperandError
-from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, descriptor_bytes, encode_job
-from .planes import pack_rows, padded, row_bytes
-from .quantize import FixedPoint, importance_scale, quantize, score_scale, symmetric_scale
+from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, table_sizes, write_descriptor
+from .packing import NO_PLANE, Target, store_of
+from .planes import padded, row_bytes
+from .quantize import FixedPoint, importance_scale, score_scale, symmetric_scale
 from .sequence import Sequence
 
 
@@ -63,7 +64,7 @@ class LayerRequest:
         """Which keys survive whatever their importance."""
         shielded = np.zeros(self.n_slots, bool)
         shielded[[slot for slot in self.protected if 0 <= slot < self.n_slots]] = True
-        return shielded[self.key_slots]
+        return shielded.take(self.key_slots, mode="clip")  # the device refuses slots that are none
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +93,29 @@ class LayerResult:
 class Ticket:
     """A job; ``number`` is the device's count of it once it was pushed.
 
-    It keeps the job's device memory until it is forgotten.
-    ``answer`` and ``output`` are neighbours in the job's one buffer, so ``back`` fetches both at once.
+    It keeps the job's device memory until it is forgotten: ``memory``, in which the descriptor, the queries,
+    the answer and the output lie one behind the other and end at ``ends``.
     """
 
     job: LayerJob
     sequence: Sequence
-    descriptor: Buffer
-    answer: Buffer
-    output: Buffer
-    back: Buffer
+    memory: Buffer
+    address: int
+    ends: list[int]
     v_scale: NDArray[np.float64]
     number: int = 0
+
+    @property
+    def descriptor(self) -> Buffer:
+        return self.memory[: self.ends[0]]
+
+    @property
+    def answer(self) -> Buffer:
+        return self.memory[self.ends[1] : self.ends[2]]
+
+    @property
+    def output(self) -> Buffer:
+        return self.memory[self.ends[2] :]
 
 
 class Accelerator:
@@ -118,6 +130,7 @@ class Accelerator:
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device, self.timeout = device, device.timeout if timeout is None else timeout
+        self._store = store_of(device.kernel)
         self._ids = itertools.count(1)
         self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
 
@@ -135,7 +148,7 @@ class Accelerator:
         """
         _check_request(sequence, request)
         ticket = self._prepare(sequence, request)
-        ticket.number = self.device.push_job(ticket.descriptor.device_address, self.timeout)
+        ticket.number = self.device.push_job(ticket.address, self.timeout)
         self._forget_ended()
         self._running.append(ticket)
         return ticket
@@ -173,51 +186,45 @@ class Accelerator:
         q_bits = sequence.quantization.q_bits
         rows = np.ascontiguousarray(request.queries)  # read several times
         q_scale = symmetric_scale(rows, q_bits)
-        integers, _ = quantize(rows, q_scale, q_bits)
-        fields = self._fields(sequence, request)
+        v_scale = sequence.v.scale[request.layer][request.heads]
+        own = self._own_fields(sequence, request)
         query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
+        tables = table_sizes(own, beat)
         sizes = (
-            descriptor_bytes(fields, beat),
+            HEADER_BYTES + sum(tables),
             n_heads * n_queries * query_row,
-            answer_bytes(fields["keep_tokens"], fields["keep_heads"], beat),
+            answer_bytes(own["keep_tokens"], own["keep_heads"], beat),
             n_heads * n_queries * output_row,
         )
         ends = [*itertools.accumulate(sizes)]
-        buffer = allocate(ends[-1], "u1", self.device)
-        parts = [buffer[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-        descriptor, queries, answer, output = parts
-        start = buffer.device_address
-        fields |= {
+        memory = allocate(ends[-1], "u1", self.device)
+        host, start = np.asarray(memory), memory.device_address
+        own |= {
             "q_address": start + ends[0],
             "answer_address": start + ends[1],
             "output_address": start + ends[2],
             "descriptor_bytes": sizes[0],
         }
-        heads, keys = _head_table(sequence, request, q_scale), _key_list(request)
-        job = LayerJob(fields, heads, keys, request.query_slots.astype("<u2"))
-        np.asarray(descriptor)[...] = encode_job(job, beat)
-        np.asarray(queries)[...] = pack_rows(integers, q_bits, query_row).reshape(-1)
-        buffer[: ends[1] + HEADER_BYTES].sync_to_device()
-        return Ticket(
-            job=job,
-            sequence=sequence,
-            descriptor=descriptor,
-            answer=answer,
-            output=output,
-            back=buffer[ends[1] :],
-            v_scale=sequence.v.scale[request.layer, request.heads],
+        template = sequence.job_template(request.layer)
+        job = LayerJob(
+            template.fields | own,
+            _head_table(sequence, request, q_scale, v_scale),
+            _key_list(request),
+            request.query_slots.astype("<u2"),
         )
+        write_descriptor(host, template.header(own), job, tables)
+        queries = host[ends[0] : ends[1]].reshape(n_heads, n_queries, query_row)
+        place, clamped = (np.arange(n_heads), np.arange(n_queries)), np.zeros(n_heads, np.int64)
+        self._store(rows, q_scale, *place, Target(queries, NO_PLANE, q_bits, 0), clamped)
+        self.device.write_memory(start, host[: ends[1] + HEADER_BYTES])
+        return Ticket(job, sequence, memory, start, ends, v_scale)
 
-    def _fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
+    def _own_fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
+        """What a job does not have in common with the others of its layer."""
         n_heads, n_queries, _ = request.queries.shape
-        n_keys, digest = len(request.key_slots), self.device.config.digest
-        everything = 0xFFFF
-        common = sequence.job_fields(request.layer) | sequence.quantization.key_fields(n_queries)
-        return common | {
-            "abi_minor": self.device.config.abi_minor,
+        n_keys, everything = len(request.key_slots), 0xFFFF
+        return sequence.quantization.key_fields(n_queries) | {
             "job_id": next(self._ids) & 0xFFFFFFFF,
-            "config_digest_lo": digest & 0xFFFFFFFF,
-            "config_digest_hi": digest >> 32,
             "causal": int(request.causal),
             "add_tokens": int(request.add_tokens),
             "add_heads": int(request.add_heads),
@@ -233,20 +240,22 @@ class Accelerator:
         }
 
     def _fetch(self, ticket: Ticket) -> JobAnswer:
-        sequence, beat = ticket.sequence, self.device.config.beat_bytes
-        ticket.back.sync_from_device()
-        block = np.asarray(ticket.answer)
+        """The answer, in memory of its own: that of the job may soon be another's."""
+        sequence, job, beat = ticket.sequence, ticket.job, self.device.config.beat_bytes
+        _, start, output_at, end = ticket.ends
+        block = self.device.read_memory(ticket.address + start, end - start)
         fields, counters = decode_header(block)
-        heads_at = HEADER_BYTES + padded(2 * fields["n_tokens"], beat)
-        slots, total = ticket.job["n_slots"], sequence.shape.heads
+        n_tokens, n_heads = fields["n_tokens"], fields["n_heads"]
+        heads_at = HEADER_BYTES + padded(2 * n_tokens, beat)
+        output = block[output_at - start :].view("<i2").reshape(job["n_heads"], job["n_queries"], -1)
         return JobAnswer(
             fields,
             counters,
-            _output_rows(ticket),
-            block[HEADER_BYTES : HEADER_BYTES + 2 * fields["n_tokens"]].view("<u2"),
-            block[heads_at : heads_at + 2 * fields["n_heads"]].view("<u2"),
-            self.device.read_memory(sequence.token_importance.device_address, 4 * slots).view("<u4"),
-            self.device.read_memory(sequence.head_importance.device_address, 8 * total).view("<u8"),
+            output[..., : job["head_dim"]],
+            block[HEADER_BYTES : HEADER_BYTES + 2 * n_tokens].view("<u2"),
+            block[heads_at : heads_at + 2 * n_heads].view("<u2"),
+            self.device.read_memory(job["token_importance_address"], 4 * job["n_slots"]).view("<u4"),
+            self.device.read_memory(job["head_importance_address"], 8 * sequence.shape.heads).view("<u8"),
             str(self.device),
         )
 
@@ -262,35 +271,29 @@ class Accelerator:
         raise JobError(f"{name}: job {job} ended with {status.name}: {STATUS_HELP[status]}", status)
 
 
-def _output_rows(ticket: Ticket) -> NDArray[np.int16]:
-    """``[heads, queries, D]``, the padding of each row cut off."""
-    job = ticket.job
-    rows = np.asarray(ticket.output).view("<i2").reshape(job["n_heads"], job["n_queries"], -1)
-    return rows[..., : job["head_dim"]]
-
-
-def _head_table(sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64]) -> np.ndarray:
-    """Per-head multipliers of the live heads."""
-    table = np.zeros(len(request.heads), HEAD_ENTRY)
-    k_scale = sequence.k.scale[request.layer, request.heads]
-    v_scale = sequence.v.scale[request.layer, request.heads]
-    table["head_id"] = request.heads
-    table["score_mult"], table["score_shift"] = score_scale(q_scale, k_scale, request.scaling)
-    table["importance_mult"], table["importance_shift"] = _importance_scale(
-        v_scale.tobytes(), sequence.quantization.v_bits
-    )
-    return table
+def _head_table(
+    sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64], v_scale: NDArray[np.float64]
+) -> np.ndarray:
+    """Per-head multipliers of the live heads, one tuple each: a dozen cost less than columns."""
+    k_scale = sequence.k.scale[request.layer][request.heads]
+    scores = score_scale(q_scale.tolist(), k_scale.tolist(), request.scaling)
+    importance = _importance_scale(tuple(v_scale.tolist()), sequence.quantization.v_bits)
+    entries = [
+        (head, score[1], score[0], gain[0], gain[1], 0)
+        for head, score, gain in zip(request.heads.tolist(), scores, importance, strict=True)
+    ]
+    return np.array(entries, HEAD_ENTRY)
 
 
 @lru_cache
-def _importance_scale(v_scale: bytes, bits: int) -> FixedPoint:
+def _importance_scale(v_scale: tuple[float, ...], bits: int) -> list[FixedPoint]:
     """Those of a layer, which change only when a louder row of V changes its scale."""
-    return importance_scale(np.frombuffer(v_scale), bits)
+    return importance_scale(v_scale, bits)
 
 
 def _key_list(request: LayerRequest) -> NDArray[np.uint16]:
     keys = request.key_slots.astype("<u2")
-    keys[request.shielded] |= PROTECTED_BIT
+    keys |= np.multiply(request.shielded, PROTECTED_BIT, dtype="<u2")
     return keys
 
 
@@ -304,14 +307,18 @@ def _check_request(sequence: Sequence, request: LayerRequest) -> None:
             "slots, head dimension) and at least one of each"
         )
     sequence.check_place(request.layer, request.heads)
-    last = max(request.query_slots.max(), request.key_slots.max())
+    last = int(max(request.query_slots[-1], request.key_slots[-1]))  # the device refuses unsorted lists
     if not last < request.n_slots <= sequence.shape.slots:
         raise OperandError(
             f"n_slots is {request.n_slots} with slots up to {last}; expected more than {last} and at most "
             f"the {sequence.shape.slots} slots of the sequence"
         )
-    for name, limit in (("keep_tokens", n_keys), ("keep_heads", n_heads), ("keep_values", 0xFFFF)):
-        value = getattr(request, name)
+    keep_tokens = request.keep_tokens
+    for name, value, limit in (
+        ("keep_tokens", keep_tokens, n_keys),
+        ("keep_heads", request.keep_heads, n_heads),
+        ("keep_values", request.keep_values, 0xFFFF),
+    ):
         if value is not None and not 1 <= value <= limit:
             raise OperandError(
                 f"{name} is {value}; expected 1 to {limit}. Everything pruned leaves no answer"
@@ -327,10 +334,11 @@ def _check_request(sequence: Sequence, request: LayerRequest) -> None:
             f"{sequence.device.config.abi}, which has none. Load a bitstream of 1.1, or use a schedule "
             "without"
         )
-    shielded = np.count_nonzero(request.shielded) if request.keep_tokens is not None else 0
-    if request.keep_tokens is not None and shielded > request.keep_tokens:
-        raise OperandError(
-            f"{shielded} tokens are protected but keep_tokens is {request.keep_tokens}; keep at least them"
-        )
+    if keep_tokens is not None and keep_tokens < len(request.protected):
+        shielded = np.count_nonzero(request.shielded)
+        if shielded > keep_tokens:
+            raise OperandError(
+                f"{shielded} tokens are protected but keep_tokens is {keep_tokens}; keep at least them"
+            )
     if not 0.0 <= request.decay <= 1.0:
         raise OperandError(f"decay is {request.decay}; expected a factor from 0 to 1")

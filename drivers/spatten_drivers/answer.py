@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,9 @@ CYCLE_COUNTERS: tuple[Counter, ...] = (
 )
 
 COUNTERS = BYTE_COUNTERS + CYCLE_COUNTERS
+_COUNTER_NAMES = [counter.name for counter in COUNTERS]
+#: Where the counters lie in the header as 64-bit words: one behind the other.
+_COUNTER_PLACES = slice(COUNTERS[0].index // 2, COUNTERS[0].index // 2 + len(COUNTERS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +143,7 @@ class JobAnswer:
     def status(self) -> Status:
         return Status(self.fields["status"])
 
-    @property
+    @cached_property
     def token_slots(self) -> NDArray[np.int64]:
         """Surviving slots without the protected bit."""
         return (self.tokens & (PROTECTED_BIT - 1)).astype(np.int64)
@@ -171,18 +175,18 @@ def encode_header(fields: dict[str, int], counters: dict[str, int]) -> NDArray[n
 
 def decode_header(raw: NDArray[np.uint8]) -> tuple[dict[str, int], dict[str, int]]:
     """Header fields and counters by name from the first 256 bytes of an answer."""
-    words = raw[:HEADER_BYTES].view("<u4")
-    numbers = words.tolist()
-    counters = {c.name: numbers[c.index] | numbers[c.index + 1] << 32 for c in COUNTERS}
-    return unpack(_HEADER, words), counters
+    header = raw[:HEADER_BYTES]
+    numbers = header.view("<u8")[_COUNTER_PLACES].tolist()
+    return unpack(_HEADER, header.view("<u4")), dict(zip(_COUNTER_NAMES, numbers, strict=True))
 
 
 def dense_rows(job: LayerJob, kv_buffer_rows: int) -> int:
     """K rows (and V rows) that a job of this shape would fetch with nothing pruned (section 8)."""
     if reuses_rows(job, kv_buffer_rows):
         return job["total_heads"] * job["n_slots"]
-    seen = job.queries.astype(np.int64) + 1 if job["causal"] else np.full(len(job.queries), job["n_slots"])
-    return int(job["total_heads"] * seen.sum())
+    queries = job.queries.tolist()
+    seen = sum(queries) + len(queries) if job["causal"] else job["n_slots"] * len(queries)
+    return int(job["total_heads"] * seen)
 
 
 def reuses_rows(job: LayerJob, kv_buffer_rows: int) -> bool:

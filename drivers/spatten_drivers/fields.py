@@ -7,7 +7,7 @@ documentation and tests read the same tables, so no offset or width is written t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -74,6 +74,30 @@ class Table(tuple[Word, ...]):
         """A field by name."""
         return next(f for word in self for f in word.fields if f.name == name)
 
+    @cached_property
+    def _place_of(self) -> dict[str, tuple[int, int, int]]:
+        return {name: (index, lsb, mask) for name, index, lsb, mask, _ in self.places}
+
+    def patched(self, words: Sequence[int], values: Mapping[str, int]) -> list[int]:
+        """Packed words with these fields set anew; the others stay, and are not checked again.
+
+        Raises
+        ------
+        OperandError : a value does not fit its field.
+        """
+        out = list(words)
+        for name, value in values.items():
+            index, lsb, mask = self._place_of[name]
+            if not 0 <= value <= mask:
+                raise self.misfit(name, value)
+            out[index] = out[index] & ~(mask << lsb) | int(value) << lsb
+        return out
+
+    def misfit(self, name: str, value: int) -> OperandError:
+        """What to raise for a value that does not fit its field."""
+        f = self.field(name)
+        return OperandError(f"{name} is {value}; expected 0 to {f.mask} ({f.width} bits): {f.description}")
+
 
 def pack(words: Iterable[Word], values: Mapping[str, int], size: int) -> np.ndarray:
     """Field values by name into ``size`` little-endian words; fields without a value keep their reset.
@@ -91,8 +115,7 @@ def packed(words: Iterable[Word], values: Mapping[str, int], size: int) -> list[
     for name, index, lsb, mask, reset in table.places:
         value = values.get(name, reset)
         if not 0 <= value <= mask:
-            f = table.field(name)
-            raise OperandError(f"{name} is {value}; expected 0 to {mask} ({f.width} bits): {f.description}")
+            raise table.misfit(name, value)
         out[index] |= int(value) << lsb
     return out
 

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import ABI_MAJOR, ABI_MINOR
-from .fields import Field, Table, Word, pack, unpack, whole
+from .fields import Field, Table, Word, packed, unpack, whole
 from .planes import padded
 
 JOB_MAGIC = int.from_bytes(b"SPTJ", "little")
@@ -142,6 +145,7 @@ JOB_WORDS: tuple[Word, ...] = (
 WORDS_SINCE_1 = ("shares",)
 
 _HEADER = Table(JOB_WORDS)
+_HEADER_STRUCT = struct.Struct(f"<{HEADER_WORDS}I")
 
 #: One entry of the head table; its 8 bytes in this order.
 HEAD_ENTRY = np.dtype(
@@ -186,6 +190,31 @@ class LayerJob:
         return shielded
 
 
+class JobTemplate:
+    """The header fields that many jobs have in common, range-checked and packed once.
+
+    Parameters
+    ----------
+    fields : by name; fields that are not given keep their reset unless a job has them.
+
+    Raises
+    ------
+    OperandError : a value does not fit its field.
+    """
+
+    def __init__(self, fields: dict[str, int]) -> None:
+        self.fields, self._words = fields, packed(_HEADER, fields, HEADER_WORDS)
+
+    def header(self, fields: dict[str, int]) -> list[int]:
+        """The header's words of a job that has these fields besides.
+
+        Raises
+        ------
+        OperandError : as above.
+        """
+        return _HEADER.patched(self._words, fields)
+
+
 def table_bytes(n_heads: int, n_keys: int, n_queries: int, beat_bytes: int) -> tuple[int, int, int]:
     """Bytes of the head table, the key list and the query list, each padded to a beat."""
     return padded(8 * n_heads, beat_bytes), padded(2 * n_keys, beat_bytes), padded(2 * n_queries, beat_bytes)
@@ -205,13 +234,27 @@ def encode_job(job: LayerJob, beat_bytes: int) -> NDArray[np.uint8]:
     """The descriptor's bytes. ``descriptor_bytes`` is filled in; all else is taken from the job."""
     sizes = table_sizes(job.fields, beat_bytes)
     size = HEADER_BYTES + sum(sizes)
-    raw, start = np.zeros(size, np.uint8), HEADER_BYTES
-    raw[:start] = pack(_HEADER, {**job.fields, "descriptor_bytes": size}, HEADER_WORDS).view(np.uint8)
-    tables = (job.heads, job.keys.astype("<u2"), job.queries.astype("<u2"))
-    for table, room in zip(tables, sizes, strict=True):
-        raw[start : start + room][: table.nbytes] = np.ascontiguousarray(table).view(np.uint8)
-        start += room
+    raw = np.zeros(size, np.uint8)
+    header = packed(_HEADER, {**job.fields, "descriptor_bytes": size}, HEADER_WORDS)
+    write_descriptor(raw, header, job, sizes)
     return raw
+
+
+def write_descriptor(
+    raw: NDArray[np.uint8], header: list[int], job: LayerJob, sizes: tuple[int, int, int]
+) -> None:
+    """Put the header's words and the job's tables, padded to ``sizes``, into zeroed bytes."""
+    _HEADER_STRUCT.pack_into(raw.data, 0, *header)
+    start = HEADER_BYTES
+    for table, room in zip(_tables(job), sizes, strict=True):
+        raw[start : start + table.nbytes] = table.view(np.uint8)
+        start += room
+
+
+def _tables(job: LayerJob) -> Iterator[NDArray[Any]]:
+    yield np.ascontiguousarray(job.heads)
+    for slots in (job.keys, job.queries):
+        yield np.ascontiguousarray(slots, "<u2")
 
 
 def decode_header(raw: NDArray[np.uint8]) -> dict[str, int]:

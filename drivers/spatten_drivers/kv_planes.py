@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import le
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from .buffer import Buffer, allocate
 from .devices.base import Device
 from .formats import Quantization
-from .planes import LSB_WIDTH, pack_rows, row_bytes, split_planes, unpack_rows
-from .quantize import quantize
+from .packing import NO_PLANE, Target, put_rows, store_of
+from .planes import LSB_WIDTH, row_bytes, unpack_rows
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Planes:
 
         self.msb = plane(form.msb_bits)
         self.lsb = plane(form.lsb_bits) if form.lsb_bits else None
+        self._store = store_of(device.kernel)
+        self._targets = [self._target(layer) for layer in range(shape.layers)]
         self.scale = np.zeros((shape.layers, heads))
         self.saturated, self.rescaled = np.zeros((2, heads), np.int64)
         self.uploaded_bytes = 0
@@ -82,10 +85,9 @@ class Planes:
 
         They go to ``slots [n]``, above all rows stored so far.
         """
-        self._fit_scales(layer, heads, int(slots[0]), needed)
-        integers, saturated = quantize(values, self.scale[layer, heads], self.format.bits)
-        self.saturated[heads] += saturated
-        self._store(layer, heads, slots, integers)
+        scale = self._fit_scales(layer, heads, int(slots[0]), needed)
+        self._store(values, scale, heads, slots, self._targets[layer], self.saturated)
+        self._upload(layer, heads, slots)
 
     def copy_from(self, other: Planes) -> None:
         """Take over all rows and scales of a sequence of the same shape (a beam that split)."""
@@ -102,14 +104,20 @@ class Planes:
         if self.lsb is not None:
             self.lsb.freebuffer()
 
-    def _fit_scales(self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]) -> None:
-        """First rows choose the scale; louder later rows double it, unless they are to saturate.
+    def _target(self, layer: int) -> Target:
+        lsb = NO_PLANE if self.lsb is None else np.asarray(self.lsb[layer])
+        return Target(np.asarray(self.msb[layer]), lsb, self.format.msb_bits, self.format.lsb_bits)
+
+    def _fit_scales(
+        self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The scales: first rows choose them; louder later rows double them, unless they are to saturate.
 
         Rows stored so far lie below slot ``end``.
         """
-        current = self.scale[layer, heads]
-        if (needed <= current).all():
-            return
+        current: NDArray[np.float64] = self.scale[layer][heads]
+        if all(map(le, needed.tolist(), current.tolist())):
+            return current
         fresh = current == 0.0
         current[fresh] = needed[fresh] * self._rules.headroom
         if self._rules.growth == "double":
@@ -118,12 +126,15 @@ class Planes:
                 self._requantize(layer, int(heads[i]), end, int(doublings[i]))
                 current[i] *= 2.0 ** doublings[i]
         self.scale[layer, heads] = current
+        return current
 
     def _requantize(self, layer: int, head: int, end: int, doublings: int) -> None:
         """Halve the stored integers of slots below ``end`` ``doublings`` times, rounding half up once."""
         shift = min(doublings, self.format.bits + 1)  # nothing is left of any integer from there on
         stored = self._load(layer, head, end).astype(np.int64)
-        self._store(layer, np.array([head]), np.arange(end), (stored[None] + (1 << shift - 1)) >> shift)
+        place = np.array([head]), np.arange(end)
+        put_rows((stored[None] + (1 << shift - 1)) >> shift, *place, self._targets[layer])
+        self._upload(layer, *place)
         self.rescaled[head] += 1
 
     def _load(self, layer: int, head: int, end: int) -> NDArray[np.int16]:
@@ -136,23 +147,16 @@ class Planes:
         lsb = unpack_rows(np.asarray(self.lsb[layer, head, :end]), LSB_WIDTH, self._dim, signed=False)
         return (msb << LSB_WIDTH) + lsb
 
-    def _store(
-        self, layer: int, heads: NDArray[np.intp], slots: NDArray[np.intp], integers: NDArray[np.integer]
-    ) -> None:
-        """Pack ``integers [h, n, D]`` and upload these heads from the first to the last of ``slots [n]``.
+    def _upload(self, layer: int, heads: NDArray[np.intp], slots: NDArray[np.intp]) -> None:
+        """Upload these heads from the first to the last of ``slots [n]``.
 
         Slots between them that are left out go along as they are: one transfer a head costs less than many.
         """
         span = slice(int(slots[0]), int(slots[-1]) + 1)
-        msb, lsb = (
-            split_planes(integers, self.format.lsb_bits) if self.format.lsb_bits else (integers, integers)
-        )
-        for plane, part, width in ((self.msb, msb, self.format.msb_bits), (self.lsb, lsb, LSB_WIDTH)):
+        for plane in (self.msb, self.lsb):
             if plane is not None:
-                rows = pack_rows(part, width, plane.shape[-1])
-                for group, ids in _runs(heads):
+                for ids in _runs(heads):
                     piece = plane[layer, ids, span]
-                    np.asarray(piece)[:, slots - slots[0]] = rows[group]
                     piece.sync_to_device()
                     self.uploaded_bytes += piece.nbytes
 
@@ -192,10 +196,10 @@ class Tensor:
         return found
 
 
-def _runs(heads: NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
-    """Neighbouring heads together, for fewer and longer transfers: (places in the list, head ids)."""
+def _runs(heads: NDArray[np.intp]) -> Iterator[slice]:
+    """Neighbouring heads together, for fewer and longer transfers."""
     ids, start = heads.tolist(), 0
     for end in range(1, len(ids) + 1):
         if end == len(ids) or ids[end] != ids[end - 1] + 1:
-            yield slice(start, end), slice(ids[start], ids[end - 1] + 1)
+            yield slice(ids[start], ids[end - 1] + 1)
             start = end

@@ -7,11 +7,11 @@ This is the host's side of the contract: a device only ever sees the integers.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .errors import OperandError
 from .exp2 import FRACTION_BITS, WEIGHT_ONE
@@ -21,13 +21,8 @@ NEVER_REFETCH = (1 << 32) - 1
 LOG2_E = math.log2(math.e)
 #: Peaks below this count as this, so that a silent head has a scale whose inverse is finite in float32.
 SILENCE = 2.0**-64
-
-
-class FixedPoint(NamedTuple):
-    """Numbers ``mult * 2**-shift`` with a 16-bit ``mult``, one for each head."""
-
-    mult: NDArray[np.int64]
-    shift: NDArray[np.int64]
+#: ``mult`` of 16 bits and ``shift``: the number ``mult * 2**-shift``.
+FixedPoint = tuple[int, int]
 
 
 def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1.0) -> NDArray[np.float64]:
@@ -40,14 +35,15 @@ def symmetric_scale(values: NDArray[np.floating], bits: int, headroom: float = 1
     OperandError : NaN or infinity; the message names the heads.
     """
     flat = values.reshape(len(values), -1)
-    peak = np.abs(flat).max(axis=1).astype(np.float64)
-    if not np.isfinite(peak).all():
+    peaks = np.abs(flat).max(axis=1).tolist()  # a dozen at most: plain floats cost less than arrays
+    odd = [head for head, peak in enumerate(peaks) if not peak < math.inf]
+    if odd:
         raise OperandError(
-            f"activations hold NaN or infinity in head(s) {np.flatnonzero(~np.isfinite(peak)).tolist()}; "
-            "expected finite numbers. Check the model's weights and inputs"
+            f"activations hold NaN or infinity in head(s) {odd}; expected finite numbers. Check the model's "
+            "weights and inputs"
         )
-    scale: NDArray[np.float64] = np.maximum(peak * headroom, SILENCE) / ((1 << bits - 1) - 1)
-    return scale
+    limit = (1 << bits - 1) - 1
+    return np.array([max(peak * headroom, SILENCE) / limit for peak in peaks])
 
 
 def quantize(
@@ -64,24 +60,23 @@ def quantize(
     return steps.astype(np.int16), saturated
 
 
-def fixed_point(values: ArrayLike, *, shift_range: tuple[int, int], what: str) -> FixedPoint:
-    """The 16-bit multipliers and shifts nearest to ``values``, relative error at most 2^-16.
+def fixed_point(numbers: Iterable[float], *, shift_range: tuple[int, int], what: str) -> list[FixedPoint]:
+    """The 16-bit multipliers and shifts nearest to some numbers, relative error at most 2^-16.
 
-    Values too small for the largest shift lose multiplier bits; values too large raise :class:`OperandError`.
+    Numbers too small for the largest shift lose multiplier bits; numbers too large raise
+    :class:`OperandError`.
     """
-    wanted = np.asarray(values, np.float64)
-    numbers = wanted.reshape(-1).tolist()  # a dozen at most: plain floats cost less than arrays
-    if not all(0.0 <= number < math.inf for number in numbers):
-        raise OperandError(f"{what} is {wanted.tolist()}; expected finite numbers that are not negative")
+    wanted = [*numbers]
+    if not all(0.0 <= number < math.inf for number in wanted):
+        raise OperandError(f"{what} is {wanted}; expected finite numbers that are not negative")
     low, high = shift_range
-    pairs = [_nearest(number, high) if number else (0, low) for number in numbers]
-    if any(shift < low for _, shift in pairs):
+    found = [_nearest(number, high) if number else (0, low) for number in wanted]
+    if any(shift < low for _, shift in found):
         raise OperandError(
-            f"{what} is {wanted.max():.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too "
+            f"{what} is {max(wanted):.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too "
             "large: scale the model's inputs or use fewer bits"
         )
-    columns = np.array(pairs, np.int64).reshape(*wanted.shape, 2)
-    return FixedPoint(columns[..., 0], columns[..., 1])
+    return found
 
 
 def _nearest(number: float, high: int) -> tuple[int, int]:
@@ -91,17 +86,17 @@ def _nearest(number: float, high: int) -> tuple[int, int]:
     return (mult >> 1, shift - 1) if mult == 1 << 16 else (mult, shift)
 
 
-def score_scale(q_scale: ArrayLike, k_scale: ArrayLike, scaling: float) -> FixedPoint:
-    """Multiplier and shift from an integer score to a base-2 exponent with 12 fraction bits."""
-    product = np.asarray(q_scale, np.float64) * np.asarray(k_scale, np.float64)
-    value = product * scaling * LOG2_E * (1 << FRACTION_BITS)
-    return fixed_point(value, shift_range=(1, 48), what="score scale")
+def score_scale(q_scale: Iterable[float], k_scale: Iterable[float], scaling: float) -> list[FixedPoint]:
+    """Multiplier and shift of each head from an integer score to a base-2 exponent with 12 fraction bits."""
+    factor, pairs = float(scaling), zip(q_scale, k_scale, strict=True)
+    wanted = (q * k * factor * LOG2_E * (1 << FRACTION_BITS) for q, k in pairs)
+    return fixed_point(wanted, shift_range=(1, 48), what="score scale")
 
 
-def importance_scale(v_scale: ArrayLike, value_bits: int) -> FixedPoint:
-    """Multiplier and shift from a sum of \\|output integers\\| to head importance in units of 2^-12."""
-    value = np.ldexp(np.asarray(v_scale, np.float64), value_bits - 16 + IMPORTANCE_FRACTION_BITS)
-    return fixed_point(value, shift_range=(0, 47), what="head importance scale")
+def importance_scale(v_scale: Iterable[float], value_bits: int) -> list[FixedPoint]:
+    """Multiplier and shift of each head from a sum of \\|output integers\\| to units of 2^-12."""
+    wanted = (scale * 2.0 ** (value_bits - 16 + IMPORTANCE_FRACTION_BITS) for scale in v_scale)
+    return fixed_point(wanted, shift_range=(0, 47), what="head importance scale")
 
 
 def refetch_limit(threshold: float) -> int:

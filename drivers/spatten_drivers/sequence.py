@@ -10,7 +10,7 @@ from .buffer import allocate
 from .devices.base import Device
 from .errors import ConfigError, OperandError
 from .formats import Quantization
-from .job import KeyPolicy
+from .job import JobTemplate, KeyPolicy
 from .kv_planes import Format, Planes, Shape, Tensor
 from .quantize import symmetric_scale
 
@@ -42,7 +42,7 @@ class Sequence:
         else:
             self._planes = [Planes(device, shape, shape.heads, form, q) for form in (k, v)]
             self.k, self.v = (Tensor(planes, 0, shape.heads) for planes in self._planes)
-        self._job_fields: dict[int, dict[str, int]] = {}
+        self._templates: dict[int, JobTemplate] = {}
         self.token_importance = allocate(_whole_beats(shape.slots, 4), "<u4", device)
         self.head_importance = allocate(_whole_beats(shape.heads, 8), "<u8", device)
         for importance in (self.token_importance, self.head_importance):
@@ -80,19 +80,25 @@ class Sequence:
         for planes, ids, values, scale in zip(self._planes, places, rows, needed, strict=True):
             planes.write(layer, ids, slots, values, scale)
 
-    def job_fields(self, layer: int) -> dict[str, int]:
-        """What all jobs of a layer have in common: formats, planes and running importance."""
-        if layer not in self._job_fields:
-            self._job_fields[layer] = {
-                "head_dim": self.shape.head_dim,
-                "total_heads": self.shape.heads,
-                "token_importance_address": self.token_importance.device_address,
-                "head_importance_address": self.head_importance.device_address,
-                **self.quantization.job_fields,
-                **self.k.fields("k", layer),
-                **self.v.fields("v", layer),
-            }
-        return self._job_fields[layer]
+    def job_template(self, layer: int) -> JobTemplate:
+        """What all jobs of a layer have in common: the device, formats, planes and running importance."""
+        if layer not in self._templates:
+            config = self.device.config
+            self._templates[layer] = JobTemplate(
+                {
+                    "abi_minor": config.abi_minor,
+                    "config_digest_lo": config.digest & 0xFFFFFFFF,
+                    "config_digest_hi": config.digest >> 32,
+                    "head_dim": self.shape.head_dim,
+                    "total_heads": self.shape.heads,
+                    "token_importance_address": self.token_importance.device_address,
+                    "head_importance_address": self.head_importance.device_address,
+                    **self.quantization.job_fields,
+                    **self.k.fields("k", layer),
+                    **self.v.fields("v", layer),
+                }
+            )
+        return self._templates[layer]
 
     def _check_rows(
         self,
@@ -142,7 +148,7 @@ class Sequence:
 
     def free(self) -> None:
         """Give the device memory back; the sequence cannot be used any more."""
-        self._job_fields.clear()
+        self._templates.clear()
         for planes in self._planes:
             planes.free()
         self.token_importance.freebuffer()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatten_drivers.errors import OperandError
-from spatten_drivers.fields import Field, Word, pack, reserved_bits, unpack, whole
+from spatten_drivers.fields import Field, Table, Word, pack, packed, reserved_bits, unpack, whole
 
 WORDS = (
     Word("mixed", 2, (Field("low", 0, 3, "Three bits."), Field("high", 8, 17, "Seventeen.", reset=5))),
@@ -32,6 +32,22 @@ def test_round_trip(low: int, high: int, whole_word: int) -> None:
 def test_a_value_too_wide(value: int) -> None:
     with pytest.raises(OperandError) as error:
         pack(WORDS, {"low": value}, 3)
+    assert str(error.value) == f"low is {value}; expected 0 to 7 (3 bits): Three bits."
+
+
+@given(low=st.integers(0, 7), high=st.integers(0, (1 << 17) - 1), again=st.integers(0, 7))
+def test_fields_set_anew(low: int, high: int, again: int) -> None:
+    table, values = Table(WORDS), {"low": low, "high": high}
+    before = packed(table, values, 3)
+    assert table.patched(before, {"low": again}) == packed(table, values | {"low": again}, 3)
+    assert before == packed(table, values, 3)
+
+
+@pytest.mark.parametrize("value", [-1, 8])
+def test_a_value_too_wide_set_anew(value: int) -> None:
+    table = Table(WORDS)
+    with pytest.raises(OperandError) as error:
+        table.patched(packed(table, {}, 3), {"low": value})
     assert str(error.value) == f"low is {value}; expected 0 to 7 (3 bits): Three bits."
 
 

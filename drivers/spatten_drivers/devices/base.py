@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,7 @@ from ..buffer import Buffer
 from ..config import ABI_MAJOR, ABI_MINOR, ABI_VERSIONS, PRESETS, AcceleratorConfig, config_from_digest
 from ..errors import ConfigError, DeviceMismatchError, DeviceTimeoutError
 from ..fields import unpack
+from ..model import kernel_name
 from ..registers import IDENTITY_MAGIC, REGISTER_BY_NAME, REGISTERS, config_from_capabilities
 
 #: ``JOBS_DONE`` counts modulo this.
@@ -33,6 +35,7 @@ class Device(ABC):
     is_board : whether this is hardware; simulators and the emulator are not.
     register_addresses : byte address of every register by name, from the map generated beside the bitstream.
     timeout : seconds that a job is waited for unless the caller says otherwise.
+    kernel : loops of the host's side of the work, ``numpy`` or ``numba``; both give the same bits.
     config, memory_bytes, allocator : known once :meth:`identify` has run.
 
     One process drives a device; jobs of several users of the same object are told apart by their number.
@@ -47,6 +50,10 @@ class Device(ABC):
     allocator: Allocator
     _pushed: int
     _ended: int
+
+    @cached_property
+    def kernel(self) -> str:
+        return kernel_name("auto")
 
     @abstractmethod
     def read_word(self, address: int) -> int:

@@ -69,7 +69,7 @@ class Watch(Device):
 
     def _take_identity(self) -> None:
         inner = self.inner
-        self.name, self.is_board = inner.name, inner.is_board
+        self.name, self.is_board, self.kernel = inner.name, inner.is_board, inner.kernel
         self.register_addresses = inner.register_addresses
         self.config, self.memory_bytes, self.allocator = inner.config, inner.memory_bytes, inner.allocator
 

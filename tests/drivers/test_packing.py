@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Rows are quantized, packed and put in place in one pass; numba's bits are NumPy's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spatten_drivers.model import KERNELS
+from spatten_drivers.packing import NO_PLANE, Target, store_of
+from spatten_drivers.planes import MSB_WIDTHS, row_bytes, unpack_rows
+from spatten_drivers.quantize import quantize, symmetric_scale
+
+HEADS, SLOTS, DIM = 5, 9, 32
+
+
+def target(msb_bits: int, lsb_bits: int) -> Target:
+    """Planes that hold something already."""
+    planes = [np.full((HEADS, SLOTS, row_bytes(DIM, width, 16)), 0xA5, np.uint8) for width in (msb_bits, 4)]
+    return Target(planes[0], planes[1] if lsb_bits else NO_PLANE, msb_bits, lsb_bits)
+
+
+def noise(heads: int, rows: int, dtype: Any = np.float32) -> NDArray[Any]:
+    values: NDArray[Any] = np.random.default_rng(0).standard_normal((heads, rows, DIM)).astype(dtype)
+    return values
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("lsb_bits", [0, 4])
+@pytest.mark.parametrize("msb_bits", MSB_WIDTHS)
+def test_rows_are_where_they_belong(kernel: str, msb_bits: int, lsb_bits: int) -> None:
+    heads, slots, there = np.array([0, 2, 4]), np.array([1, 2, 7]), target(msb_bits, lsb_bits)
+    values, saturated = noise(3, 3), np.arange(HEADS)
+    scale = symmetric_scale(values, msb_bits + lsb_bits) * [1.0, 0.5, 1.0]
+    store_of(kernel)(values, scale, heads, slots, there, saturated)
+    integers, clamped = quantize(values, scale, msb_bits + lsb_bits)
+    found = unpack_rows(there.msb, msb_bits, DIM, signed=True).astype(int) << lsb_bits
+    if lsb_bits:
+        found += unpack_rows(there.lsb, 4, DIM, signed=False)
+    place = np.ix_(heads, slots)
+    np.testing.assert_array_equal(found[place], integers)
+    assert saturated.tolist() == [0, 1, 2 + clamped[1], 3, 4]
+    assert clamped[1] > 0
+    for plane, width in ((there.msb, msb_bits), (there.lsb, lsb_bits)):
+        if width:
+            assert not plane[place][..., DIM * width // 8 :].any()
+            plane[place] = 0xA5
+            assert (plane == 0xA5).all()
+
+
+@given(data=st.data(), dtype=st.sampled_from([np.float16, np.float32, np.float64]))
+def test_the_same_bits(data: st.DataObject, dtype: Any) -> None:
+    """Of halves, which round to even, and of anything else."""
+    bits = data.draw(st.sampled_from(MSB_WIDTHS))
+    halves = st.integers(-(1 << bits), 1 << bits).map(lambda half: half / 2)
+    numbers = halves | st.floats(-100.0, 100.0, width=16)
+    values = np.array([[data.draw(st.lists(numbers, min_size=DIM, max_size=DIM))]], dtype)
+    scale, stored = np.array([data.draw(st.sampled_from([1.0, 0.3, 1.0 / 3.0]))]), []
+    for kernel in KERNELS:
+        there, saturated = target(bits, 0), np.zeros(HEADS, np.int64)
+        store_of(kernel)(values, scale, np.array([3]), np.array([5]), there, saturated)
+        stored.append((there.msb.tobytes(), saturated.tolist()))
+    assert stored[0] == stored[1]
