@@ -141,7 +141,7 @@ def _numba_kernel() -> Kernel:
         memory: Memory, region: Region, heads: NDArray[np.intp], slots: Slots, dim: int, coding: Coding
     ) -> Rows:
         out = np.empty((len(heads), len(slots), dim))
-        made.unpack_rows(memory, region, coding, heads, slots, out)
+        made.unpack(memory, region, coding, heads, slots, out)
         return out
 
     return Kernel("numba", unpack, made.weights, made.drop_values, made.add_gain, made.divide, made.run_step)

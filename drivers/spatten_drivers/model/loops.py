@@ -19,6 +19,8 @@ from .division import Block
 _TABLE = WEIGHTS.astype(np.uint16)
 _LAST = float(len(_TABLE) - 1)
 
+Memory = NDArray[np.uint8]
+Slots = NDArray[np.int64]
 Row = NDArray[np.float64]
 Elements = NDArray[Any]
 #: An integer of Python or of NumPy: to the compiler widths matter.
@@ -31,15 +33,28 @@ def _unpacker(width: int) -> Callable[..., None]:
     step = group * width // 8
     mask = (1 << width) - 1
 
-    def unpack(row: NDArray[np.uint8], flip: int, factor: int, base: int, out: Elements) -> None:
-        for g in range(len(out) // group):
-            for i in range(group):
-                byte, shift = g * step + (i * width >> 3), i * width & 7
-                word = np.int32(row[byte])
-                if shift + width > 8:
-                    word |= np.int32(row[byte + 1]) << 8
-                # The lower half alone is wanted, so the compiler works in 16 bits; a shift would bar that.
-                out[g * group + i] = np.int16(((word >> shift & mask) ^ flip) * factor + base)
+    def unpack(
+        memory: Memory,
+        address: Int,
+        size: Int,
+        slots: Slots,
+        flip: Int,
+        factor: Int,
+        base: Int,
+        out: Elements,
+    ) -> None:
+        for n in range(len(slots)):
+            start = address + slots[n] * size
+            # Cut out of memory, a row's bytes are known to be neighbours.
+            row, elements = memory[start : start + size], out[n]
+            for g in range(out.shape[1] // group):
+                for i in range(group):
+                    byte, shift = g * step + (i * width >> 3), i * width & 7
+                    word = np.int32(row[byte])
+                    if shift + width > 8:
+                        word |= np.int32(row[byte + 1]) << 8
+                    # The lower half alone is wanted, so this is done in 16 bits; a shift would bar that.
+                    elements[g * group + i] = np.int16(((word >> shift & mask) ^ flip) * factor + base)
 
     unpack.__name__ = f"unpack_{width}"
     unpack.__qualname__ = f"_unpacker.{unpack.__name__}"
@@ -49,39 +64,43 @@ def _unpacker(width: int) -> Callable[..., None]:
 unpack_4, unpack_6, unpack_8, unpack_10, unpack_12 = map(_unpacker, (4, 6, 8, 10, 12))
 
 
-def unpack_row(row: NDArray[np.uint8], width: int, signed: bool, up: int, offset: int, out: Elements) -> None:
-    """Elements ``(bits << up) + offset`` of a row, bits two's complement or unsigned."""
+def unpack_rows(
+    memory: Memory, address: Int, size: Int, slots: Slots, coding: tuple[Int, Int, Int, Int], out: Elements
+) -> None:
+    """Rows of some slots of one head's plane to ``out [n, D]``.
+
+    An element is ``(bits << up) + offset``, bits two's complement or unsigned; ``coding`` is width, signed or
+    not, up and offset.
+    """
+    width, signed, up, offset = coding
     # Two's complement: flip the sign bit, then take its weight off.
     flip = np.int32(1 << (width - 1) if signed else 0)
     factor = np.int32(1 << up)
     base = np.int32(offset - flip * factor)
     if width == 4:
-        unpack_4(row, flip, factor, base, out)
+        unpack_4(memory, address, size, slots, flip, factor, base, out)
     elif width == 6:
-        unpack_6(row, flip, factor, base, out)
+        unpack_6(memory, address, size, slots, flip, factor, base, out)
     elif width == 8:
-        unpack_8(row, flip, factor, base, out)
+        unpack_8(memory, address, size, slots, flip, factor, base, out)
     elif width == 10:
-        unpack_10(row, flip, factor, base, out)
+        unpack_10(memory, address, size, slots, flip, factor, base, out)
     else:
-        unpack_12(row, flip, factor, base, out)
+        unpack_12(memory, address, size, slots, flip, factor, base, out)
 
 
-def unpack_rows(
-    memory: NDArray[np.uint8],
-    region: tuple[int, int, int],
-    coding: tuple[int, bool, int, int],
+def unpack(
+    memory: Memory,
+    region: tuple[Int, Int, Int],
+    coding: tuple[Int, Int, Int, Int],
     heads: NDArray[np.intp],
-    slots: NDArray[np.int64],
+    slots: Slots,
     out: Elements,
 ) -> None:
-    """Rows of some heads and slots of a plane, to ``out [h, n, D]``."""
+    """Rows of some heads and slots of a plane to ``out [h, n, D]``."""
     address, stride, size = region
-    width, signed, up, offset = coding
     for h in range(len(heads)):
-        for n in range(len(slots)):
-            start = address + heads[h] * stride + slots[n] * size
-            unpack_row(memory[start : start + size], width, signed, up, offset, out[h, n])
+        unpack_rows(memory, address + heads[h] * stride, size, slots, coding, out[h])
 
 
 def weigh_row(row: Row) -> Int:
@@ -207,7 +226,7 @@ def divide(
 
 #: To compile, in the order of who is called by whom.
 FUNCTIONS = (
-    *(unpack_4, unpack_6, unpack_8, unpack_10, unpack_12, unpack_row, unpack_rows),
+    *(unpack_4, unpack_6, unpack_8, unpack_10, unpack_12, unpack_rows, unpack),
     *(weigh_row, greatest, drop_row, gain_row, divide_row),
     *(weights, drop_values, add_gain, divide),
 )

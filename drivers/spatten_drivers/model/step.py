@@ -33,10 +33,21 @@ from .checks import (
     widths_legal,
 )
 from .importance import GAIN_SHIFT, HEAD_MAX, TOKEN_MAX
-from .loops import Elements, Int, Row, divide_row, drop_row, gain_row, greatest, unpack_row, weigh_row
+from .loops import (
+    Elements,
+    Int,
+    Memory,
+    Row,
+    Slots,
+    divide_row,
+    drop_row,
+    gain_row,
+    greatest,
+    unpack_rows,
+    weigh_row,
+)
 from .traffic import byte_counts, lsb_rows
 
-Memory = NDArray[np.uint8]
 Words = NDArray[np.uint32]
 
 _MIDPOINT = 1 << LSB_WIDTH - 1
@@ -172,7 +183,7 @@ def attend(
     h: Any,
     beat: int,
     heads: Memory,
-    slots: NDArray[np.int64],
+    slots: Slots,
     gain: Row,
     output: NDArray[np.int16],
     loudness: NDArray[np.int64],
@@ -184,30 +195,29 @@ def attend(
     """
     k, v = tensors(h, beat)
     midpoint = _MIDPOINT if h.v_lsb_bits else 0
-    row, low = np.empty(h.head_dim, np.int16), np.empty(h.head_dim, np.int16)
-    query, total = np.empty(h.head_dim), np.empty(h.head_dim)
-    scores = np.empty(len(slots))
+    first = np.zeros(1, np.int64)  # the only query is the first of its head
+    rows, low = np.empty((len(slots), h.head_dim), np.int16), np.empty((len(slots), h.head_dim), np.int16)
+    query, total, scores = np.empty(h.head_dim), np.empty(h.head_dim), np.empty(len(slots))
     refetched = lsb_values = lsb_keys = values = np.int64(0)
     size = row_bytes(h.head_dim, h.q_bits, beat)
     for i in range(h.n_heads):
         head = np.int64(heads[i, 0])
-        start = h.q_address + i * size
-        unpack_row(memory[start : start + size], h.q_bits, True, 0, 0, row)
+        unpack_rows(memory, h.q_address + i * size, size, first, (h.q_bits, 1, 0, 0), rows)
         factor = (np.int64(heads[i, 2]) | np.int64(heads[i, 3]) << 8) * 2.0 ** -np.int64(heads[i, 1])
         for d in range(h.head_dim):
-            query[d] = row[d] * factor
+            query[d] = rows[0, d] * factor
+        read_rows(memory, k, head, slots, h.k_policy == KeyPolicy.ALWAYS, 0, rows, low)
         for n in range(len(slots)):
-            read_row(memory, k, head, slots[n], h.k_policy == KeyPolicy.ALWAYS, 0, row, low)
-            scores[n] = dot(query, row)
+            scores[n] = dot(query, rows[n])
         weight_sum, again = weigh(memory, h, k, head, slots, query, scores, low)
         unit, inverse = gain_row(gain[: len(slots)], scores, weight_sum)
         kept = drop_row(scores, h.keep_values, h.value_limit)
+        chosen = np.flatnonzero(scores)
         whole = h.v_policy == ValuePolicy.ALWAYS or (h.v_policy == ValuePolicy.ON_REFETCH and again > 0)
+        read_rows(memory, v, head, slots[chosen], whole, midpoint, rows, low)
         total[:] = 0.0
-        for n in range(len(slots)):
-            if scores[n] != 0.0:
-                read_row(memory, v, head, slots[n], whole, midpoint, row, low)
-                add_row(total, scores[n], row)
+        for n in range(len(chosen)):
+            add_row(total, scores[chosen[n]], rows[n])
         loudness[i] = divide_row(total, unit, inverse, h.v_msb_bits + h.v_lsb_bits, output[i])
         values += kept
         lsb_keys += again
@@ -244,31 +254,32 @@ def tensors(h: Any, beat: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return k, v
 
 
-def read_row(
+def read_rows(
     memory: Memory,
     tensor: tuple[int, ...],
     head: Int,
-    slot: Int,
+    slots: Slots,
     whole: bool,
-    unread: int,
-    row: Elements,
+    unread: Int,
+    rows: Elements,
     low: Elements,
 ) -> None:
-    """A row of K or V with its LSBs, or with ``unread`` in their place."""
-    start = tensor[0] + head * tensor[1] + slot * tensor[2]
-    unpack_row(memory[start : start + tensor[2]], tensor[3], True, tensor[7], 0 if whole else unread, row)
+    """Rows of K or V with their LSBs, or with ``unread`` in their place."""
+    coding = (tensor[3], 1, tensor[7], np.int64(0) if whole else unread)
+    unpack_rows(memory, tensor[0] + head * tensor[1], tensor[2], slots, coding, rows)
     if whole:
-        read_lsb(memory, tensor, head, slot, 0, low)
-        for d in range(len(row)):
-            row[d] += low[d]
+        read_lsbs(memory, tensor, head, slots, 0, low)
+        for n in range(len(slots)):
+            for d in range(rows.shape[1]):
+                rows[n, d] += low[n, d]
 
 
-def read_lsb(
-    memory: Memory, tensor: tuple[int, ...], head: Int, slot: Int, offset: int, low: Elements
+def read_lsbs(
+    memory: Memory, tensor: tuple[int, ...], head: Int, slots: Slots, offset: Int, low: Elements
 ) -> None:
-    """The LSB plane of a row, ``offset`` added to each element."""
-    start = tensor[4] + head * tensor[5] + slot * tensor[6]
-    unpack_row(memory[start : start + tensor[6]], LSB_WIDTH, False, 0, offset, low)
+    """LSB planes of rows, ``offset`` added to each element."""
+    coding = (tensor[7], 0, 0, offset)
+    unpack_rows(memory, tensor[4] + head * tensor[5], tensor[6], slots, coding, low)
 
 
 def dot(query: Row, row: Elements) -> float:
@@ -290,7 +301,7 @@ def weigh(
     h: Any,
     k: tuple[int, ...],
     head: Int,
-    slots: NDArray[np.int64],
+    slots: Slots,
     query: Row,
     scores: Row,
     low: Elements,
@@ -306,22 +317,21 @@ def weigh(
     if h.k_policy == KeyPolicy.PROGRESSIVE:
         if total <= h.refetch_limit:
             return total, 0
+        read_lsbs(memory, k, head, slots, 0, low)
         for n in range(len(slots)):
-            read_lsb(memory, k, head, slots[n], 0, low)
-            scores[n] = kept[n] + dot(query, low)
+            scores[n] = kept[n] + dot(query, low[n])
         return weigh_row(scores), len(slots)
-    share, peak, picked = total * 2.0**-h.refetch_shift, -np.inf, 0
-    for n in range(len(slots)):
-        if scores[n] > share:
-            read_lsb(memory, k, head, slots[n], -_MIDPOINT, low)
-            kept[n] += dot(query, low)
-            peak = max(peak, kept[n])
-            picked += 1
-    if picked:
+    picked = np.flatnonzero(scores > total * 2.0**-h.refetch_shift)
+    if len(picked):
+        read_lsbs(memory, k, head, slots[picked], -_MIDPOINT, low)
+        peak = -np.inf
+        for n in range(len(picked)):
+            kept[picked[n]] += dot(query, low[n])
+            peak = max(peak, kept[picked[n]])
         for n in range(len(slots)):  # what stands above the best of the redone keys counts as much as it
             scores[n] = min(kept[n], peak)
         total = weigh_row(scores)
-    return total, picked
+    return total, len(picked)
 
 
 def write_outputs(memory: Memory, h: Any, beat: int, output: NDArray[np.int16]) -> None:
@@ -337,7 +347,7 @@ def write_outputs(memory: Memory, h: Any, beat: int, output: NDArray[np.int16]) 
 
 
 def update_tokens(
-    memory: Memory, h: Any, beat: int, keys: NDArray[np.uint16], slots: NDArray[np.int64], gain: Row
+    memory: Memory, h: Any, beat: int, keys: NDArray[np.uint16], slots: Slots, gain: Row
 ) -> NDArray[np.uint16]:
     """Running token importance (section 6); answers the surviving entries of the key list (section 7)."""
     start = h.token_importance_address
@@ -421,7 +431,7 @@ FUNCTIONS = (
         header_fault,
     ),
     *(entry_legal, plane_region, regions, region_fault, read_header, any_bit, lists_legal),
-    *(dot, add_row, read_lsb, read_row, weigh, tensors, attend),
+    *(dot, add_row, read_lsbs, read_rows, weigh, tensors, attend),
     *(write_outputs, survivors_of, update_tokens, update_heads, write_list, write_header, compute, run_step),
 )
 EXACT = (dot, add_row)
