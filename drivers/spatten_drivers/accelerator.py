@@ -16,7 +16,7 @@ from .buffer import Buffer, allocate
 from .devices.base import Device
 from .errors import JobError, OperandError
 from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, table_sizes, write_descriptor
-from .packing import NO_PLANE, Target, store_of
+from .packing import NO_PLANE, Target, packer
 from .planes import padded, row_bytes
 from .quantize import FixedPoint, importance_scale, score_scale, symmetric_scale
 from .sequence import Sequence
@@ -130,7 +130,7 @@ class Accelerator:
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device, self.timeout = device, device.timeout if timeout is None else timeout
-        self._store = store_of(device.kernel)
+        self._store = packer(device.kernel).store
         self._ids = itertools.count(1)
         self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
 

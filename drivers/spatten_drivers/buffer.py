@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,13 +18,26 @@ if TYPE_CHECKING:
 
 
 class Allocation:
-    """A region of device memory and the host array it mirrors; freed once, at the latest when forgotten."""
+    """A region of device memory and the host array it mirrors; freed once, at the latest when forgotten.
+
+    Each job takes one and gives it back, so it has nothing that costs more than it must.
+    """
+
+    alive = False  # until memory was found
 
     def __init__(self, device: Device, host: np.ndarray[Any, Any]) -> None:
-        self.device, self.size = device, host.nbytes
-        self.host, self.host_address = host, _data_address(host)
-        self.start = device.allocator.take(host.nbytes)
-        self.free = weakref.finalize(self, device.allocator.give, self.start)
+        self.device, self.size, self.host = device, host.nbytes, host
+        self._allocator = device.allocator
+        self.start = self._allocator.take(host.nbytes)
+        self.alive = True
+
+    def free(self) -> None:
+        """Give the region back; doing so twice is harmless."""
+        if self.alive:
+            self.alive = False
+            self._allocator.give(self.start)
+
+    __del__ = free
 
 
 class Buffer(np.ndarray[Any, np.dtype[Any]]):
@@ -56,9 +68,11 @@ class Buffer(np.ndarray[Any, np.dtype[Any]]):
             raise DeviceError(
                 "this array is a copy, not part of a device buffer; sync the buffer or a slice of it"
             )
-        if not home.free.alive:
+        if not home.alive:
             raise DeviceError("this buffer was freed; allocate a new one")
-        return home.start + _data_address(self) - home.host_address
+        if self.nbytes == home.size and self.flags.c_contiguous:  # all of it, as of a job
+            return home.start
+        return home.start + _data_address(self) - _data_address(home.host)
 
     physical_address = device_address
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import le
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from .buffer import Buffer, allocate
 from .devices.base import Device
 from .formats import Quantization
-from .packing import NO_PLANE, Target, put_rows, store_of
+from .packing import NO_PLANE, Target, packer, put_rows
 from .planes import LSB_WIDTH, row_bytes, unpack_rows
 
 
@@ -67,7 +66,7 @@ class Planes:
 
         self.msb = plane(form.msb_bits)
         self.lsb = plane(form.lsb_bits) if form.lsb_bits else None
-        self._store = store_of(device.kernel)
+        self._device, self._packer = device, packer(device.kernel)
         self._targets = [self._target(layer) for layer in range(shape.layers)]
         self.scale = np.zeros((shape.layers, heads))
         self.saturated, self.rescaled = np.zeros((2, heads), np.int64)
@@ -79,15 +78,15 @@ class Planes:
         heads: NDArray[np.intp],
         slots: NDArray[np.intp],
         values: NDArray[np.floating],
-        needed: NDArray[np.float64],
     ) -> None:
-        """Quantize ``values [h, n, D]``, which need the scales ``needed [h]``, and store them.
-
-        They go to ``slots [n]``, above all rows stored so far.
-        """
-        scale = self._fit_scales(layer, heads, int(slots[0]), needed)
-        self._store(values, scale, heads, slots, self._targets[layer], self.saturated)
+        """Quantize ``values [h, n, D]`` by the scales that there are, and store them at ``slots [n]``."""
+        scale = self.scale[layer][heads]
+        self._packer.store(values, scale, heads, slots, self._targets[layer], self.saturated)
         self._upload(layer, heads, slots)
+
+    def fits(self, layer: int, heads: NDArray[np.intp], values: NDArray[np.floating]) -> bool:
+        """Whether ``values [h, n, D]`` are finite and need no greater scales than there are."""
+        return self._packer.fits(values, self.scale[layer][heads], self.format.bits)
 
     def copy_from(self, other: Planes) -> None:
         """Take over all rows and scales of a sequence of the same shape (a beam that split)."""
@@ -108,16 +107,12 @@ class Planes:
         lsb = NO_PLANE if self.lsb is None else np.asarray(self.lsb[layer])
         return Target(np.asarray(self.msb[layer]), lsb, self.format.msb_bits, self.format.lsb_bits)
 
-    def _fit_scales(
-        self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """The scales: first rows choose them; louder later rows double them, unless they are to saturate.
+    def fit_scales(self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]) -> None:
+        """First rows choose the scale; louder later rows double it, unless they are to saturate.
 
-        Rows stored so far lie below slot ``end``.
+        Rows stored so far lie below slot ``end``; those that are next need the scales ``needed [h]``.
         """
-        current: NDArray[np.float64] = self.scale[layer][heads]
-        if all(map(le, needed.tolist(), current.tolist())):
-            return current
+        current = self.scale[layer][heads]
         fresh = current == 0.0
         current[fresh] = needed[fresh] * self._rules.headroom
         if self._rules.growth == "double":
@@ -126,7 +121,6 @@ class Planes:
                 self._requantize(layer, int(heads[i]), end, int(doublings[i]))
                 current[i] *= 2.0 ** doublings[i]
         self.scale[layer, heads] = current
-        return current
 
     def _requantize(self, layer: int, head: int, end: int, doublings: int) -> None:
         """Halve the stored integers of slots below ``end`` ``doublings`` times, rounding half up once."""
@@ -152,13 +146,16 @@ class Planes:
 
         Slots between them that are left out go along as they are: one transfer a head costs less than many.
         """
-        span = slice(int(slots[0]), int(slots[-1]) + 1)
-        for plane in (self.msb, self.lsb):
+        first, end = int(slots[0]), int(slots[-1]) + 1
+        target, runs = self._targets[layer], [*_runs(heads)]
+        for plane, host in ((self.msb, target.msb), (self.lsb, target.lsb)):
             if plane is not None:
-                for ids in _runs(heads):
-                    piece = plane[layer, ids, span]
-                    piece.sync_to_device()
-                    self.uploaded_bytes += piece.nbytes
+                of_layer, of_head, of_slot, _ = plane.strides
+                start = plane.device_address + layer * of_layer + first * of_slot
+                for ids in runs:
+                    rows = host[ids, first:end].reshape(ids.stop - ids.start, -1)
+                    self._device.write_rows(start + ids.start * of_head, of_head, rows)
+                    self.uploaded_bytes += rows.nbytes
 
 
 class Tensor:

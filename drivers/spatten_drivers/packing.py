@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .planes import pack_rows, split_planes
-from .quantize import quantize
+from .quantize import SILENCE, quantize
 
 Floats = NDArray[np.floating]
 Ids = NDArray[np.intp]
@@ -32,9 +32,19 @@ class Target(NamedTuple):
 #: Instead of an LSB plane that is not there.
 NO_PLANE = np.empty((0, 0, 0), np.uint8)
 
-#: ``(values [h,n,D], scale [h], heads [h], slots [n], target, saturated)`` quantizes and packs rows and puts
-#: them there; adds to ``saturated``, by head id, how many elements were clamped.
-Store = Callable[[Floats, NDArray[np.float64], Ids, Ids, Target, NDArray[np.int64]], None]
+
+class Packer(NamedTuple):
+    """The loops.
+
+    Attributes
+    ----------
+    fits : ``(values [h,n,D], scale [h], bits)``: all numbers are finite, and need no greater scale.
+    store : ``(values [h,n,D], scale [h], heads [h], slots [n], target, saturated)`` quantizes and packs rows
+        and puts them there; adds to ``saturated``, by head id, how many elements were clamped.
+    """
+
+    fits: Callable[[Floats, NDArray[np.float64], int], bool]
+    store: Callable[[Floats, NDArray[np.float64], Ids, Ids, Target, NDArray[np.int64]], None]
 
 
 def put_rows(integers: NDArray[np.integer], heads: Ids, slots: Ids, target: Target) -> None:
@@ -45,6 +55,11 @@ def put_rows(integers: NDArray[np.integer], heads: Ids, slots: Ids, target: Targ
         integers, low = split_planes(integers, lsb_bits)
         lsb[place] = pack_rows(low, lsb_bits, lsb.shape[-1])
     msb[place] = pack_rows(integers, msb_bits, msb.shape[-1])
+
+
+def _numpy_fits(values: Floats, scale: NDArray[np.float64], bits: int) -> bool:
+    peaks = np.abs(values.reshape(len(values), -1)).max(axis=1).astype(np.float64)
+    return bool((np.maximum(peaks, SILENCE) / ((1 << bits - 1) - 1) <= scale).all())  # NaN is not
 
 
 def _numpy_store(
@@ -60,9 +75,28 @@ def _numpy_store(
     put_rows(integers, heads, slots, target)
 
 
+NUMPY = Packer(_numpy_fits, _numpy_store)
+
+
 @cache
-def _numba_store() -> Store:
+def _numba_packer() -> Packer:
     import numba
+
+    @numba.njit(cache=True, nogil=True)
+    def all_fit(values: Floats, scale: NDArray[np.float64], limit: int) -> bool:
+        heads, rows, dim = values.shape
+        for h in range(heads):
+            peak = SILENCE
+            for n in range(rows):
+                for d in range(dim):
+                    size = abs(values[h, n, d])
+                    if not size <= peak:
+                        if np.isnan(size):
+                            return False
+                        peak = size
+            if peak / limit > scale[h]:
+                return False
+        return True
 
     @numba.njit(cache=True, nogil=True)
     def pack(
@@ -101,6 +135,9 @@ def _numba_store() -> Store:
                         row[b] = 0
             saturated[heads[h]] += clamped
 
+    def fits(values: Floats, scale: NDArray[np.float64], bits: int) -> bool:
+        return bool(all_fit(_plain(values), scale, (1 << bits - 1) - 1))
+
     def store(
         values: Floats,
         scale: NDArray[np.float64],
@@ -109,14 +146,21 @@ def _numba_store() -> Store:
         target: Target,
         saturated: NDArray[np.int64],
     ) -> None:
-        # Side by side, in the type that they are multiplied in: few types, so that little is compiled.
-        rows = np.ascontiguousarray(values, np.promote_types(values.dtype, np.float32))
+        rows = _plain(values)
         ids, places = np.ascontiguousarray(heads, np.intp), np.ascontiguousarray(slots, np.intp)
         pack(rows, (1.0 / scale).astype(rows.dtype), ids, places, *target, saturated)
 
-    return store
+    return Packer(fits, store)
 
 
-def store_of(kernel: str) -> Store:
-    """That of a kernel by its name, as a device's ``kernel`` gives it."""
-    return _numba_store() if kernel == "numba" else _numpy_store
+def _plain(values: Floats) -> Floats:
+    """Side by side, in the type that they are multiplied in: few types, so that little is compiled."""
+    if values.dtype == np.float32 and values.flags.c_contiguous:
+        return values
+    rows: Floats = np.ascontiguousarray(values, np.promote_types(values.dtype, np.float32))
+    return rows
+
+
+def packer(kernel: str) -> Packer:
+    """The loops of a kernel by its name, as a device's ``kernel`` gives it."""
+    return _numba_packer() if kernel == "numba" else NUMPY

@@ -70,15 +70,15 @@ class Sequence:
             rows, places = [np.concatenate((k, v))], [np.concatenate((heads, heads + self.shape.heads))]
         else:
             rows, places = [*map(np.ascontiguousarray, (k, v))], [heads, heads]
-        try:
-            pairs = zip(self._planes, rows, strict=True)
-            needed = [symmetric_scale(values, planes.format.bits) for planes, values in pairs]
-        except OperandError:
-            for values in (k, v):  # once more, as heads are numbered in K or V alone
-                symmetric_scale(values, self.k.bits)
-            raise
-        for planes, ids, values, scale in zip(self._planes, places, rows, needed, strict=True):
-            planes.write(layer, ids, slots, values, scale)
+        parts = [*zip(self._planes, places, rows, strict=True)]
+        if not all(planes.fits(layer, ids, values) for planes, ids, values in parts):
+            needed = [symmetric_scale(k, self.k.bits), symmetric_scale(v, self.v.bits)]
+            if len(parts) == 1:
+                needed = [np.concatenate(needed)]
+            for (planes, ids, _), scale in zip(parts, needed, strict=True):
+                planes.fit_scales(layer, ids, int(slots[0]), scale)
+        for planes, ids, values in parts:
+            planes.write(layer, ids, slots, values)
 
     def job_template(self, layer: int) -> JobTemplate:
         """What all jobs of a layer have in common: the device, formats, planes and running importance."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spatten_drivers.model import KERNELS
-from spatten_drivers.packing import NO_PLANE, Target, store_of
+from spatten_drivers.packing import NO_PLANE, Target, packer
 from spatten_drivers.planes import MSB_WIDTHS, row_bytes, unpack_rows
 from spatten_drivers.quantize import quantize, symmetric_scale
 
@@ -35,7 +35,7 @@ def test_rows_are_where_they_belong(kernel: str, msb_bits: int, lsb_bits: int) -
     heads, slots, there = np.array([0, 2, 4]), np.array([1, 2, 7]), target(msb_bits, lsb_bits)
     values, saturated = noise(3, 3), np.arange(HEADS)
     scale = symmetric_scale(values, msb_bits + lsb_bits) * [1.0, 0.5, 1.0]
-    store_of(kernel)(values, scale, heads, slots, there, saturated)
+    packer(kernel).store(values, scale, heads, slots, there, saturated)
     integers, clamped = quantize(values, scale, msb_bits + lsb_bits)
     found = unpack_rows(there.msb, msb_bits, DIM, signed=True).astype(int) << lsb_bits
     if lsb_bits:
@@ -51,6 +51,25 @@ def test_rows_are_where_they_belong(kernel: str, msb_bits: int, lsb_bits: int) -
             assert (plane == 0xA5).all()
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_fits(kernel: str) -> None:
+    """To the last bit of the scale."""
+    values, fits = noise(3, 2), packer(kernel).fits
+    scale = symmetric_scale(values, 8)
+    assert fits(values, scale, 8)
+    assert fits(values[:, ::-1], 2 * scale, 8)
+    for head in range(3):
+        small = scale.copy()
+        small[head] = np.nextafter(small[head], 0)
+        assert not fits(values, small, 8)
+        for odd in (np.nan, np.inf, -np.inf):
+            broken = values.copy()
+            broken[head, 1, 5] = odd
+            assert not fits(broken, scale, 8)
+    assert not fits(0 * values, np.zeros(3), 8)  # a scale there must be
+    assert fits(0 * values, symmetric_scale(0 * values, 8), 8)
+
+
 @given(data=st.data(), dtype=st.sampled_from([np.float16, np.float32, np.float64]))
 def test_the_same_bits(data: st.DataObject, dtype: Any) -> None:
     """Of halves, which round to even, and of anything else."""
@@ -61,6 +80,6 @@ def test_the_same_bits(data: st.DataObject, dtype: Any) -> None:
     scale, stored = np.array([data.draw(st.sampled_from([1.0, 0.3, 1.0 / 3.0]))]), []
     for kernel in KERNELS:
         there, saturated = target(bits, 0), np.zeros(HEADS, np.int64)
-        store_of(kernel)(values, scale, np.array([3]), np.array([5]), there, saturated)
+        packer(kernel).store(values, scale, np.array([3]), np.array([5]), there, saturated)
         stored.append((there.msb.tobytes(), saturated.tolist()))
     assert stored[0] == stored[1]

@@ -40,7 +40,7 @@ class PoisonGuard:
         """Poison what the device would read stale, and remember memory to see what the job writes."""
         self._before = []
         for home, host in self._hosts.items():
-            if not home.free.alive:
+            if not home.alive:
                 continue  # given back, though somebody still holds the array: the memory may be another's
             region = self._region(home)
             device = self._memory[region]
