@@ -117,6 +117,7 @@ class Board:
     links : ways to a host, of :data:`.links.LINKS`, that a build has unless told otherwise.
     ethernet : None if there is none.
     baudrate : of its serial line, 0 if there is none.
+    idle_high : pins that are high while nobody presses a button, other than those whose names end in ``_n``.
     """
 
     name: str
@@ -129,3 +130,4 @@ class Board:
     links: tuple[str, ...]
     ethernet: Rgmii | None = None
     baudrate: int = 0
+    idle_high: tuple[str, ...] = ()

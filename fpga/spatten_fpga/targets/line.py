@@ -55,6 +55,7 @@ class Line(CommUART):
     ----------
     gateware : the system's Verilog.
     clock : name of the pin that its clock comes from.
+    idle_high : pins that are high while nobody presses a button, beside those whose names end in ``_n``.
     bit_cycles : cycles of the system's clock for a bit of the line.
     progress : told while the simulator is built.
 
@@ -63,10 +64,12 @@ class Line(CommUART):
     ToolError : Verilator or the compiler refused it.
     """
 
-    def __init__(self, gateware: Gateware, clock: str, bit_cycles: int, progress: Progress) -> None:
+    def __init__(
+        self, gateware: Gateware, clock: str, idle_high: Sequence[str], bit_cycles: int, progress: Progress
+    ) -> None:
         self.debug, self.addr_bytes, self.bit_cycles = False, 4, bit_cycles
         verilog = "\n".join((gateware.folder / name).read_text("utf-8") for name in gateware.sources)
-        harness = _harness(verilog, clock)
+        harness = _harness(verilog, clock, idle_high)
         self._library = ctypes.CDLL(str(library(verilog + _cells(), harness, NAME, (), progress)))
         self._library.board_new.restype = ctypes.c_void_p
         self._board = ctypes.c_void_p(self._library.board_new(ctypes.c_uint64(bit_cycles)))
@@ -119,10 +122,12 @@ def _module(text: str, name: str) -> str:
     return found[0]
 
 
-def _harness(verilog: str, clock: str) -> str:
-    """The C++ around a system: what is low when it acts is off."""
+def _harness(verilog: str, clock: str, idle_high: Sequence[str]) -> str:
+    """The C++ around a system: what is low when it acts is off, and nobody presses a button."""
     header = verilog[verilog.index(f"module {NAME} (") :]
     inputs = re.findall(r"input\s+wire\s*(?:\[\d+:0\])?\s*(\w+)", header[: header.index(");")])
     template = resources.files(__package__).joinpath("line.cpp").read_text("utf-8")
-    values = "\n        ".join(f"top.{name} = 1;" for name in inputs if name.endswith("_n"))
+    values = "\n        ".join(
+        f"top.{name} = 1;" for name in inputs if name.endswith("_n") or name in idle_high
+    )
     return template.replace("@INPUTS@", values).replace("@CLOCK@", clock)

@@ -41,6 +41,7 @@ BOARD = Board(
     clock=48e6,
     links=("uartbone",),
     baudrate=1_000_000,
+    idle_high=("usr_btn",),  # low resets the system
 )
 
 if __name__ == "__main__":

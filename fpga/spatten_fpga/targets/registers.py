@@ -60,7 +60,7 @@ def check_registers(
         return None
     found = registers(soc, json.loads(csr.read_text("utf-8")))
     width = round(soc.sys_clk_freq / soc.baudrate)
-    line = Line(gateware, soc.platform.default_clk_name, width, progress)
+    line = Line(gateware, soc.platform.default_clk_name, soc.board.idle_high, width, progress)
     try:
         progress(f"{len(found)} registers by the serial bridge")
         if soc.cpu_type is not None:
