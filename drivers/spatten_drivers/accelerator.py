@@ -15,10 +15,10 @@ from .answer import STATUS_HELP, JobAnswer, Status, answer_bytes, decode_header,
 from .buffer import Buffer, allocate
 from .devices.base import Device
 from .errors import JobError, OperandError
-from .job import HEAD_ENTRY, HEADER_BYTES, PROTECTED_BIT, LayerJob, table_sizes, write_descriptor
-from .packing import NO_PLANE, Target, packer
+from .job import HEADER_BYTES, PROTECTED_BIT, LayerJob, decode_tables, descriptor_bytes
+from .packing import packer
 from .planes import padded, row_bytes
-from .quantize import FixedPoint, importance_scale, score_scale, symmetric_scale
+from .quantize import FixedPoint, importance_scale
 from .sequence import Sequence
 
 
@@ -130,7 +130,7 @@ class Accelerator:
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device, self.timeout = device, device.timeout if timeout is None else timeout
-        self._store = packer(device.kernel).store
+        self._describe = packer(device.kernel).describe
         self._ids = itertools.count(1)
         self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
 
@@ -184,14 +184,10 @@ class Accelerator:
         beat = self.device.config.beat_bytes
         n_heads, n_queries, dim = request.queries.shape
         q_bits = sequence.quantization.q_bits
-        rows = np.ascontiguousarray(request.queries)  # read several times
-        q_scale = symmetric_scale(rows, q_bits)
-        v_scale = sequence.v.scale[request.layer][request.heads]
         own = self._own_fields(sequence, request)
         query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
-        tables = table_sizes(own, beat)
         sizes = (
-            HEADER_BYTES + sum(tables),
+            descriptor_bytes(own, beat),
             n_heads * n_queries * query_row,
             answer_bytes(own["keep_tokens"], own["keep_heads"], beat),
             n_heads * n_queries * output_row,
@@ -206,16 +202,12 @@ class Accelerator:
             "descriptor_bytes": sizes[0],
         }
         template = sequence.job_template(request.layer)
-        job = LayerJob(
-            template.fields | own,
-            _head_table(sequence, request, q_scale, v_scale),
-            _key_list(request),
-            request.query_slots.astype("<u2"),
-        )
-        write_descriptor(host, template.header(own), job, tables)
+        job = decode_tables(template.fields | own, host[: ends[0]], beat)
+        template.write_header(host, own)
         queries = host[ends[0] : ends[1]].reshape(n_heads, n_queries, query_row)
-        place, clamped = (np.arange(n_heads), np.arange(n_queries)), np.zeros(n_heads, np.int64)
-        self._store(rows, q_scale, *place, Target(queries, NO_PLANE, q_bits, 0), clamped)
+        k_scale, v_scale = (t.scale[request.layer][request.heads] for t in (sequence.k, sequence.v))
+        self._describe(request.queries, q_bits, k_scale, request.scaling, job.heads, queries)
+        _fill_tables(job, request, _importance_scale(tuple(v_scale.tolist()), sequence.quantization.v_bits))
         self.device.write_memory(start, host[: ends[1] + HEADER_BYTES])
         return Ticket(job, sequence, memory, start, ends, v_scale)
 
@@ -271,30 +263,19 @@ class Accelerator:
         raise JobError(f"{name}: job {job} ended with {status.name}: {STATUS_HELP[status]}", status)
 
 
-def _head_table(
-    sequence: Sequence, request: LayerRequest, q_scale: NDArray[np.float64], v_scale: NDArray[np.float64]
-) -> np.ndarray:
-    """Per-head multipliers of the live heads, one tuple each: a dozen cost less than columns."""
-    k_scale = sequence.k.scale[request.layer][request.heads]
-    scores = score_scale(q_scale.tolist(), k_scale.tolist(), request.scaling)
-    importance = _importance_scale(tuple(v_scale.tolist()), sequence.quantization.v_bits)
-    entries = [
-        (head, score[1], score[0], gain[0], gain[1], 0)
-        for head, score, gain in zip(request.heads.tolist(), scores, importance, strict=True)
-    ]
-    return np.array(entries, HEAD_ENTRY)
-
-
 @lru_cache
 def _importance_scale(v_scale: tuple[float, ...], bits: int) -> list[FixedPoint]:
     """Those of a layer, which change only when a louder row of V changes its scale."""
     return importance_scale(v_scale, bits)
 
 
-def _key_list(request: LayerRequest) -> NDArray[np.uint16]:
-    keys = request.key_slots.astype("<u2")
-    keys |= np.multiply(request.shielded, PROTECTED_BIT, dtype="<u2")
-    return keys
+def _fill_tables(job: LayerJob, request: LayerRequest, gains: list[FixedPoint]) -> None:
+    """The lists of a job, and of its head table what does not hang on the queries."""
+    job.heads["head_id"] = request.heads
+    job.heads["importance_mult"], job.heads["importance_shift"] = zip(*gains, strict=True)
+    job.keys[...] = request.key_slots
+    job.keys[request.shielded] |= PROTECTED_BIT
+    job.queries[...] = request.query_slots
 
 
 def _check_request(sequence: Sequence, request: LayerRequest) -> None:

@@ -205,14 +205,14 @@ class JobTemplate:
     def __init__(self, fields: dict[str, int]) -> None:
         self.fields, self._words = fields, packed(_HEADER, fields, HEADER_WORDS)
 
-    def header(self, fields: dict[str, int]) -> list[int]:
-        """The header's words of a job that has these fields besides.
+    def write_header(self, raw: NDArray[np.uint8], fields: dict[str, int]) -> None:
+        """Put the header of a job that has these fields besides at the start of its descriptor.
 
         Raises
         ------
         OperandError : as above.
         """
-        return _HEADER.patched(self._words, fields)
+        _HEADER_STRUCT.pack_into(raw.data, 0, *_HEADER.patched(self._words, fields))
 
 
 def table_bytes(n_heads: int, n_keys: int, n_queries: int, beat_bytes: int) -> tuple[int, int, int]:
@@ -236,19 +236,12 @@ def encode_job(job: LayerJob, beat_bytes: int) -> NDArray[np.uint8]:
     size = HEADER_BYTES + sum(sizes)
     raw = np.zeros(size, np.uint8)
     header = packed(_HEADER, {**job.fields, "descriptor_bytes": size}, HEADER_WORDS)
-    write_descriptor(raw, header, job, sizes)
-    return raw
-
-
-def write_descriptor(
-    raw: NDArray[np.uint8], header: list[int], job: LayerJob, sizes: tuple[int, int, int]
-) -> None:
-    """Put the header's words and the job's tables, padded to ``sizes``, into zeroed bytes."""
     _HEADER_STRUCT.pack_into(raw.data, 0, *header)
     start = HEADER_BYTES
     for table, room in zip(_tables(job), sizes, strict=True):
         raw[start : start + table.nbytes] = table.view(np.uint8)
         start += room
+    return raw
 
 
 def _tables(job: LayerJob) -> Iterator[NDArray[Any]]:
