@@ -228,6 +228,9 @@ random ones. A random GPT-2 has flat attention: pruned, nearly every row is unsu
 worst case of progressive quantization. `decode` is a prompt of 256 tokens and {steps} steps. The largest
 difference of any output element is that of 12-bit quantization where nothing is pruned.
 
+With numba a job of one query, a step of generation, is one compiled call. The first run after an installation
+compiles, about 40 seconds on one core; what was compiled is kept.
+
 Made by `{command}` with torch {torch}, numpy {numpy}, numba {numba} on {cores} cores of {machine}.
 
 {table}

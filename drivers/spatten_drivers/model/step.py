@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..answer import ANSWER_MAGIC, ANSWER_WORDS, BYTE_COUNTERS, Status, answer_bytes
+from ..answer import ANSWER_MAGIC, Status, answer_bytes
 from ..config import ABI_MAJOR
 from ..fields import Table
-from ..job import HEADER_BYTES, JOB_WORDS, PROTECTED_BIT, KeyPolicy, ValuePolicy, table_bytes
-from ..planes import LSB_WIDTH, padded, row_bytes
+from ..job import HEADER_BYTES, JOB_WORDS, PROTECTED_BIT, table_bytes
+from ..planes import padded
+from . import step_answer, step_rows
 from .checks import (
     Limits,
     entry_legal,
@@ -32,38 +33,14 @@ from .checks import (
     share_legal,
     widths_legal,
 )
-from .importance import GAIN_SHIFT, HEAD_MAX, TOKEN_MAX
-from .loops import (
-    Elements,
-    Int,
-    Memory,
-    Row,
-    Slots,
-    divide_row,
-    drop_row,
-    gain_row,
-    greatest,
-    unpack_rows,
-    weigh_row,
-)
+from .loops import Int, Memory
+from .step_answer import Words, update_heads, update_tokens, write_header, write_list, write_outputs
+from .step_rows import attend
 from .traffic import byte_counts, lsb_rows
 
-Words = NDArray[np.uint32]
-
-_MIDPOINT = 1 << LSB_WIDTH - 1
 _SLOT = PROTECTED_BIT - 1
-_PREFERRED = 2.0**40  # above every token's importance
-
-
-def _places(words: Any) -> tuple[NDArray[np.int64], ...]:
-    """Word, lowest bit and mask of every field."""
-    columns = zip(*(place[1:4] for place in Table(words).places), strict=True)
-    return tuple(np.array(column, np.int64) for column in columns)
-
-
-_WORD, _LSB, _MASK = _places(JOB_WORDS)
-_ANSWER_WORD, _ANSWER_LSB, _ = _places(ANSWER_WORDS)
-_COUNTER_WORD = np.array([counter.index for counter in BYTE_COUNTERS])
+_PLACES = Table(JOB_WORDS).places
+_WORD, _LSB, _MASK = (np.array([place[column] for place in _PLACES], np.int64) for column in (1, 2, 3))
 
 
 def run_step(memory: Memory, address: int, limits: Limits, reserved: Words, header: Any) -> tuple[int, bool]:
@@ -178,260 +155,12 @@ def compute(
     write_header(memory[h.answer_address : h.answer_address + HEADER_BYTES].view(np.uint32), fields, counts)
 
 
-def attend(
-    memory: Memory,
-    h: Any,
-    beat: int,
-    heads: Memory,
-    slots: Slots,
-    gain: Row,
-    output: NDArray[np.int16],
-    loudness: NDArray[np.int64],
-) -> tuple[Int, Int, Int, Int]:
-    """All heads (sections 4 to 6).
-
-    Answers how many rows refetched, how many values they read, how many keys were read twice, and how many
-    values were read at all.
-    """
-    k, v = tensors(h, beat)
-    midpoint = _MIDPOINT if h.v_lsb_bits else 0
-    first = np.zeros(1, np.int64)  # the only query is the first of its head
-    rows, low = np.empty((len(slots), h.head_dim), np.int16), np.empty((len(slots), h.head_dim), np.int16)
-    query, total, scores = np.empty(h.head_dim), np.empty(h.head_dim), np.empty(len(slots))
-    refetched = lsb_values = lsb_keys = values = np.int64(0)
-    size = row_bytes(h.head_dim, h.q_bits, beat)
-    for i in range(h.n_heads):
-        head = np.int64(heads[i, 0])
-        unpack_rows(memory, h.q_address + i * size, size, first, (h.q_bits, 1, 0, 0), rows)
-        factor = (np.int64(heads[i, 2]) | np.int64(heads[i, 3]) << 8) * 2.0 ** -np.int64(heads[i, 1])
-        for d in range(h.head_dim):
-            query[d] = rows[0, d] * factor
-        read_rows(memory, k, head, slots, h.k_policy == KeyPolicy.ALWAYS, 0, rows, low)
-        for n in range(len(slots)):
-            scores[n] = dot(query, rows[n])
-        weight_sum, again = weigh(memory, h, k, head, slots, query, scores, low)
-        unit, inverse = gain_row(gain[: len(slots)], scores, weight_sum)
-        kept = drop_row(scores, h.keep_values, h.value_limit)
-        chosen = np.flatnonzero(scores)
-        whole = h.v_policy == ValuePolicy.ALWAYS or (h.v_policy == ValuePolicy.ON_REFETCH and again > 0)
-        read_rows(memory, v, head, slots[chosen], whole, midpoint, rows, low)
-        total[:] = 0.0
-        for n in range(len(chosen)):
-            add_row(total, scores[chosen[n]], rows[n])
-        loudness[i] = divide_row(total, unit, inverse, h.v_msb_bits + h.v_lsb_bits, output[i])
-        values += kept
-        lsb_keys += again
-        if again:
-            refetched += 1
-            lsb_values += kept
-    return refetched, lsb_values, lsb_keys, values
-
-
-def tensors(h: Any, beat: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of K and of V: address, stride, bytes of a row and width of the MSB plane, then of the LSB plane."""
-    k_row, k_low = row_bytes(h.head_dim, h.k_msb_bits, beat), row_bytes(h.head_dim, h.k_lsb_bits, beat)
-    v_row, v_low = row_bytes(h.head_dim, h.v_msb_bits, beat), row_bytes(h.head_dim, h.v_lsb_bits, beat)
-    k = (
-        h.k_msb_address,
-        h.k_msb_stride,
-        k_row,
-        h.k_msb_bits,
-        h.k_lsb_address,
-        h.k_lsb_stride,
-        k_low,
-        h.k_lsb_bits,
-    )
-    v = (
-        h.v_msb_address,
-        h.v_msb_stride,
-        v_row,
-        h.v_msb_bits,
-        h.v_lsb_address,
-        h.v_lsb_stride,
-        v_low,
-        h.v_lsb_bits,
-    )
-    return k, v
-
-
-def read_rows(
-    memory: Memory,
-    tensor: tuple[int, ...],
-    head: Int,
-    slots: Slots,
-    whole: bool,
-    unread: Int,
-    rows: Elements,
-    low: Elements,
-) -> None:
-    """Rows of K or V with their LSBs, or with ``unread`` in their place."""
-    coding = (tensor[3], 1, tensor[7], np.int64(0) if whole else unread)
-    unpack_rows(memory, tensor[0] + head * tensor[1], tensor[2], slots, coding, rows)
-    if whole:
-        read_lsbs(memory, tensor, head, slots, 0, low)
-        for n in range(len(slots)):
-            for d in range(rows.shape[1]):
-                rows[n, d] += low[n, d]
-
-
-def read_lsbs(
-    memory: Memory, tensor: tuple[int, ...], head: Int, slots: Slots, offset: Int, low: Elements
-) -> None:
-    """LSB planes of rows, ``offset`` added to each element."""
-    coding = (tensor[7], 0, 0, offset)
-    unpack_rows(memory, tensor[4] + head * tensor[5], tensor[6], slots, coding, low)
-
-
-def dot(query: Row, row: Elements) -> float:
-    """The product of a query and a row of K."""
-    total = 0.0
-    for d in range(len(query)):
-        total += query[d] * row[d]
-    return total
-
-
-def add_row(total: Row, weight: float, row: Elements) -> None:
-    """Add a row of V by its weight."""
-    for d in range(len(total)):
-        total[d] += weight * row[d]
-
-
-def weigh(
-    memory: Memory,
-    h: Any,
-    k: tuple[int, ...],
-    head: Int,
-    slots: Slots,
-    query: Row,
-    scores: Row,
-    low: Elements,
-) -> tuple[int, int]:
-    """Scores of the first pass become weights, after a second pass where the job's policy asks for one.
-
-    Answers their sum, and how many keys took the LSB plane in a second pass (section 4).
-    """
-    if h.k_policy < KeyPolicy.PROGRESSIVE:
-        return weigh_row(scores), 0
-    kept = scores.copy()
-    total = weigh_row(scores)
-    if h.k_policy == KeyPolicy.PROGRESSIVE:
-        if total <= h.refetch_limit:
-            return total, 0
-        read_lsbs(memory, k, head, slots, 0, low)
-        for n in range(len(slots)):
-            scores[n] = kept[n] + dot(query, low[n])
-        return weigh_row(scores), len(slots)
-    picked = np.flatnonzero(scores > total * 2.0**-h.refetch_shift)
-    if len(picked):
-        read_lsbs(memory, k, head, slots[picked], -_MIDPOINT, low)
-        peak = -np.inf
-        for n in range(len(picked)):
-            kept[picked[n]] += dot(query, low[n])
-            peak = max(peak, kept[picked[n]])
-        for n in range(len(slots)):  # what stands above the best of the redone keys counts as much as it
-            scores[n] = min(kept[n], peak)
-        total = weigh_row(scores)
-    return total, len(picked)
-
-
-def write_outputs(memory: Memory, h: Any, beat: int, output: NDArray[np.int16]) -> None:
-    """Output rows, each padded to beats."""
-    row = padded(2 * h.head_dim, beat)
-    for i in range(h.n_heads):
-        start = h.output_address + i * row
-        for d in range(h.head_dim):
-            memory[start + 2 * d] = output[i, d] & 0xFF
-            memory[start + 2 * d + 1] = output[i, d] >> 8 & 0xFF
-        for place in range(start + 2 * h.head_dim, start + row):
-            memory[place] = 0
-
-
-def update_tokens(
-    memory: Memory, h: Any, beat: int, keys: NDArray[np.uint16], slots: Slots, gain: Row
-) -> NDArray[np.uint16]:
-    """Running token importance (section 6); answers the surviving entries of the key list (section 7)."""
-    start = h.token_importance_address
-    words = memory[start : start + padded(4 * h.n_slots, beat)].view(np.uint32)
-    words[h.n_slots if h.add_tokens else 0 :] = 0
-    rank = np.empty(len(slots))
-    for n in range(len(slots)):
-        fresh = (np.int64(words[slots[n]]) * h.decay >> 16) + (
-            (np.int64(gain[n]) + (1 << GAIN_SHIFT - 1)) >> GAIN_SHIFT
-        )
-        fresh = min(fresh, TOKEN_MAX)
-        words[slots[n]] = fresh
-        rank[n] = fresh + (_PREFERRED if keys[n] >= PROTECTED_BIT else 0.0)
-    return survivors_of(keys, rank, h.keep_tokens)
-
-
-def update_heads(
-    memory: Memory, h: Any, beat: int, heads: Memory, loudness: NDArray[np.int64]
-) -> NDArray[np.uint16]:
-    """Running head importance; answers the surviving head ids."""
-    start = h.head_importance_address
-    words = memory[start : start + padded(8 * h.total_heads, beat)].view(np.uint32)
-    words[2 * h.total_heads if h.add_heads else 0 :] = 0
-    rank, ids = np.empty(h.n_heads), np.empty(h.n_heads, np.uint16)
-    for i in range(h.n_heads):
-        head, shift = np.int64(heads[i, 0]), np.int64(heads[i, 6])
-        mult = np.int64(heads[i, 4]) | np.int64(heads[i, 5]) << 8
-        old = np.int64(words[2 * head]) | np.int64(words[2 * head + 1]) << 32
-        fresh = min(old + ((loudness[i] * mult + (1 << shift >> 1)) >> shift), HEAD_MAX)
-        words[2 * head], words[2 * head + 1] = fresh & 0xFFFFFFFF, fresh >> 32
-        rank[i], ids[i] = fresh, head
-    return survivors_of(ids, rank, h.keep_heads)
-
-
-def survivors_of(entries: NDArray[np.uint16], rank: Row, keep: int) -> NDArray[np.uint16]:
-    """The ``keep`` entries of the greatest rank in their order, ties to the lower index (section 7)."""
-    if keep == len(entries):
-        return entries
-    border, ties = greatest(rank, keep)
-    chosen, n = np.empty(keep, np.uint16), 0
-    for i in range(len(entries)):
-        tied = rank[i] == border
-        if rank[i] > border or (tied and ties > 0):
-            chosen[n] = entries[i]
-            n += 1
-        ties -= tied
-    return chosen
-
-
-def write_list(memory: Memory, start: int, entries: NDArray[np.uint16], beat: int) -> None:
-    """A list of survivors, padded to beats."""
-    size = 2 * len(entries)
-    for i in range(len(entries)):
-        memory[start + 2 * i] = entries[i] & 0xFF
-        memory[start + 2 * i + 1] = entries[i] >> 8
-    for place in range(start + size, start + padded(size, beat)):
-        memory[place] = 0
-
-
-def write_header(words: Words, fields: tuple[Int, ...], counts: tuple[int, ...]) -> None:
-    """The answer's header: fields and byte counters in the order of their tables."""
-    words[:] = 0
-    for i in range(len(fields)):
-        words[_ANSWER_WORD[i]] |= np.uint32(fields[i] << _ANSWER_LSB[i])
-    for i in range(len(counts)):
-        words[_COUNTER_WORD[i]] = counts[i] & 0xFFFFFFFF
-        words[_COUNTER_WORD[i] + 1] = counts[i] >> 32
-
-
 #: To compile behind those of :mod:`~spatten_drivers.model.loops`, in the order of who is called by whom.
 FUNCTIONS = (
-    *(padded, row_bytes, answer_bytes, table_bytes, lsb_rows, byte_counts),
-    *(
-        lies_inside,
-        identity_fault,
-        geometry_legal,
-        pruning_legal,
-        planes_legal,
-        share_legal,
-        widths_legal,
-        header_fault,
-    ),
-    *(entry_legal, plane_region, regions, region_fault, read_header, any_bit, lists_legal),
-    *(dot, add_row, read_lsbs, read_rows, weigh, tensors, attend),
-    *(write_outputs, survivors_of, update_tokens, update_heads, write_list, write_header, compute, run_step),
+    *step_rows.FUNCTIONS,
+    *step_answer.FUNCTIONS,
+    *(answer_bytes, table_bytes, lsb_rows, byte_counts, lies_inside, identity_fault, geometry_legal),
+    *(pruning_legal, planes_legal, share_legal, widths_legal, header_fault, entry_legal, plane_region),
+    *(regions, region_fault, read_header, any_bit, lists_legal, compute, run_step),
 )
-EXACT = (dot, add_row)
+EXACT = step_rows.EXACT
