@@ -183,9 +183,8 @@ class Accelerator:
         """Lay descriptor, queries, answer and output side by side, so that one transfer takes them there."""
         beat = self.device.config.beat_bytes
         n_heads, n_queries, dim = request.queries.shape
-        q_bits = sequence.quantization.q_bits
         own = self._own_fields(sequence, request)
-        query_row, output_row = row_bytes(dim, q_bits, beat), padded(2 * dim, beat)
+        query_row, output_row = row_bytes(dim, sequence.quantization.q_bits, beat), padded(2 * dim, beat)
         sizes = (
             descriptor_bytes(own, beat),
             n_heads * n_queries * query_row,
@@ -194,20 +193,31 @@ class Accelerator:
         )
         ends = [*itertools.accumulate(sizes)]
         memory = allocate(ends[-1], "u1", self.device)
-        host, start = np.asarray(memory), memory.device_address
+        try:
+            return self._lay_out(sequence, request, own, memory, ends)
+        except BaseException:
+            memory.freebuffer()  # a traceback that somebody keeps would hold it
+            raise
+
+    def _lay_out(
+        self, sequence: Sequence, request: LayerRequest, own: dict[str, int], memory: Buffer, ends: list[int]
+    ) -> Ticket:
+        """Descriptor and queries into a job's memory, whose parts end at ``ends``, and to the device."""
+        host, start, beat = np.asarray(memory), memory.device_address, self.device.config.beat_bytes
         own |= {
             "q_address": start + ends[0],
             "answer_address": start + ends[1],
             "output_address": start + ends[2],
-            "descriptor_bytes": sizes[0],
+            "descriptor_bytes": ends[0],
         }
         template = sequence.job_template(request.layer)
         job = decode_tables(template.fields | own, host[: ends[0]], beat)
         template.write_header(host, own)
-        queries = host[ends[0] : ends[1]].reshape(n_heads, n_queries, query_row)
+        queries = host[ends[0] : ends[1]].reshape(*request.queries.shape[:2], -1)
+        q_bits, v_bits = sequence.quantization.q_bits, sequence.quantization.v_bits
         k_scale, v_scale = (t.scale[request.layer][request.heads] for t in (sequence.k, sequence.v))
         self._describe(request.queries, q_bits, k_scale, request.scaling, job.heads, queries)
-        _fill_tables(job, request, _importance_scale(tuple(v_scale.tolist()), sequence.quantization.v_bits))
+        _fill_tables(job, request, _importance_scale(tuple(v_scale.tolist()), v_bits))
         self.device.write_memory(start, host[: ends[1] + HEADER_BYTES])
         return Ticket(job, sequence, memory, start, ends, v_scale)
 
@@ -246,8 +256,10 @@ class Accelerator:
             output[..., : job["head_dim"]],
             block[HEADER_BYTES : HEADER_BYTES + 2 * n_tokens].view("<u2"),
             block[heads_at : heads_at + 2 * n_heads].view("<u2"),
-            self.device.read_memory(job["token_importance_address"], 4 * job["n_slots"]).view("<u4"),
-            self.device.read_memory(job["head_importance_address"], 8 * sequence.shape.heads).view("<u8"),
+            self.device.read_memory(sequence.token_importance.device_address, 4 * job["n_slots"]).view("<u4"),
+            self.device.read_memory(sequence.head_importance.device_address, 8 * sequence.shape.heads).view(
+                "<u8"
+            ),
             str(self.device),
         )
 
@@ -288,7 +300,7 @@ def _check_request(sequence: Sequence, request: LayerRequest) -> None:
             "slots, head dimension) and at least one of each"
         )
     sequence.check_place(request.layer, request.heads)
-    last = int(max(request.query_slots[-1], request.key_slots[-1]))  # the device refuses unsorted lists
+    last = int(max(request.query_slots.max(), request.key_slots.max()))
     if not last < request.n_slots <= sequence.shape.slots:
         raise OperandError(
             f"n_slots is {request.n_slots} with slots up to {last}; expected more than {last} and at most "

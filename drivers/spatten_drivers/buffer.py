@@ -33,8 +33,7 @@ class Allocation:
 
     def free(self) -> None:
         """Give the region back; doing so twice is harmless."""
-        if self.alive:
-            self.alive = False
+        if self.__dict__.pop("alive", False):  # in one step: two threads may come here
             self._allocator.give(self.start)
 
     __del__ = free

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from .exp2 import FRACTION_BITS
 from .model.compiled import compiled
 from .planes import pack_rows, split_planes
-from .quantize import LOG2_E, SILENCE, quantize, score_scale, symmetric_scale
+from .quantize import LOG2_E, SILENCE, nearest, quantize, score_scale, symmetric_scale
 
 Floats = NDArray[np.floating]
 Ids = NDArray[np.intp]
@@ -172,10 +171,7 @@ def describe_all(
         wanted = scale * k_scale[h] * scaling * LOG2_E * (1 << FRACTION_BITS)
         if not 0.0 < wanted < np.inf:
             return False
-        shift = min(16 - math.frexp(wanted)[1], 48)
-        mult = np.int64(np.rint(math.ldexp(wanted, shift)))
-        if mult == 1 << 16:
-            mult, shift = mult >> 1, shift - 1
+        mult, shift = nearest(wanted, 48)
         if shift < 1:
             return False
         entries[h, 1], entries[h, 2], entries[h, 3] = shift, mult & 0xFF, mult >> 8
@@ -188,7 +184,7 @@ def describe_all(
 
 @cache
 def _numba_packer() -> Packer:
-    made = compiled((peak_of, all_fit, round_row, put_row, pack, describe_all))
+    made = compiled((nearest, peak_of, all_fit, round_row, put_row, pack, describe_all))
 
     def fits(values: Floats, scale: NDArray[np.float64], bits: int) -> bool:
         return bool(made.all_fit(_plain(values), scale, (1 << bits - 1) - 1))

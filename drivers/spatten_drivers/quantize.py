@@ -70,7 +70,7 @@ def fixed_point(numbers: Iterable[float], *, shift_range: tuple[int, int], what:
     if not all(0.0 <= number < math.inf for number in wanted):
         raise OperandError(f"{what} is {wanted}; expected finite numbers that are not negative")
     low, high = shift_range
-    found = [_nearest(number, high) if number else (0, low) for number in wanted]
+    found = [nearest(number, high) if number else (0, low) for number in wanted]
     if any(shift < low for _, shift in found):
         raise OperandError(
             f"{what} is {max(wanted):.4g}; expected below {2.0 ** (16 - low):.4g}. The activations are too "
@@ -79,7 +79,7 @@ def fixed_point(numbers: Iterable[float], *, shift_range: tuple[int, int], what:
     return found
 
 
-def _nearest(number: float, high: int) -> tuple[int, int]:
+def nearest(number: float, high: int) -> tuple[int, int]:
     """Multiplier and shift of one positive number, the shift at most ``high``."""
     shift = min(16 - math.frexp(number)[1], high)
     mult = round(math.ldexp(number, shift))

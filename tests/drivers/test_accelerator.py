@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Floats through layer jobs: against attention in float64, with everything pruned that can be."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from spatten_drivers import Accelerator, Device, KeyPolicy, Quantization, ValuePolicy
-from spatten_drivers.errors import OperandError
+from spatten_drivers.errors import DeviceError, OperandError
 from spatten_drivers.planes import row_bytes
 
 from .floats import Floats, layer, probabilities
@@ -346,7 +347,21 @@ def test_requests_that_are_refused(
 
 
 def test_queries_that_are_not_finite(device: Device, accelerator: Accelerator) -> None:
+    """Memory goes back at once, although the error that is kept knows of it."""
     data = layer(device, DENSE)
     data.q[1, 2, 3] = np.inf
-    with pytest.raises(OperandError, match=r"^activations hold NaN or infinity in head\(s\) \[1\]"):
+    gc.collect()  # what earlier tests left
+    taken = device.allocator.bytes_taken
+    with pytest.raises(OperandError, match=r"^activations hold NaN or infinity in head\(s\) \[1\]") as error:
         accelerator.submit(data.sequence, data.request())
+    assert device.allocator.bytes_taken == taken
+    assert error.tb is not None
+
+
+def test_a_sequence_freed_too_soon(device: Device, accelerator: Accelerator) -> None:
+    """Its importance may be another's by now."""
+    data = layer(device, DENSE)
+    ticket = accelerator.submit(data.sequence, data.request())
+    data.sequence.free()
+    with pytest.raises(DeviceError, match=r"^this buffer was freed"):
+        accelerator.wait(ticket)

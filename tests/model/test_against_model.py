@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -98,6 +99,16 @@ def test_corner(name: str, kernel: str) -> None:
 def test_any_step(spec: JobSpec) -> None:
     """Random legal jobs of one query, which the compiled kernel runs on a way of their own."""
     assert_same(build(replace(spec, queries=spec.queries[-1:])), "numba")
+
+
+@pytest.mark.parametrize("spec", [BREAKABLE, A_STEP], ids=["prompt", "step"])
+@pytest.mark.parametrize("old", [1 << 48, 1 << 63, (1 << 64) - 1])
+def test_head_importance_beyond_its_width(spec: JobSpec, old: int, kernel: str) -> None:
+    """Memory may hold anything where running importance is expected: it saturates."""
+    image = build(replace(spec, add_heads=True, keep_heads=1))
+    place, _ = image.regions["head_importance"]
+    struct.pack_into(f"<{spec.total_heads}Q", image.memory, place, *[old] * spec.total_heads)
+    assert_same(image, kernel)
 
 
 @pytest.mark.parametrize("violation", VIOLATIONS + OLDER, ids=lambda violation: violation.name)

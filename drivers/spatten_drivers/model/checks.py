@@ -91,7 +91,8 @@ def checked_job(memory: NDArray[np.uint8], address: int, config: AcceleratorConf
     _require(identity_fault(header, limits, room), None)
     reserved = bool((raw.view("<u4") & RESERVED[config.abi_minor]).any())
     _require(header_fault(header, limits, reserved, address, room), fields)
-    job = decode_tables(fields, memory[address : address + fields["descriptor_bytes"]], beat)
+    # A copy: what the job writes may overlap it, and what was checked must stay so.
+    job = decode_tables(fields, memory[address : address + fields["descriptor_bytes"]].copy(), beat)
     _require(Status.DONE if _lists_legal(job) else Status.BAD_LIST, fields)
     first_key, first_query = int(job.key_slots[0]), int(job.queries[0])
     _require(region_fault(header, beat, room, first_key, first_query), fields)
@@ -105,7 +106,7 @@ def _require(fault: int, fields: dict[str, int] | None) -> None:
 
 def lies_inside(address: int, length: int, beat: int, room: int) -> bool:
     """Whether so many bytes begin at a beat and end in device memory of ``room`` bytes."""
-    return address % beat == 0 and address + length <= room
+    return address % beat == 0 and address >= 0 and address + length <= room
 
 
 def identity_fault(h: Any, limits: Limits, room: int) -> int:

@@ -40,11 +40,16 @@ def compiled(
     import numba
 
     made: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for function in functions:
         assert isinstance(function, FunctionType)
+        if plain.get(function.__name__) is function:
+            continue
+        known = {name: made[name] for name in made if function.__globals__.get(name) is plain[name]}
+        plain[function.__name__] = function
         twin = FunctionType(
             function.__code__,
-            {**function.__globals__, **made},
+            {**function.__globals__, **known},
             function.__name__,
             function.__defaults__,
             function.__closure__,

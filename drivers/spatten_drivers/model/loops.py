@@ -118,7 +118,7 @@ def weigh_row(row: Row) -> Int:
 
 
 def greatest(row: Row, keep: int) -> tuple[float, int]:
-    """Of the ``keep`` greatest of a row of integers the least, and how many equal to it are among them.
+    """Of the ``keep`` greatest of a row of natural numbers the least, and how many equal it among them.
 
     By bisection of values: each pass is one that the compiler makes vectors of.
     """

@@ -64,7 +64,8 @@ def update_heads(
     for i in range(h.n_heads):
         head, shift = np.int64(heads[i, 0]), np.int64(heads[i, 6])
         mult = np.int64(heads[i, 4]) | np.int64(heads[i, 5]) << 8
-        old = np.int64(words[2 * head]) | np.int64(words[2 * head + 1]) << 32
+        beyond = words[2 * head + 1] >> 16  # memory may hold anything
+        old = HEAD_MAX if beyond else np.int64(words[2 * head]) | np.int64(words[2 * head + 1]) << 32
         fresh = min(old + ((loudness[i] * mult + (1 << shift >> 1)) >> shift), HEAD_MAX)
         words[2 * head], words[2 * head + 1] = fresh & 0xFFFFFFFF, fresh >> 32
         rank[i], ids[i] = fresh, head

@@ -113,7 +113,7 @@ class ForwardPass:
         return _InferenceOnly.apply(query, answer) if query.requires_grad else answer
 
     def report(self) -> None:
-        """Add to the record the uploads since the last pass; one that broke off counts too."""
+        """Add to the record what was uploaded, clamped and rescaled since the last report."""
         for row in self._store.rows:
             row.report(self._record)
 

@@ -281,7 +281,7 @@ class Session:
             temporary.free()
 
     def _forget_pass(self) -> None:
-        """Memory goes back once no job works in it: a pushed job holds what it needs until it ends."""
+        """Report it. Memory goes back once no job works in it: a pushed one holds what it needs."""
         if self._pass is not None:
             self._pass.report()
         self._pass = self._temporary = None
@@ -329,7 +329,7 @@ class Session:
 
 
 def _alone(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A base model that runs: it is attached already, and no other model runs inside it."""
+    """A base model that runs is attached already: none is looked for inside it."""
 
     @wraps(forward)
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -15,31 +15,28 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+_lock = threading.Lock()
+_look: Callable[[nn.Module, Any], None] | None = None
 _handle: RemovableHandle | None = None
-_look: Callable[[nn.Module, Any], None]
+_blind = 0  # how many are inside :func:`unwatched`
 
 
 def watch(look: Callable[[nn.Module, Any], None]) -> None:
     """Show ``look`` every module that is about to run; watching twice is harmless."""
-    global _handle, _look
-    _look = look
-    if _handle is None:
-        _handle = register_module_forward_pre_hook(look)
+    global _look
+    with _lock:
+        _look = look
+        _set_hook()
 
 
 @contextmanager
 def unwatched() -> Iterator[None]:
     """Nothing is looked at inside."""
-    global _handle
-    if _handle is None:
-        yield
-        return
-    _handle.remove()
-    _handle = None
+    _count(1)
     try:
         yield
     finally:
-        watch(_look)
+        _count(-1)
 
 
 @contextmanager
@@ -50,3 +47,22 @@ def unwatched_if_alone() -> Iterator[None]:
         return
     with unwatched():
         yield
+
+
+def _count(change: int) -> None:
+    global _blind
+    with _lock:
+        _blind += change
+        _set_hook()
+
+
+def _set_hook() -> None:
+    """Have the hook exactly while somebody looks and nobody forbids it."""
+    global _handle
+    wanted = _look is not None and not _blind
+    if wanted and _handle is None:
+        assert _look is not None
+        _handle = register_module_forward_pre_hook(_look)
+    elif not wanted and _handle is not None:
+        _handle.remove()
+        _handle = None
