@@ -158,6 +158,7 @@ HEAD_ENTRY = np.dtype(
         ("reserved", "u1"),
     ]
 )
+ENTRY_BYTES = HEAD_ENTRY.itemsize
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ class JobTemplate:
 
 def table_bytes(n_heads: int, n_keys: int, n_queries: int, beat_bytes: int) -> tuple[int, int, int]:
     """Bytes of the head table, the key list and the query list, each padded to a beat."""
-    return padded(8 * n_heads, beat_bytes), padded(2 * n_keys, beat_bytes), padded(2 * n_queries, beat_bytes)
+    heads = padded(ENTRY_BYTES * n_heads, beat_bytes)
+    return heads, padded(2 * n_keys, beat_bytes), padded(2 * n_queries, beat_bytes)
 
 
 def table_sizes(fields: dict[str, int], beat_bytes: int) -> tuple[int, int, int]:
@@ -262,7 +264,7 @@ def decode_tables(fields: dict[str, int], raw: NDArray[np.uint8], beat_bytes: in
     heads, keys, queries = (raw[a:b] for a, b in pairwise(starts))
     return LayerJob(
         fields,
-        heads[: HEAD_ENTRY.itemsize * fields["n_heads"]].view(HEAD_ENTRY),
+        heads[: ENTRY_BYTES * fields["n_heads"]].view(HEAD_ENTRY),
         keys[: 2 * fields["n_keys"]].view("<u2"),
         queries[: 2 * fields["n_queries"]].view("<u2"),
     )

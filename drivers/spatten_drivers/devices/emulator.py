@@ -17,6 +17,7 @@ from ..errors import DeviceError, DeviceMemoryError, OperandError
 from ..fields import pack
 from ..job import HEADER_BYTES, JOB_WORDS
 from ..model import execute_job, kernel_name
+from ..model.checks import lies_inside
 from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
 from .base import Device
 from .poison import PoisonGuard
@@ -160,7 +161,7 @@ class Emulator(Device):
 
     def _job_id(self, address: int) -> int:
         """Of the header, 0 if check 1 keeps it from being read."""
-        if address % self._emulated.beat_bytes or address + HEADER_BYTES > self._memory.size:
+        if not lies_inside(address, HEADER_BYTES, self._emulated.beat_bytes, self._memory.size):
             return 0
         return int(self._memory[address : address + HEADER_BYTES].view("<u4")[_JOB_ID])
 

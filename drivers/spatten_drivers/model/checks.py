@@ -37,7 +37,7 @@ RESERVED = [reserved_bits(words, HEADER_WORDS) for words in (_WORDS_OF_0, JOB_WO
 
 _NAMES = [name for name, *_ in Table(JOB_WORDS).places]
 #: All fields of a descriptor's header by name; typed loosely, as the names come from the table.
-Header: Any = namedtuple("Header", _NAMES)  # type: ignore[misc]
+Header: Any = namedtuple("Header", _NAMES)  # type: ignore[misc]  # mypy wants the names written out
 #: The same fields as a record of NumPy, which costs compiled code nothing to hand on.
 HEADER = np.dtype([(name, np.int64) for name in _NAMES])
 

@@ -21,13 +21,11 @@ from ..planes import unpack_rows
 from . import loops, step
 from .compiled import compiled
 from .division import Block, add_gain, divide
+from .loops import Memory, Slots
 
 #: A scaled score so low that its weight is zero, and still exact in float64 and int64.
 HIDDEN = -(2.0**60)
 
-
-Memory = NDArray[np.uint8]
-Slots = NDArray[np.int64]
 Rows = NDArray[np.float64]
 
 

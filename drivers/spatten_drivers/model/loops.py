@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exp2 import WEIGHTS
+from ..planes import LSB_WIDTH
 from .division import Block
 
+#: Stands for LSBs of V that are not read.
+MIDPOINT = 1 << LSB_WIDTH - 1
 _TABLE = WEIGHTS.astype(np.uint16)
 _LAST = float(len(_TABLE) - 1)
 

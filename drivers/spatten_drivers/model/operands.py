@@ -12,10 +12,10 @@ from ..job import KeyPolicy, LayerJob, ValuePolicy
 from ..planes import LSB_WIDTH, row_bytes
 from .division import Block
 from .kernels import Coding, Kernel, Region, Rows
+from .loops import MIDPOINT
 
-_MIDPOINT = 1 << LSB_WIDTH - 1
 _LSB = Coding(LSB_WIDTH, signed=False)
-_LSB_CORRECTION = Coding(LSB_WIDTH, signed=False, offset=-_MIDPOINT)
+_LSB_CORRECTION = Coding(LSB_WIDTH, signed=False, offset=-MIDPOINT)
 
 
 class Operands:
@@ -46,7 +46,7 @@ class Operands:
     def v(self, heads: NDArray[np.intp]) -> Rows:
         """``[h, n, D]`` as a row without refetch uses it."""
         always = self._job["v_policy"] == ValuePolicy.ALWAYS
-        return self._shared("v", heads, lambda: self._first_pass("v", heads, always, unread=_MIDPOINT))
+        return self._shared("v", heads, lambda: self._first_pass("v", heads, always, unread=MIDPOINT))
 
     def k_lsb(self, heads: NDArray[np.intp]) -> Rows:
         """LSB plane ``[h, n, D]`` of K."""

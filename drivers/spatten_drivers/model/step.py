@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..answer import ANSWER_MAGIC, Status, answer_bytes
 from ..config import ABI_MAJOR
 from ..fields import Table
-from ..job import HEADER_BYTES, JOB_WORDS, PROTECTED_BIT, table_bytes
+from ..job import ENTRY_BYTES, HEADER_BYTES, JOB_WORDS, PROTECTED_BIT, table_bytes
 from ..planes import padded
 from . import step_answer, step_rows
 from .checks import (
@@ -63,7 +63,7 @@ def run_step(memory: Memory, address: int, limits: Limits, reserved: Words, head
     keys_at = heads_at + sizes[0]
     queries_at = keys_at + sizes[1]
     # Copies: regions may overlap, and what was checked must stay so.
-    heads = memory[heads_at : heads_at + 8 * h.n_heads].copy().reshape(h.n_heads, 8)
+    heads = memory[heads_at : heads_at + ENTRY_BYTES * h.n_heads].copy().reshape(h.n_heads, ENTRY_BYTES)
     keys = memory[keys_at : keys_at + 2 * h.n_keys].copy().view(np.uint16)
     query: Int = np.int64(memory[queries_at]) | np.int64(memory[queries_at + 1]) << 8
     if not lists_legal(h, heads, keys, query):

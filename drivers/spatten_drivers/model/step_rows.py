@@ -9,10 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..job import KeyPolicy, ValuePolicy
-from ..planes import LSB_WIDTH, padded, row_bytes
-from .loops import Elements, Int, Memory, Row, Slots, divide_row, drop_row, gain_row, unpack_rows, weigh_row
-
-_MIDPOINT = 1 << LSB_WIDTH - 1
+from ..planes import padded, row_bytes
+from .loops import (
+    MIDPOINT,
+    Elements,
+    Int,
+    Memory,
+    Row,
+    Slots,
+    divide_row,
+    drop_row,
+    gain_row,
+    unpack_rows,
+    weigh_row,
+)
 
 
 class Plane(NamedTuple):
@@ -54,7 +64,7 @@ def attend(
         plane(h, h.v_msb_address, h.v_msb_stride, h.v_msb_bits, beat),
         plane(h, h.v_lsb_address, h.v_lsb_stride, h.v_lsb_bits, beat),
     )
-    midpoint = _MIDPOINT if h.v_lsb_bits else 0
+    midpoint = MIDPOINT if h.v_lsb_bits else 0
     first = np.zeros(1, np.int64)  # the only query is the first of its head
     rows, low = np.empty((len(slots), h.head_dim), np.int16), np.empty((len(slots), h.head_dim), np.int16)
     query, total, scores = np.empty(h.head_dim), np.empty(h.head_dim), np.empty(len(slots))
@@ -159,7 +169,7 @@ def weigh(
         return weigh_row(scores), len(slots)
     picked = np.flatnonzero(scores > total * 2.0**-h.refetch_shift)
     if len(picked):
-        read_lsbs(memory, lsb, head, slots[picked], -_MIDPOINT, low)
+        read_lsbs(memory, lsb, head, slots[picked], -MIDPOINT, low)
         peak = -np.inf
         for n in range(len(picked)):
             kept[picked[n]] += dot(query, low[n])
