@@ -12,9 +12,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 _PACKAGE = Path(__file__).parent.parent
+_LOWER = "lower"
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @cache
@@ -22,6 +24,19 @@ def _sources() -> str:
     """A hash of all sources that compiled code or its constants can come from."""
     files = sorted([*_PACKAGE.glob("*.py"), *_PACKAGE.glob("model/*.py")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def lowered_by(lower: Callable[..., Any]) -> Callable[[_F], _F]:
+    """Compile a function to the LLVM code that ``lower`` writes, as for ``numba.extending.intrinsic``.
+
+    The function itself says in plain Python what that code does.
+    """
+
+    def mark(function: _F) -> _F:
+        function.__dict__[_LOWER] = lower
+        return function
+
+    return mark
 
 
 def compiled(
@@ -38,6 +53,7 @@ def compiled(
     file alone; what it calls may lie in others, so a hash of them all is part of the name.
     """
     import numba
+    from numba.extending import intrinsic
 
     made: dict[str, Any] = {}
     plain: dict[str, Any] = {}
@@ -47,6 +63,9 @@ def compiled(
             continue
         known = {name: made[name] for name in made if function.__globals__.get(name) is plain[name]}
         plain[function.__name__] = function
+        if _LOWER in function.__dict__:
+            made[function.__name__] = intrinsic(prefer_literal=True)(function.__dict__[_LOWER])
+            continue
         twin = FunctionType(
             function.__code__,
             {**function.__globals__, **known},

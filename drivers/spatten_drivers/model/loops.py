@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from ..exp2 import WEIGHTS
 from ..planes import LSB_WIDTH
 from .division import Block
+from .lanes import LANES, prefetch, unpack_eight
 
 #: Stands for LSBs of V that are not read.
 MIDPOINT = 1 << LSB_WIDTH - 1
 _TABLE = WEIGHTS.astype(np.uint16)
 _LAST = float(len(_TABLE) - 1)
+#: Rows that are asked for ahead of their time: pruned rows lie where no cache guesses.
+_AHEAD = 8
+_CACHE_LINE = 64
 
 Memory = NDArray[np.uint8]
 Slots = NDArray[np.int64]
@@ -31,10 +35,7 @@ Int = Any
 
 
 def _unpacker(width: int) -> Callable[..., None]:
-    """Unpacking of one width: with every shift a constant the compiler makes vectors of the loop."""
-    group = 8 // math.gcd(width, 8)  # so many elements fill whole bytes
-    step = group * width // 8
-    mask = (1 << width) - 1
+    """Unpacking of one width, which the compiler has to know."""
 
     def unpack(
         memory: Memory,
@@ -47,17 +48,12 @@ def _unpacker(width: int) -> Callable[..., None]:
         out: Elements,
     ) -> None:
         for n in range(len(slots)):
-            start = address + slots[n] * size
-            # Cut out of memory, a row's bytes are known to be neighbours.
-            row, elements = memory[start : start + size], out[n]
-            for g in range(out.shape[1] // group):
-                for i in range(group):
-                    byte, shift = g * step + (i * width >> 3), i * width & 7
-                    word = np.int32(row[byte])
-                    if shift + width > 8:
-                        word |= np.int32(row[byte + 1]) << 8
-                    # The lower half alone is wanted, so this is done in 16 bits; a shift would bar that.
-                    elements[g * group + i] = np.int16(((word >> shift & mask) ^ flip) * factor + base)
+            soon = address + slots[min(n + _AHEAD, len(slots) - 1)] * size
+            for line in range(0, size, _CACHE_LINE):
+                prefetch(memory, soon + line)
+            row, elements = address + slots[n] * size, out[n]
+            for g in range(out.shape[1] // LANES):
+                unpack_eight(width, memory, row + g * width, flip, factor, base, elements, g * LANES)
 
     unpack.__name__ = f"unpack_{width}"
     unpack.__qualname__ = f"_unpacker.{unpack.__name__}"
@@ -77,9 +73,9 @@ def unpack_rows(
     """
     width, signed, up, offset = coding
     # Two's complement: flip the sign bit, then take its weight off.
-    flip = np.int32(1 << (width - 1) if signed else 0)
-    factor = np.int32(1 << up)
-    base = np.int32(offset - flip * factor)
+    flip = np.int16(1 << (width - 1) if signed else 0)
+    factor = np.int16(1 << up)
+    base = np.int16(offset - flip * factor)
     if width == 4:
         unpack_4(memory, address, size, slots, flip, factor, base, out)
     elif width == 6:
@@ -229,6 +225,7 @@ def divide(
 
 #: To compile, in the order of who is called by whom.
 FUNCTIONS = (
+    *(prefetch, unpack_eight),
     *(unpack_4, unpack_6, unpack_8, unpack_10, unpack_12, unpack_rows, unpack),
     *(weigh_row, greatest, drop_row, gain_row, divide_row),
     *(weights, drop_values, add_gain, divide),

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from spatten_drivers import Accelerator, Emulator, KeyPolicy, LayerResult, Quantization, ValuePolicy
 from spatten_drivers.errors import ConfigError
-from spatten_drivers.model import available_kernels
+from spatten_drivers.model import available_kernels, loops
+from spatten_drivers.model.compiled import compiled
 from spatten_drivers.model.kernels import NUMPY, Coding, Kernel, Region, kernel
+from spatten_drivers.model.lanes import unpack_eight
 from spatten_drivers.planes import MSB_WIDTHS, pack_rows, row_bytes
 
 from ..floats import layer
@@ -55,6 +57,21 @@ def test_unpack(numba: Kernel, seed: int, coding: Coding, dim: int) -> None:
         for one in (NUMPY, numba):
             block = one.unpack(memory, region, heads, slots, dim, coding)
             np.testing.assert_array_equal(block, expected[heads][:, slots], err_msg=one.name)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float64])
+@pytest.mark.parametrize("width", MSB_WIDTHS)
+def test_unpack_eight(numba: Kernel, width: int, dtype: type) -> None:
+    """What is compiled for eight elements is what the plain function says, beyond 16 bits too."""
+    loop = getattr(compiled(loops.FUNCTIONS), f"unpack_{width}")
+    generator = np.random.default_rng(width)
+    memory = generator.integers(0, 256, 5 + 2 * width, np.uint8)
+    for numbers in generator.integers(-(1 << 15), 1 << 15, (50, 3), np.int16):
+        found, expected = np.zeros((2, 1, 16), dtype)
+        loop(memory, 5, 2 * width, np.zeros(1, np.int64), *numbers, found)
+        for g in range(2):
+            unpack_eight(width, memory, 5 + g * width, *numbers, expected[0], 8 * g)
+        np.testing.assert_array_equal(found, expected)
 
 
 @given(seed=seeds, shape=shapes, spread=st.sampled_from((0, 1, 20, 2**17, 2**45)))
