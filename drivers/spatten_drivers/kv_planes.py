@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .buffer import Buffer, allocate
 from .devices.base import Device
 from .formats import Quantization
-from .packing import NO_PLANE, Target, packer, put_rows
+from .packing import NO_PLANE, Target, put_rows
 from .planes import LSB_WIDTH, row_bytes, unpack_rows
 
 
@@ -66,27 +66,13 @@ class Planes:
 
         self.msb = plane(form.msb_bits)
         self.lsb = plane(form.lsb_bits) if form.lsb_bits else None
-        self._device, self._packer = device, packer(device.kernel)
-        self._targets = [self._target(layer) for layer in range(shape.layers)]
+        self._device = device
         self.scale = np.zeros((shape.layers, heads))
         self.saturated, self.rescaled = np.zeros((2, heads), np.int64)
         self.uploaded_bytes = 0
-
-    def write(
-        self,
-        layer: int,
-        heads: NDArray[np.intp],
-        slots: NDArray[np.intp],
-        values: NDArray[np.floating],
-    ) -> None:
-        """Quantize ``values [h, n, D]`` by the scales that there are, and store them at ``slots [n]``."""
-        scale = self.scale[layer][heads]
-        self._packer.store(values, scale, heads, slots, self._targets[layer], self.saturated)
-        self._upload(layer, heads, slots)
-
-    def fits(self, layer: int, heads: NDArray[np.intp], values: NDArray[np.floating]) -> bool:
-        """Whether ``values [h, n, D]`` are finite and need no greater scales than there are."""
-        return self._packer.fits(values, self.scale[layer][heads], self.format.bits)
+        self._sides = [(self.msb, np.asarray(self.msb))]
+        if self.lsb is not None:
+            self._sides.append((self.lsb, np.asarray(self.lsb)))
 
     def copy_from(self, other: Planes) -> None:
         """Take over all rows and scales of a sequence of the same shape (a beam that split)."""
@@ -95,7 +81,7 @@ class Planes:
                 mine[...] = theirs
                 mine.sync_to_device()
                 self.uploaded_bytes += mine.nbytes
-        self.scale = other.scale.copy()
+        self.scale[...] = other.scale
 
     def free(self) -> None:
         """Give the device memory back."""
@@ -103,9 +89,12 @@ class Planes:
         if self.lsb is not None:
             self.lsb.freebuffer()
 
-    def _target(self, layer: int) -> Target:
-        lsb = NO_PLANE if self.lsb is None else np.asarray(self.lsb[layer])
-        return Target(np.asarray(self.msb[layer]), lsb, self.format.msb_bits, self.format.lsb_bits)
+    def target(self, layer: int, heads: slice) -> Target:
+        """Some heads of a layer, for rows to be put there; they go to the device by :meth:`upload`."""
+        planes = [host[layer, heads] for _, host in self._sides]
+        msb, lsb = planes if self.format.lsb_bits else (*planes, NO_PLANE)
+        widths = self.format.msb_bits, self.format.lsb_bits
+        return Target(msb, lsb, *widths, self.scale[layer, heads], self.saturated[heads])
 
     def fit_scales(self, layer: int, heads: NDArray[np.intp], end: int, needed: NDArray[np.float64]) -> None:
         """First rows choose the scale; louder later rows double it, unless they are to saturate.
@@ -127,8 +116,8 @@ class Planes:
         shift = min(doublings, self.format.bits + 1)  # nothing is left of any integer from there on
         stored = self._load(layer, head, end).astype(np.int64)
         place = np.array([head]), np.arange(end)
-        put_rows((stored[None] + (1 << shift - 1)) >> shift, *place, self._targets[layer])
-        self._upload(layer, *place)
+        put_rows((stored[None] + (1 << shift - 1)) >> shift, *place, self.target(layer, slice(None)))
+        self.upload(layer, (head,), 0, end)
         self.rescaled[head] += 1
 
     def _load(self, layer: int, head: int, end: int) -> NDArray[np.int16]:
@@ -141,28 +130,25 @@ class Planes:
         lsb = unpack_rows(np.asarray(self.lsb[layer, head, :end]), LSB_WIDTH, self._dim, signed=False)
         return (msb << LSB_WIDTH) + lsb
 
-    def _upload(self, layer: int, heads: NDArray[np.intp], slots: NDArray[np.intp]) -> None:
-        """Upload these heads from the first to the last of ``slots [n]``.
+    def upload(self, layer: int, heads: tuple[int, ...], first: int, end: int) -> None:
+        """Take rows of these heads from slot ``first`` to below slot ``end`` to the device.
 
-        Slots between them that are left out go along as they are: one transfer a head costs less than many.
+        Slots between them that were left out go along as they are: one transfer a head costs less than many.
         """
-        first, end = int(slots[0]), int(slots[-1]) + 1
-        target, runs = self._targets[layer], [*_runs(heads)]
-        for plane, host in ((self.msb, target.msb), (self.lsb, target.lsb)):
-            if plane is not None:
-                of_layer, of_head, of_slot, _ = plane.strides
-                start = plane.device_address + layer * of_layer + first * of_slot
-                for ids in runs:
-                    rows = host[ids, first:end].reshape(ids.stop - ids.start, -1)
-                    self._device.write_rows(start + ids.start * of_head, of_head, rows)
-                    self.uploaded_bytes += rows.nbytes
+        for plane, host in self._sides:
+            of_layer, of_head, of_slot, _ = host.strides
+            start = plane.device_address + layer * of_layer + first * of_slot
+            for ids in _runs(heads):
+                rows = host[layer, ids, first:end].reshape(ids.stop - ids.start, -1)
+                self._device.write_rows(start + ids.start * of_head, of_head, rows)
+                self.uploaded_bytes += rows.nbytes
 
 
 class Tensor:
     """K or V of a sequence: so many heads of its planes, from ``first`` on."""
 
     def __init__(self, planes: Planes, first: int, heads: int) -> None:
-        self.planes, self.bits = planes, planes.format.bits
+        self.planes, self.first, self.bits = planes, first, planes.format.bits
         self._heads = slice(first, first + heads)
         self.msb = planes.msb[:, self._heads]
         self.lsb = None if planes.lsb is None else planes.lsb[:, self._heads]
@@ -171,6 +157,10 @@ class Tensor:
     def scale(self) -> NDArray[np.float64]:
         """``[layers, heads]``, 0 where nothing was stored."""
         return self.planes.scale[:, self._heads]
+
+    def target(self, layer: int) -> Target:
+        """Where rows of a layer go."""
+        return self.planes.target(layer, self._heads)
 
     @property
     def saturated(self) -> int:
@@ -193,10 +183,12 @@ class Tensor:
         return found
 
 
-def _runs(heads: NDArray[np.intp]) -> Iterator[slice]:
+@lru_cache
+def _runs(heads: tuple[int, ...]) -> list[slice]:
     """Neighbouring heads together, for fewer and longer transfers."""
-    ids, start = heads.tolist(), 0
-    for end in range(1, len(ids) + 1):
-        if end == len(ids) or ids[end] != ids[end - 1] + 1:
-            yield slice(ids[start], ids[end - 1] + 1)
+    found, start = list[slice](), 0
+    for end in range(1, len(heads) + 1):
+        if end == len(heads) or heads[end] != heads[end - 1] + 1:
+            found.append(slice(heads[start], heads[end - 1] + 1))
             start = end
+    return found

@@ -21,15 +21,26 @@ Packed = NDArray[np.uint8]
 
 
 class Target(NamedTuple):
-    """Planes ``[heads, slots, row]`` of one layer in plain memory, and how wide their elements are.
+    """Where rows of K or of V of one layer go, in plain memory.
 
-    ``lsb`` is empty where there is no such plane, and ``lsb_bits`` 0.
+    Attributes
+    ----------
+    msb, lsb : planes ``[heads, slots, row]``; ``lsb`` is empty where there is no such plane.
+    msb_bits, lsb_bits : how wide their elements are; ``lsb_bits`` is 0 where there is no such plane.
+    scale : ``[heads]``, 0 where nothing was stored.
+    saturated : ``[heads]``, elements clamped so far.
     """
 
     msb: NDArray[np.uint8]
     lsb: NDArray[np.uint8]
     msb_bits: int
     lsb_bits: int
+    scale: NDArray[np.float64]
+    saturated: NDArray[np.int64]
+
+    @property
+    def bits(self) -> int:
+        return self.msb_bits + self.lsb_bits
 
 
 #: Instead of an LSB plane that is not there.
@@ -41,22 +52,21 @@ class Packer(NamedTuple):
 
     Attributes
     ----------
-    fits : ``(values [h,n,D], scale [h], bits)``: all numbers are finite, and need no greater scale.
-    store : ``(values [h,n,D], scale [h], heads [h], slots [n], target, saturated)`` quantizes and packs rows
-        and puts them there; adds to ``saturated``, by head id, how many elements were clamped.
+    append : ``(K [h,n,D], V [h,n,D], heads [h], slots [n], target of K, target of V, clamp)`` quantizes and
+        packs rows and puts them there. Unless elements are to be clamped, nothing is stored if a number is
+        not finite or a head needs a greater scale than it has; answers whether the rows were stored.
     describe : ``(queries [h,n,D], bits, scale of K [h], scaling, entries [h], rows [h,n,bytes])`` quantizes
         queries by scales of their own and packs them, and fills ``score_mult`` and ``score_shift`` of the
         head table; raises what ``symmetric_scale`` and ``score_scale`` raise.
     """
 
-    fits: Callable[[Floats, NDArray[np.float64], int], bool]
-    store: Callable[[Floats, NDArray[np.float64], Ids, Ids, Target, NDArray[np.int64]], None]
+    append: Callable[[Floats, Floats, Ids, Ids, Target, Target, bool], bool]
     describe: Callable[[Floats, int, NDArray[np.float64], float, np.ndarray, Packed], None]
 
 
 def put_rows(integers: NDArray[np.integer], heads: Ids, slots: Ids, target: Target) -> None:
     """Pack ``integers [h,n,D]`` and put them there."""
-    msb, lsb, msb_bits, lsb_bits = target
+    msb, lsb, msb_bits, lsb_bits, *_ = target
     place = heads[:, None], slots
     if lsb_bits:
         integers, low = split_planes(integers, lsb_bits)
@@ -64,22 +74,23 @@ def put_rows(integers: NDArray[np.integer], heads: Ids, slots: Ids, target: Targ
     msb[place] = pack_rows(integers, msb_bits, msb.shape[-1])
 
 
-def _numpy_fits(values: Floats, scale: NDArray[np.float64], bits: int) -> bool:
+def _numpy_append(
+    k: Floats, v: Floats, heads: Ids, slots: Ids, k_target: Target, v_target: Target, clamp: bool
+) -> bool:
+    parts = ((k, k_target), (v, v_target))
+    if not clamp and not all(_numpy_fits(values, there, heads) for values, there in parts):
+        return False
+    for values, there in parts:
+        integers, clamped = quantize(values, there.scale[heads], there.bits)
+        there.saturated[heads] += clamped
+        put_rows(integers, heads, slots, there)
+    return True
+
+
+def _numpy_fits(values: Floats, there: Target, heads: Ids) -> bool:
     peaks = np.abs(values.reshape(len(values), -1)).max(axis=1).astype(np.float64)
-    return bool((np.maximum(peaks, SILENCE) / ((1 << bits - 1) - 1) <= scale).all())  # NaN is not
-
-
-def _numpy_store(
-    values: Floats,
-    scale: NDArray[np.float64],
-    heads: Ids,
-    slots: Ids,
-    target: Target,
-    saturated: NDArray[np.int64],
-) -> None:
-    integers, clamped = quantize(values, scale, target.msb_bits + target.lsb_bits)
-    saturated[heads] += clamped
-    put_rows(integers, heads, slots, target)
+    needed = np.maximum(peaks, SILENCE) / ((1 << there.bits - 1) - 1)
+    return bool((needed <= there.scale[heads]).all())  # NaN is not
 
 
 def _numpy_describe(
@@ -91,14 +102,15 @@ def _numpy_describe(
     rows[...] = pack_rows(quantize(values, scale, bits)[0], bits, rows.shape[-1])
 
 
-NUMPY = Packer(_numpy_fits, _numpy_store, _numpy_describe)
+NUMPY = Packer(_numpy_append, _numpy_describe)
 
 
-def all_fit(values: Floats, scale: NDArray[np.float64], limit: int) -> bool:
-    """As ``fits``; ``limit`` is the greatest integer."""
-    for h in range(len(values)):
+def all_fit(values: Floats, heads: Ids, bits: int, scale: NDArray[np.float64]) -> bool:
+    """Whether all numbers are finite and need no greater scales than there are."""
+    limit = (1 << bits - 1) - 1
+    for h in range(len(heads)):
         peak = peak_of(values[h])
-        if not peak / limit <= scale[h]:
+        if not peak / limit <= scale[heads[h]]:
             return False
     return True
 
@@ -140,24 +152,56 @@ def put_row(steps: NDArray[np.int32], width: int, shift: int, row: Packed) -> No
 
 def pack(
     values: Floats,
-    inverse: Floats,
     heads: Ids,
     slots: Ids,
     msb: Packed,
     lsb: Packed,
     msb_bits: int,
     lsb_bits: int,
+    scale: NDArray[np.float64],
     saturated: NDArray[np.int64],
 ) -> None:
-    """As ``store``."""
+    """Rows of K or of V to their places."""
     limit = (1 << msb_bits + lsb_bits - 1) - 1
     steps = np.empty(values.shape[2], np.int32)
     for h in range(len(heads)):
+        head = heads[h]
+        inverse = values.dtype.type(1.0 / scale[head])
         for n in range(len(slots)):
-            saturated[heads[h]] += round_row(values[h, n], inverse[h], limit, steps)
-            put_row(steps, msb_bits, lsb_bits, msb[heads[h], slots[n]])
+            saturated[head] += round_row(values[h, n], inverse, limit, steps)
+            put_row(steps, msb_bits, lsb_bits, msb[head, slots[n]])
             if lsb_bits:
-                put_row(steps, lsb_bits, 0, lsb[heads[h], slots[n]])
+                put_row(steps, lsb_bits, 0, lsb[head, slots[n]])
+
+
+def append_both(
+    k: Floats,
+    v: Floats,
+    heads: Ids,
+    slots: Ids,
+    clamp: bool,
+    k_msb: Packed,
+    k_lsb: Packed,
+    k_msb_bits: int,
+    k_lsb_bits: int,
+    k_scale: NDArray[np.float64],
+    k_saturated: NDArray[np.int64],
+    v_msb: Packed,
+    v_lsb: Packed,
+    v_msb_bits: int,
+    v_lsb_bits: int,
+    v_scale: NDArray[np.float64],
+    v_saturated: NDArray[np.int64],
+) -> bool:
+    """As ``append``, its targets field by field: numba looks longer at a tuple than at all of them."""
+    if not clamp:
+        if not all_fit(k, heads, k_msb_bits + k_lsb_bits, k_scale):
+            return False
+        if not all_fit(v, heads, v_msb_bits + v_lsb_bits, v_scale):
+            return False
+    pack(k, heads, slots, k_msb, k_lsb, k_msb_bits, k_lsb_bits, k_scale, k_saturated)
+    pack(v, heads, slots, v_msb, v_lsb, v_msb_bits, v_lsb_bits, v_scale, v_saturated)
+    return True
 
 
 def describe_all(
@@ -184,22 +228,14 @@ def describe_all(
 
 @cache
 def _numba_packer() -> Packer:
-    made = compiled((nearest, peak_of, all_fit, round_row, put_row, pack, describe_all))
+    made = compiled((nearest, peak_of, all_fit, round_row, put_row, pack, append_both, describe_all))
 
-    def fits(values: Floats, scale: NDArray[np.float64], bits: int) -> bool:
-        return bool(made.all_fit(_plain(values), scale, (1 << bits - 1) - 1))
-
-    def store(
-        values: Floats,
-        scale: NDArray[np.float64],
-        heads: Ids,
-        slots: Ids,
-        target: Target,
-        saturated: NDArray[np.int64],
-    ) -> None:
-        rows = _plain(values)
+    def append(
+        k: Floats, v: Floats, heads: Ids, slots: Ids, k_target: Target, v_target: Target, clamp: bool
+    ) -> bool:
         ids, places = np.ascontiguousarray(heads, np.intp), np.ascontiguousarray(slots, np.intp)
-        made.pack(rows, (1.0 / scale).astype(rows.dtype), ids, places, *target, saturated)
+        stored = made.append_both(_plain(k), _plain(v), ids, places, clamp, *k_target, *v_target)
+        return bool(stored)
 
     def describe(
         values: Floats,
@@ -214,7 +250,7 @@ def _numba_packer() -> Packer:
         if not (usual and made.describe_all(plain, bits, k_scale, float(scaling), raw, rows)):
             _numpy_describe(values, bits, k_scale, scaling, entries, rows)  # it says what is out of range
 
-    return Packer(fits, store, describe)
+    return Packer(append, describe)
 
 
 def _plain(values: Floats) -> Floats:

@@ -12,6 +12,7 @@ from .errors import ConfigError, OperandError
 from .formats import Quantization
 from .job import JobTemplate, KeyPolicy
 from .kv_planes import Format, Planes, Shape, Tensor
+from .packing import packer
 from .quantize import symmetric_scale
 
 
@@ -35,13 +36,13 @@ class Sequence:
         self.device, self.shape, self.quantization = device, shape, quantization
         q = quantization
         k, v = Format(q.k_msb_bits, q.k_lsb_bits), Format(q.v_msb_bits, q.v_lsb_bits)
-        if k == v:
-            both = Planes(device, shape, 2 * shape.heads, k, q)
-            self._planes = [both]
-            self.k, self.v = Tensor(both, 0, shape.heads), Tensor(both, shape.heads, shape.heads)
-        else:
-            self._planes = [Planes(device, shape, shape.heads, form, q) for form in (k, v)]
-            self.k, self.v = (Tensor(planes, 0, shape.heads) for planes in self._planes)
+        shared = k == v
+        both = [Planes(device, shape, shape.heads * (1 + shared), form, q) for form in dict.fromkeys((k, v))]
+        self.k, self.v = Tensor(both[0], 0, shape.heads), Tensor(both[-1], shape.heads * shared, shape.heads)
+        #: Planes, and where in them the heads of K or of V begin, or of both.
+        self._planes = [(both[0], (0, shape.heads))] if shared else [(planes, (0,)) for planes in both]
+        self._targets = [(self.k.target(layer), self.v.target(layer)) for layer in range(shape.layers)]
+        self._append = packer(device.kernel).append
         self._templates: dict[int, JobTemplate] = {}
         self.token_importance = allocate(_whole_beats(shape.slots, 4), "<u4", device)
         self.head_importance = allocate(_whole_beats(shape.heads, 8), "<u8", device)
@@ -65,20 +66,16 @@ class Sequence:
         OperandError : wrong shape, NaN or infinity, a layer or head that is not there, slots that do not
             ascend or leave the sequence; nothing was stored.
         """
-        self._check_rows(layer, heads, slots, k.shape, v.shape)
-        if len(self._planes) == 1:  # K and V share them
-            rows, places = [np.concatenate((k, v))], [np.concatenate((heads, heads + self.shape.heads))]
-        else:
-            rows, places = [*map(np.ascontiguousarray, (k, v))], [heads, heads]
-        parts = [*zip(self._planes, places, rows, strict=True)]
-        if not all(planes.fits(layer, ids, values) for planes, ids, values in parts):
+        ids = self._check_rows(layer, heads, slots, k.shape, v.shape)
+        targets = self._targets[layer]
+        if not self._append(k, v, heads, slots, *targets, False):
             needed = [symmetric_scale(k, self.k.bits), symmetric_scale(v, self.v.bits)]
-            if len(parts) == 1:
-                needed = [np.concatenate(needed)]
-            for (planes, ids, _), scale in zip(parts, needed, strict=True):
-                planes.fit_scales(layer, ids, int(slots[0]), scale)
-        for planes, ids, values in parts:
-            planes.write(layer, ids, slots, values)
+            for tensor, scale in zip((self.k, self.v), needed, strict=True):
+                tensor.planes.fit_scales(layer, heads + tensor.first, int(slots[0]), scale)
+            self._append(k, v, heads, slots, *targets, True)
+        end = int(slots[-1]) + 1
+        for planes, first in self._planes:
+            planes.upload(layer, tuple([start + i for start in first for i in ids]), int(slots[0]), end)
 
     def job_template(self, layer: int) -> JobTemplate:
         """What all jobs of a layer have in common: the device, formats, planes and running importance."""
@@ -107,7 +104,8 @@ class Sequence:
         slots: NDArray[np.intp],
         k: tuple[int, ...],
         v: tuple[int, ...],
-    ) -> None:
+    ) -> list[int]:
+        """The heads as plain numbers."""
         expected = (len(heads), len(slots), self.shape.head_dim)
         if k != expected or v != expected or 0 in expected:
             raise OperandError(
@@ -121,21 +119,22 @@ class Sequence:
                 f"{self.shape.slots}, which is what the sequence holds. Truncate the input, or make a longer "
                 "sequence"
             )
-        self.check_place(layer, heads)
+        return self.check_place(layer, heads)
 
-    def check_place(self, layer: int, heads: NDArray[np.intp]) -> None:
-        """Raise :class:`OperandError` unless the layer and all heads are there."""
-        ids = heads.tolist()  # a dozen at most: plain numbers cost less than arrays
+    def check_place(self, layer: int, heads: NDArray[np.intp]) -> list[int]:
+        """The heads as plain numbers; raises :class:`OperandError` unless they and the layer are there."""
+        ids: list[int] = heads.tolist()  # a dozen at most: plain numbers cost less than arrays
         if not 0 <= layer < self.shape.layers or min(ids) < 0 or max(ids) >= self.shape.heads:
             raise OperandError(
                 f"layer {layer}, heads {ids}; expected a layer below {self.shape.layers} and "
                 f"heads below {self.shape.heads}"
             )
+        return ids
 
     def copy(self) -> Sequence:
         """A sequence of its own with the same rows and importance (beam search)."""
         twin = Sequence(self.device, self.shape, self.quantization)
-        for mine, theirs in zip(twin._planes, self._planes, strict=True):
+        for (mine, _), (theirs, _) in zip(twin._planes, self._planes, strict=True):
             mine.copy_from(theirs)
         for copied, original in (
             (twin.token_importance, self.token_importance),
@@ -149,7 +148,7 @@ class Sequence:
     def free(self) -> None:
         """Give the device memory back; the sequence cannot be used any more."""
         self._templates.clear()
-        for planes in self._planes:
+        for planes, _ in self._planes:
             planes.free()
         self.token_importance.freebuffer()
         self.head_importance.freebuffer()
@@ -157,7 +156,7 @@ class Sequence:
     @property
     def uploaded_bytes(self) -> int:
         """Bytes of K and V written to device memory so far."""
-        return sum(planes.uploaded_bytes for planes in self._planes)
+        return sum(planes.uploaded_bytes for planes, _ in self._planes)
 
 
 def _whole_beats(count: int, item: int) -> int:

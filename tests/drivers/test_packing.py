@@ -20,9 +20,14 @@ HEADS, SLOTS, DIM = 5, 9, 32
 
 
 def target(msb_bits: int, lsb_bits: int) -> Target:
-    """Planes that hold something already."""
+    """Planes that hold something already, and no scales yet."""
     planes = [np.full((HEADS, SLOTS, row_bytes(DIM, width, 16)), 0xA5, np.uint8) for width in (msb_bits, 4)]
-    return Target(planes[0], planes[1] if lsb_bits else NO_PLANE, msb_bits, lsb_bits)
+    return Target(planes[0], planes[1] if lsb_bits else NO_PLANE, msb_bits, lsb_bits, *numbers())
+
+
+def numbers() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """No scales yet, and some elements clamped."""
+    return np.zeros(HEADS), np.arange(HEADS)
 
 
 def noise(heads: int, rows: int, dtype: Any = np.float32) -> NDArray[Any]:
@@ -31,20 +36,28 @@ def noise(heads: int, rows: int, dtype: Any = np.float32) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("k_first", [False, True])
 @pytest.mark.parametrize("lsb_bits", [0, 4])
 @pytest.mark.parametrize("msb_bits", MSB_WIDTHS)
-def test_rows_are_where_they_belong(kernel: str, msb_bits: int, lsb_bits: int) -> None:
-    heads, slots, there = np.array([0, 2, 4]), np.array([1, 2, 7]), target(msb_bits, lsb_bits)
-    values, saturated = noise(3, 3), np.arange(HEADS)
-    scale = symmetric_scale(values, msb_bits + lsb_bits) * [1.0, 0.5, 1.0]
-    packer(kernel).store(values, scale, heads, slots, there, saturated)
+def test_rows_are_where_they_belong(kernel: str, k_first: bool, msb_bits: int, lsb_bits: int) -> None:
+    heads, slots = np.array([0, 2, 4]), np.array([1, 2, 7])
+    there, other = target(msb_bits, lsb_bits), target(8, 0)
+    values = noise(3, 3)
+    scale = there.scale[heads] = symmetric_scale(values, msb_bits + lsb_bits) * [1.0, 0.5, 1.0]
+    other.scale[heads] = symmetric_scale(values, 8)
+    pair = (there, other) if k_first else (other, there)
+    assert not packer(kernel).append(values, values, heads, slots, *pair, False)  # the second head is louder
+    assert (there.msb == 0xA5).all()
+    assert (other.msb == 0xA5).all()
+    assert packer(kernel).append(values, values, heads, slots, *pair, True)
     integers, clamped = quantize(values, scale, msb_bits + lsb_bits)
     found = unpack_rows(there.msb, msb_bits, DIM, signed=True).astype(int) << lsb_bits
     if lsb_bits:
         found += unpack_rows(there.lsb, 4, DIM, signed=False)
     place = np.ix_(heads, slots)
     np.testing.assert_array_equal(found[place], integers)
-    assert saturated.tolist() == [0, 1, 2 + clamped[1], 3, 4]
+    assert there.saturated.tolist() == [0, 1, 2 + clamped[1], 3, 4]
+    assert other.saturated.tolist() == [0, 1, 2, 3, 4]
     assert clamped[1] > 0
     for plane, width in ((there.msb, msb_bits), (there.lsb, lsb_bits)):
         if width:
@@ -56,20 +69,35 @@ def test_rows_are_where_they_belong(kernel: str, msb_bits: int, lsb_bits: int) -
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_what_fits(kernel: str) -> None:
     """To the last bit of the scale."""
-    values, fits = noise(3, 2), packer(kernel).fits
+    values, heads = noise(3, 2), np.array([0, 2, 3])
+
+    def fits(values: NDArray[Any], scale: NDArray[np.float64]) -> bool:
+        """As K and as V, beside rows that fit."""
+        answers = set()
+        for which in range(2):
+            rows, targets = [np.zeros_like(values)] * 2, [target(8, 0), target(8, 0)]
+            rows[which] = values
+            for there in targets:
+                there.scale[...] = 1.0
+            targets[which].scale[heads] = scale
+            slots = np.arange(values.shape[1])
+            answers.add(packer(kernel).append(rows[0], rows[1], heads, slots, *targets, False))
+        assert len(answers) == 1
+        return answers.pop()
+
     scale = symmetric_scale(values, 8)
-    assert fits(values, scale, 8)
-    assert fits(values[:, ::-1], 2 * scale, 8)
+    assert fits(values, scale)
+    assert fits(values[:, ::-1], 2 * scale)
     for head in range(3):
         small = scale.copy()
         small[head] = np.nextafter(small[head], 0)
-        assert not fits(values, small, 8)
+        assert not fits(values, small)
         for odd in (np.nan, np.inf, -np.inf):
             broken = values.copy()
             broken[head, 1, 5] = odd
-            assert not fits(broken, scale, 8)
-    assert not fits(0 * values, np.zeros(3), 8)  # a scale there must be
-    assert fits(0 * values, symmetric_scale(0 * values, 8), 8)
+            assert not fits(broken, scale)
+    assert not fits(0 * values, np.zeros(3))  # a scale there must be
+    assert fits(0 * values, symmetric_scale(0 * values, 8))
 
 
 @given(data=st.data(), dtype=st.sampled_from([np.float16, np.float32, np.float64]))
@@ -79,11 +107,13 @@ def test_the_same_bits(data: st.DataObject, dtype: Any) -> None:
     halves = st.integers(-(1 << bits), 1 << bits).map(lambda half: half / 2)
     numbers = halves | st.floats(-100.0, 100.0, width=16)
     values = np.array([[data.draw(st.lists(numbers, min_size=DIM, max_size=DIM))]], dtype)
-    scale, stored = np.array([data.draw(st.sampled_from([1.0, 0.3, 1.0 / 3.0]))]), []
+    scale, stored = data.draw(st.sampled_from([1.0, 0.3, 1.0 / 3.0])), []
     for kernel in KERNELS:
-        there, saturated = target(bits, 0), np.zeros(HEADS, np.int64)
-        packer(kernel).store(values, scale, np.array([3]), np.array([5]), there, saturated)
-        stored.append((there.msb.tobytes(), saturated.tolist()))
+        pair = target(bits, 0), target(8, 0)
+        for there in pair:
+            there.scale[3] = scale
+        assert packer(kernel).append(values, values, np.array([3]), np.array([5]), *pair, True)
+        stored.append([(there.msb.tobytes(), there.saturated.tolist()) for there in pair])
     assert stored[0] == stored[1]
 
 
