@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from .answer import STATUS_HELP, JobAnswer, Status, answer_bytes, decode_header, dense_rows
 from .buffer import Buffer, allocate
+from .descriptor import Contents, Room, describer
 from .devices.base import Device
 from .errors import JobError, OperandError
-from .job import HEADER_BYTES, PROTECTED_BIT, LayerJob, decode_tables, descriptor_bytes
-from .packing import packer
+from .job import HEADER_BYTES, LayerJob, decode_tables, table_bytes
 from .planes import padded, row_bytes
-from .quantize import FixedPoint, importance_scale
+from .quantize import importance_scale
 from .sequence import Sequence
 
 
@@ -93,29 +93,29 @@ class LayerResult:
 class Ticket:
     """A job; ``number`` is the device's count of it once it was pushed.
 
-    It keeps the job's device memory until it is forgotten: ``memory``, in which the descriptor, the queries,
-    the answer and the output lie one behind the other and end at ``ends``.
+    It keeps the job's device memory until it is forgotten: ``memory`` at ``address``, in which descriptor,
+    queries, answer and output lie one behind the other; the last three begin at ``places``.
     """
 
     job: LayerJob
     sequence: Sequence
     memory: Buffer
     address: int
-    ends: list[int]
+    places: tuple[int, int, int]
     v_scale: NDArray[np.float64]
     number: int = 0
 
     @property
     def descriptor(self) -> Buffer:
-        return self.memory[: self.ends[0]]
+        return self.memory[: self.places[0]]
 
     @property
     def answer(self) -> Buffer:
-        return self.memory[self.ends[1] : self.ends[2]]
+        return self.memory[self.places[1] : self.places[2]]
 
     @property
     def output(self) -> Buffer:
-        return self.memory[self.ends[2] :]
+        return self.memory[self.places[2] :]
 
 
 class Accelerator:
@@ -130,7 +130,7 @@ class Accelerator:
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self.device, self.timeout = device, device.timeout if timeout is None else timeout
-        self._describe = packer(device.kernel).describe
+        self._describe = describer(device.kernel)
         self._ids = itertools.count(1)
         self._running: deque[Ticket] = deque()  # the device works in their memory, whoever forgets them
 
@@ -184,42 +184,55 @@ class Accelerator:
         beat = self.device.config.beat_bytes
         n_heads, n_queries, dim = request.queries.shape
         own = self._own_fields(sequence, request)
-        query_row, output_row = row_bytes(dim, sequence.quantization.q_bits, beat), padded(2 * dim, beat)
-        sizes = (
-            descriptor_bytes(own, beat),
-            n_heads * n_queries * query_row,
-            answer_bytes(own["keep_tokens"], own["keep_heads"], beat),
-            n_heads * n_queries * output_row,
-        )
-        ends = [*itertools.accumulate(sizes)]
-        memory = allocate(ends[-1], "u1", self.device)
+        heads, keys, slots = table_bytes(n_heads, own["n_keys"], n_queries, beat)
+        row, output_row = row_bytes(dim, sequence.quantization.q_bits, beat), padded(2 * dim, beat)
+        answer = answer_bytes(own["keep_tokens"], own["keep_heads"], beat)
+        keys_at = HEADER_BYTES + heads
+        queries_at = keys_at + keys + slots
+        answer_at = queries_at + n_heads * n_queries * row
+        output_at = answer_at + answer
+        memory = allocate(output_at + n_heads * n_queries * output_row, "u1", self.device)
+        room = Room(np.asarray(memory), keys_at, keys_at + keys, queries_at, row)
         try:
-            return self._lay_out(sequence, request, own, memory, ends)
+            return self._lay_out(sequence, request, own, memory, room, (answer_at, output_at))
         except BaseException:
             memory.freebuffer()  # a traceback that somebody keeps would hold it
             raise
 
     def _lay_out(
-        self, sequence: Sequence, request: LayerRequest, own: dict[str, int], memory: Buffer, ends: list[int]
+        self,
+        sequence: Sequence,
+        request: LayerRequest,
+        own: dict[str, int],
+        memory: Buffer,
+        room: Room,
+        places: tuple[int, int],
     ) -> Ticket:
-        """Descriptor and queries into a job's memory, whose parts end at ``ends``, and to the device."""
-        host, start, beat = np.asarray(memory), memory.device_address, self.device.config.beat_bytes
+        """Descriptor and queries into a job's memory and to the device; ``places`` of answer and output."""
+        start, layer, heads = memory.device_address, request.layer, request.heads
         own |= {
-            "q_address": start + ends[0],
-            "answer_address": start + ends[1],
-            "output_address": start + ends[2],
-            "descriptor_bytes": ends[0],
+            "q_address": start + room.rows,
+            "answer_address": start + places[0],
+            "output_address": start + places[1],
+            "descriptor_bytes": room.rows,
         }
-        template = sequence.job_template(request.layer)
-        job = decode_tables(template.fields | own, host[: ends[0]], beat)
-        template.write_header(host, own)
-        queries = host[ends[0] : ends[1]].reshape(*request.queries.shape[:2], -1)
-        q_bits, v_bits = sequence.quantization.q_bits, sequence.quantization.v_bits
-        k_scale, v_scale = (t.scale[request.layer][request.heads] for t in (sequence.k, sequence.v))
-        self._describe(request.queries, q_bits, k_scale, request.scaling, job.heads, queries)
-        _fill_tables(job, request, _importance_scale(tuple(v_scale.tolist()), v_bits))
-        self.device.write_memory(start, host[: ends[1] + HEADER_BYTES])
-        return Ticket(job, sequence, memory, start, ends, v_scale)
+        template = sequence.job_template(layer)
+        job = decode_tables(template.fields | own, room.memory, self.device.config.beat_bytes)
+        k_scale, v_scale = (target.scale[heads] for target in sequence.targets[layer])
+        contents = Contents(
+            request.queries,
+            sequence.quantization.q_bits,
+            k_scale,
+            request.scaling,
+            _importance_gains(v_scale.tobytes(), sequence.quantization.v_bits),
+            heads,
+            request.key_slots,
+            request.query_slots,
+            request.shielded,
+        )
+        self._describe(job, template, own, contents, room)
+        self.device.write_memory(start, room.memory[: places[0] + HEADER_BYTES])
+        return Ticket(job, sequence, memory, start, (room.rows, *places), v_scale)
 
     def _own_fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
         """What a job does not have in common with the others of its layer."""
@@ -244,8 +257,8 @@ class Accelerator:
     def _fetch(self, ticket: Ticket) -> JobAnswer:
         """The answer, in memory of its own: that of the job may soon be another's."""
         sequence, job, beat = ticket.sequence, ticket.job, self.device.config.beat_bytes
-        _, start, output_at, end = ticket.ends
-        block = self.device.read_memory(ticket.address + start, end - start)
+        _, start, output_at = ticket.places
+        block = self.device.read_memory(ticket.address + start, ticket.memory.size - start)
         fields, counters = decode_header(block)
         n_tokens, n_heads = fields["n_tokens"], fields["n_heads"]
         heads_at = HEADER_BYTES + padded(2 * n_tokens, beat)
@@ -276,18 +289,9 @@ class Accelerator:
 
 
 @lru_cache
-def _importance_scale(v_scale: tuple[float, ...], bits: int) -> list[FixedPoint]:
-    """Those of a layer, which change only when a louder row of V changes its scale."""
-    return importance_scale(v_scale, bits)
-
-
-def _fill_tables(job: LayerJob, request: LayerRequest, gains: list[FixedPoint]) -> None:
-    """The lists of a job, and of its head table what does not hang on the queries."""
-    job.heads["head_id"] = request.heads
-    job.heads["importance_mult"], job.heads["importance_shift"] = zip(*gains, strict=True)
-    job.keys[...] = request.key_slots
-    job.keys[request.shielded] |= PROTECTED_BIT
-    job.queries[...] = request.query_slots
+def _importance_gains(v_scale: bytes, bits: int) -> NDArray[np.int64]:
+    """Multiplier and shift of each head ``[h,2]``; they change only with a scale, for a louder row of V."""
+    return np.array(importance_scale(np.frombuffer(v_scale).tolist(), bits), np.int64)
 
 
 def _check_request(sequence: Sequence, request: LayerRequest) -> None:

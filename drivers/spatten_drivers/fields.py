@@ -75,7 +75,8 @@ class Table(tuple[Word, ...]):
         return next(f for word in self for f in word.fields if f.name == name)
 
     @cached_property
-    def _place_of(self) -> dict[str, tuple[int, int, int]]:
+    def place_of(self) -> dict[str, tuple[int, int, int]]:
+        """Word index, lsb and mask of a field by name."""
         return {name: (index, lsb, mask) for name, index, lsb, mask, _ in self.places}
 
     def patched(self, words: Sequence[int], values: Mapping[str, int]) -> list[int]:
@@ -87,7 +88,7 @@ class Table(tuple[Word, ...]):
         """
         out = list(words)
         for name, value in values.items():
-            index, lsb, mask = self._place_of[name]
+            index, lsb, mask = self.place_of[name]
             if not 0 <= value <= mask:
                 raise self.misfit(name, value)
             out[index] = out[index] & ~(mask << lsb) | int(value) << lsb

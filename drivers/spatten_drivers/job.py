@@ -7,8 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
-from itertools import accumulate, pairwise
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -205,6 +204,13 @@ class JobTemplate:
 
     def __init__(self, fields: dict[str, int]) -> None:
         self.fields, self._words = fields, packed(_HEADER, fields, HEADER_WORDS)
+        self.words = np.array(self._words, np.int64)
+
+    @staticmethod
+    @cache
+    def places(names: tuple[str, ...]) -> NDArray[np.int64]:
+        """Word, lsb and mask of fields, ``[3, names]``."""
+        return np.array([_HEADER.place_of[name] for name in names], np.int64).T.copy()
 
     def write_header(self, raw: NDArray[np.uint8], fields: dict[str, int]) -> None:
         """Put the header of a job that has these fields besides at the start of its descriptor.
@@ -259,12 +265,12 @@ def decode_header(raw: NDArray[np.uint8]) -> dict[str, int]:
 
 def decode_tables(fields: dict[str, int], raw: NDArray[np.uint8], beat_bytes: int) -> LayerJob:
     """The whole job from its header fields and its ``descriptor_bytes`` bytes; nothing is checked."""
-    sizes = table_sizes(fields, beat_bytes)
-    starts = accumulate((HEADER_BYTES, *sizes))
-    heads, keys, queries = (raw[a:b] for a, b in pairwise(starts))
+    heads, keys, _ = table_sizes(fields, beat_bytes)
+    keys_at = HEADER_BYTES + heads
+    queries_at = keys_at + keys
     return LayerJob(
         fields,
-        heads[: ENTRY_BYTES * fields["n_heads"]].view(HEAD_ENTRY),
-        keys[: 2 * fields["n_keys"]].view("<u2"),
-        queries[: 2 * fields["n_queries"]].view("<u2"),
+        raw[HEADER_BYTES : HEADER_BYTES + ENTRY_BYTES * fields["n_heads"]].view(HEAD_ENTRY),
+        raw[keys_at : keys_at + 2 * fields["n_keys"]].view(np.uint16),
+        raw[queries_at : queries_at + 2 * fields["n_queries"]].view(np.uint16),
     )

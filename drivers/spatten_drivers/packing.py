@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .exp2 import FRACTION_BITS
 from .model.compiled import compiled
 from .planes import pack_rows, split_planes
-from .quantize import LOG2_E, SILENCE, nearest, quantize, score_scale, symmetric_scale
+from .quantize import SILENCE, quantize
 
 Floats = NDArray[np.floating]
 Ids = NDArray[np.intp]
@@ -47,21 +46,10 @@ class Target(NamedTuple):
 NO_PLANE = np.empty((0, 0, 0), np.uint8)
 
 
-class Packer(NamedTuple):
-    """The loops.
-
-    Attributes
-    ----------
-    append : ``(K [h,n,D], V [h,n,D], heads [h], slots [n], target of K, target of V, clamp)`` quantizes and
-        packs rows and puts them there. Unless elements are to be clamped, nothing is stored if a number is
-        not finite or a head needs a greater scale than it has; answers whether the rows were stored.
-    describe : ``(queries [h,n,D], bits, scale of K [h], scaling, entries [h], rows [h,n,bytes])`` quantizes
-        queries by scales of their own and packs them, and fills ``score_mult`` and ``score_shift`` of the
-        head table; raises what ``symmetric_scale`` and ``score_scale`` raise.
-    """
-
-    append: Callable[[Floats, Floats, Ids, Ids, Target, Target, bool], bool]
-    describe: Callable[[Floats, int, NDArray[np.float64], float, np.ndarray, Packed], None]
+#: ``append(K [h,n,D], V [h,n,D], heads [h], slots [n], target of K, target of V, clamp)`` quantizes and packs
+#: rows and puts them there. Unless elements are to be clamped, nothing is stored if a number is not finite
+#: or a head needs a greater scale than it has; answers whether the rows were stored.
+Append = Callable[[Floats, Floats, Ids, Ids, Target, Target, bool], bool]
 
 
 def put_rows(integers: NDArray[np.integer], heads: Ids, slots: Ids, target: Target) -> None:
@@ -91,18 +79,6 @@ def _numpy_fits(values: Floats, there: Target, heads: Ids) -> bool:
     peaks = np.abs(values.reshape(len(values), -1)).max(axis=1).astype(np.float64)
     needed = np.maximum(peaks, SILENCE) / ((1 << there.bits - 1) - 1)
     return bool((needed <= there.scale[heads]).all())  # NaN is not
-
-
-def _numpy_describe(
-    values: Floats, bits: int, k_scale: NDArray[np.float64], scaling: float, entries: np.ndarray, rows: Packed
-) -> None:
-    scale = symmetric_scale(values, bits)
-    scores = score_scale(scale.tolist(), k_scale.tolist(), scaling)
-    entries["score_mult"], entries["score_shift"] = zip(*scores, strict=True)
-    rows[...] = pack_rows(quantize(values, scale, bits)[0], bits, rows.shape[-1])
-
-
-NUMPY = Packer(_numpy_append, _numpy_describe)
 
 
 def all_fit(values: Floats, heads: Ids, bits: int, scale: NDArray[np.float64]) -> bool:
@@ -204,56 +180,21 @@ def append_both(
     return True
 
 
-def describe_all(
-    values: Floats, bits: int, k_scale: NDArray[np.float64], scaling: float, entries: Packed, rows: Packed
-) -> bool:
-    """As ``describe``, entries as their bytes ``[h,8]``; stops where a number is out of range."""
-    limit = (1 << bits - 1) - 1
-    steps = np.empty(values.shape[2], np.int32)
-    for h in range(len(values)):
-        scale = peak_of(values[h]) / limit
-        wanted = scale * k_scale[h] * scaling * LOG2_E * (1 << FRACTION_BITS)
-        if not 0.0 < wanted < np.inf:
-            return False
-        mult, shift = nearest(wanted, 48)
-        if shift < 1:
-            return False
-        entries[h, 1], entries[h, 2], entries[h, 3] = shift, mult & 0xFF, mult >> 8
-        inverse = np.float32(1.0 / scale)
-        for n in range(values.shape[1]):
-            round_row(values[h, n], inverse, limit, steps)
-            put_row(steps, bits, 0, rows[h, n])
-    return True
-
-
 @cache
-def _numba_packer() -> Packer:
-    made = compiled((nearest, peak_of, all_fit, round_row, put_row, pack, append_both, describe_all))
+def _numba_append() -> Append:
+    made = compiled((peak_of, all_fit, round_row, put_row, pack, append_both))
 
     def append(
         k: Floats, v: Floats, heads: Ids, slots: Ids, k_target: Target, v_target: Target, clamp: bool
     ) -> bool:
-        ids, places = np.ascontiguousarray(heads, np.intp), np.ascontiguousarray(slots, np.intp)
-        stored = made.append_both(_plain(k), _plain(v), ids, places, clamp, *k_target, *v_target)
+        places = indices(heads), indices(slots)
+        stored = made.append_both(plain(k), plain(v), *places, clamp, *k_target, *v_target)
         return bool(stored)
 
-    def describe(
-        values: Floats,
-        bits: int,
-        k_scale: NDArray[np.float64],
-        scaling: float,
-        entries: np.ndarray,
-        rows: Packed,
-    ) -> None:
-        plain, raw = _plain(values), entries.view(np.uint8).reshape(len(entries), -1)
-        usual = plain.dtype == np.float32
-        if not (usual and made.describe_all(plain, bits, k_scale, float(scaling), raw, rows)):
-            _numpy_describe(values, bits, k_scale, scaling, entries, rows)  # it says what is out of range
-
-    return Packer(append, describe)
+    return append
 
 
-def _plain(values: Floats) -> Floats:
+def plain(values: Floats) -> Floats:
     """Side by side, in the type that they are multiplied in: few types, so that little is compiled."""
     if values.dtype == np.float32 and values.flags.c_contiguous:
         return values
@@ -261,6 +202,11 @@ def _plain(values: Floats) -> Floats:
     return rows
 
 
-def packer(kernel: str) -> Packer:
+def indices(given: Ids) -> Ids:
+    """The same, in one type and side by side, for the same reason."""
+    return np.ascontiguousarray(given, np.intp)
+
+
+def appender(kernel: str) -> Append:
     """The loops of a kernel by its name, as a device's ``kernel`` gives it."""
-    return _numba_packer() if kernel == "numba" else NUMPY
+    return _numba_append() if kernel == "numba" else _numpy_append

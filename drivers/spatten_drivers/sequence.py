@@ -12,7 +12,7 @@ from .errors import ConfigError, OperandError
 from .formats import Quantization
 from .job import JobTemplate, KeyPolicy
 from .kv_planes import Format, Planes, Shape, Tensor
-from .packing import packer
+from .packing import Target, appender
 from .quantize import symmetric_scale
 
 
@@ -41,8 +41,11 @@ class Sequence:
         self.k, self.v = Tensor(both[0], 0, shape.heads), Tensor(both[-1], shape.heads * shared, shape.heads)
         #: Planes, and where in them the heads of K or of V begin, or of both.
         self._planes = [(both[0], (0, shape.heads))] if shared else [(planes, (0,)) for planes in both]
-        self._targets = [(self.k.target(layer), self.v.target(layer)) for layer in range(shape.layers)]
-        self._append = packer(device.kernel).append
+        #: By layer where rows of K and of V go.
+        self.targets: list[tuple[Target, Target]] = [
+            (self.k.target(layer), self.v.target(layer)) for layer in range(shape.layers)
+        ]
+        self._append = appender(device.kernel)
         self._templates: dict[int, JobTemplate] = {}
         self.token_importance = allocate(_whole_beats(shape.slots, 4), "<u4", device)
         self.head_importance = allocate(_whole_beats(shape.heads, 8), "<u8", device)
@@ -67,7 +70,7 @@ class Sequence:
             ascend or leave the sequence; nothing was stored.
         """
         ids = self._check_rows(layer, heads, slots, k.shape, v.shape)
-        targets = self._targets[layer]
+        targets = self.targets[layer]
         if not self._append(k, v, heads, slots, *targets, False):
             needed = [symmetric_scale(k, self.k.bits), symmetric_scale(v, self.v.bits)]
             for tensor, scale in zip((self.k, self.v), needed, strict=True):

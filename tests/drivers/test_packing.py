@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spatten_drivers.errors import OperandError
-from spatten_drivers.job import HEAD_ENTRY
 from spatten_drivers.model import KERNELS
-from spatten_drivers.packing import NO_PLANE, Target, packer
+from spatten_drivers.packing import NO_PLANE, Target, appender
 from spatten_drivers.planes import MSB_WIDTHS, row_bytes, unpack_rows
 from spatten_drivers.quantize import quantize, symmetric_scale
 
@@ -46,10 +44,10 @@ def test_rows_are_where_they_belong(kernel: str, k_first: bool, msb_bits: int, l
     scale = there.scale[heads] = symmetric_scale(values, msb_bits + lsb_bits) * [1.0, 0.5, 1.0]
     other.scale[heads] = symmetric_scale(values, 8)
     pair = (there, other) if k_first else (other, there)
-    assert not packer(kernel).append(values, values, heads, slots, *pair, False)  # the second head is louder
+    assert not appender(kernel)(values, values, heads, slots, *pair, False)  # the second head is louder
     assert (there.msb == 0xA5).all()
     assert (other.msb == 0xA5).all()
-    assert packer(kernel).append(values, values, heads, slots, *pair, True)
+    assert appender(kernel)(values, values, heads, slots, *pair, True)
     integers, clamped = quantize(values, scale, msb_bits + lsb_bits)
     found = unpack_rows(there.msb, msb_bits, DIM, signed=True).astype(int) << lsb_bits
     if lsb_bits:
@@ -81,7 +79,7 @@ def test_what_fits(kernel: str) -> None:
                 there.scale[...] = 1.0
             targets[which].scale[heads] = scale
             slots = np.arange(values.shape[1])
-            answers.add(packer(kernel).append(rows[0], rows[1], heads, slots, *targets, False))
+            answers.add(appender(kernel)(rows[0], rows[1], heads, slots, *targets, False))
         assert len(answers) == 1
         return answers.pop()
 
@@ -112,41 +110,6 @@ def test_the_same_bits(data: st.DataObject, dtype: Any) -> None:
         pair = target(bits, 0), target(8, 0)
         for there in pair:
             there.scale[3] = scale
-        assert packer(kernel).append(values, values, np.array([3]), np.array([5]), *pair, True)
+        assert appender(kernel)(values, values, np.array([3]), np.array([5]), *pair, True)
         stored.append([(there.msb.tobytes(), there.saturated.tolist()) for there in pair])
     assert stored[0] == stored[1]
-
-
-def described(kernel: str, queries: NDArray[Any], k_scale: NDArray[np.float64], bits: int) -> bytes:
-    """Head table and packed rows."""
-    entries = np.zeros(len(queries), HEAD_ENTRY)
-    rows = np.full((*queries.shape[:2], row_bytes(DIM, bits, 16)), 0xA5, np.uint8)
-    packer(kernel).describe(queries, bits, k_scale, DIM**-0.5, entries, rows)
-    return entries.tobytes() + rows.tobytes()
-
-
-@given(seed=st.integers(0, 2**32 - 1), bits=st.sampled_from(MSB_WIDTHS), loudness=st.integers(-120, 20))
-def test_queries_and_their_multipliers(seed: int, bits: int, loudness: int) -> None:
-    """numba's bits are NumPy's, from a silent head to one whose multiplier takes the least shift."""
-    generator = np.random.default_rng(seed)
-    queries = generator.standard_normal((4, 2, DIM)).astype(np.float32)
-    queries *= np.float32(2.0) ** generator.integers(-20, 1, (4, 1, 1))
-    k_scale = np.exp2(generator.uniform(-20, 0, 4) + min(loudness, 0))
-    k_scale[0] *= 2.0 ** max(loudness, 0) * (seed % 3)  # 0 now and then: nothing was stored
-    answers = []
-    for kernel in KERNELS:
-        try:
-            answers.append(described(kernel, queries, k_scale, bits))
-        except OperandError as error:
-            answers.append(str(error).encode())
-    assert answers[0] == answers[1]
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_what_queries_cannot_be(kernel: str) -> None:
-    queries = noise(2, 1)
-    with pytest.raises(OperandError, match=r"^score scale is "):
-        described(kernel, queries, np.array([1.0, 2.0**20]), 12)
-    queries[1, 0, 3] = np.nan
-    with pytest.raises(OperandError, match=r"NaN or infinity in head\(s\) \[1\]"):
-        described(kernel, queries, np.ones(2), 12)
