@@ -69,14 +69,27 @@ class LayerRequest:
 
 @dataclass(frozen=True, eq=False)
 class LayerResult:
-    """What a layer gave: ``output float32 [heads, queries, D]``, survivors, the job and its raw answer."""
+    """What a layer gave: ``output float32 [heads, queries, D]``, the job and its raw answer."""
 
     output: NDArray[np.float32]
-    tokens: NDArray[np.int64]
-    heads: NDArray[np.int64]
     job: LayerJob
     answer: JobAnswer
-    dense_rows: int
+    kv_buffer_rows: int
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Surviving slots."""
+        return self.answer.token_slots
+
+    @cached_property
+    def heads(self) -> NDArray[np.int64]:
+        """Surviving heads."""
+        return self.answer.heads.astype(np.int64)
+
+    @cached_property
+    def dense_rows(self) -> int:
+        """K rows, and V rows, that the job would fetch with nothing pruned."""
+        return dense_rows(self.job, self.kv_buffer_rows)
 
     @property
     def keys_skipped(self) -> int:
@@ -171,9 +184,7 @@ class Accelerator:
         value_bits = ticket.sequence.quantization.v_bits
         scale = np.ldexp(ticket.v_scale, value_bits - 16).astype(np.float32)
         output = answer.output * scale[:, None, None]
-        dense = dense_rows(ticket.job, self.device.config.kv_buffer_rows)
-        tokens = answer.token_slots
-        return LayerResult(output, tokens, answer.heads.astype(np.int64), ticket.job, answer, dense)
+        return LayerResult(output, ticket.job, answer, self.device.config.kv_buffer_rows)
 
     def _forget_ended(self) -> None:
         while self._running and self.device.has_ended(self._running[0].number):

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spatten_drivers import LayerResult
 from spatten_drivers.answer import BYTE_COUNTERS, JobAnswer
 
@@ -18,45 +21,95 @@ _Numbers = Callable[[Mapping[str, int]], tuple[int, ...]]
 KV_KINDS = ("read_k_msb", "read_k_lsb", "read_v_msb", "read_v_lsb")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerRecord:
-    """One layer job.
+    """One layer job; what is not stored is worked out when somebody asks, for a run waits for its records.
 
     Attributes
     ----------
     step : 0 for a whole text or a prompt, then 1, 2, ... for the generated tokens.
     row : index of the sequence in its batch.
     layer : index of the layer.
-    slots : tokens of the sequence so far.
-    keys : live key slots of this job.
-    queries : queries of this job.
-    heads : live head ids; ``total_heads`` before pruning.
-    survivors : slots that the device kept for the next layer.
     counters : bytes by kind, as in the contract.
-    refetched_rows, rows : rows (head, query) that fetched LSBs, of all rows.
-    keys_fetched, keys_skipped, values_fetched, values_skipped : K and V rows.
-    dense_bytes_16 : K and V bytes of a dense job at 16 bit; double it for 32 bit.
     digest : hash of every answer field but cycles, to compare devices.
     """
 
     step: int
     row: int
     layer: int
-    slots: int
-    keys: tuple[int, ...]
-    queries: int
-    heads: tuple[int, ...]
-    total_heads: int
-    survivors: tuple[int, ...]
     counters: dict[str, int]
-    refetched_rows: int
-    rows: int
-    keys_fetched: int
-    keys_skipped: int
-    values_fetched: int
-    values_skipped: int
-    dense_bytes_16: int
     digest: str
+    _job: dict[str, int]
+    _answer: dict[str, int]
+    _keys: NDArray[np.int64]
+    _heads: NDArray[np.uint8]
+    _survivors: NDArray[np.int64]
+    _dense_rows: int
+
+    @property
+    def slots(self) -> int:
+        """Tokens of the sequence so far."""
+        return self._job["n_slots"]
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """Live key slots of this job."""
+        return tuple(self._keys.tolist())
+
+    @property
+    def queries(self) -> int:
+        """Queries of this job."""
+        return self._job["n_queries"]
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """Live head ids."""
+        return tuple(self._heads.tolist())
+
+    @property
+    def total_heads(self) -> int:
+        """Heads before pruning."""
+        return self._job["total_heads"]
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """Slots that the device kept for the next layer."""
+        return tuple(self._survivors.tolist())
+
+    @property
+    def refetched_rows(self) -> int:
+        """Rows (head, query) that fetched LSBs."""
+        return self._answer["refetched_rows"]
+
+    @property
+    def rows(self) -> int:
+        """All rows (head, query)."""
+        return self._job["n_heads"] * self._job["n_queries"]
+
+    @property
+    def keys_fetched(self) -> int:
+        """K rows read."""
+        return self._answer["keys_fetched"]
+
+    @property
+    def keys_skipped(self) -> int:
+        """K rows that a dense job would have read and this one did not."""
+        return self._dense_rows - self.keys_fetched
+
+    @property
+    def values_fetched(self) -> int:
+        """V rows read."""
+        return self._answer["values_fetched"]
+
+    @property
+    def values_skipped(self) -> int:
+        """V rows that a dense job would have read and this one did not."""
+        return self._dense_rows - self.values_fetched
+
+    @property
+    def dense_bytes_16(self) -> int:
+        """K and V bytes of a dense job at 16 bit; double it for 32 bit."""
+        return 2 * self._dense_rows * self._job["head_dim"] * 2
 
     @property
     def kv_bytes(self) -> int:
@@ -109,31 +162,23 @@ def totals(records: Iterable[LayerRecord]) -> dict[str, int]:
 
 def layer_record(step: int, row: int, layer: int, result: LayerResult) -> LayerRecord:
     """The record of one finished job."""
-    job, fields = result.job, result.answer.fields
+    job, answer = result.job, result.answer
     return LayerRecord(
-        step=step,
-        row=row,
-        layer=layer,
-        slots=job["n_slots"],
-        keys=tuple(job.key_slots.tolist()),
-        queries=job["n_queries"],
-        heads=tuple(job.heads["head_id"].tolist()),
-        total_heads=job["total_heads"],
-        survivors=tuple(result.tokens.tolist()),
-        counters=dict(result.answer.counters),
-        refetched_rows=fields["refetched_rows"],
-        rows=job["n_heads"] * job["n_queries"],
-        keys_fetched=fields["keys_fetched"],
-        keys_skipped=result.keys_skipped,
-        values_fetched=fields["values_fetched"],
-        values_skipped=result.values_skipped,
-        dense_bytes_16=2 * result.dense_rows * job["head_dim"] * 2,
-        digest=_digest(result),
+        step,
+        row,
+        layer,
+        answer.counters,
+        _digest(answer),
+        job.fields,
+        answer.fields,
+        job.key_slots,
+        job.heads["head_id"].copy(),  # of the job's memory, which may be long
+        result.tokens,
+        result.dense_rows,
     )
 
 
-def _digest(result: LayerResult) -> str:
-    answer = result.answer
+def _digest(answer: JobAnswer) -> str:
     arrays = (
         answer.output,
         answer.tokens,

@@ -12,6 +12,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,6 +136,12 @@ class LayerPlan:
     head_ratios: tuple[float, ...]
     value_ratios: tuple[float, ...]
     value_shares: tuple[float, ...]
+
+    @cached_property
+    def prunes(self) -> bool:
+        """Whether anything is pruned in any layer."""
+        kept = (*self.token_ratios, *self.head_ratios, *self.value_ratios)
+        return any(ratio < 1.0 for ratio in kept) or any(self.value_shares)
 
     def tokens(self, layer: int, length: int) -> int:
         """Tokens of a sequence of ``length`` that may be alive in ``layer``."""

@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spatten.errors import ReportError
@@ -28,24 +29,17 @@ def job(
     counters = {counter.name: 0 for counter in BYTE_COUNTERS}
     counters |= {"read_k_msb": 100 * len(keys), "read_v_msb": 100 * len(keys), "read_q": 10}
     return LayerRecord(
-        step=step,
-        row=0,
-        layer=layer,
-        slots=slots,
-        keys=keys,
-        queries=len(keys),
-        heads=heads,
-        total_heads=2,
-        survivors=keys,
-        counters=counters,
-        refetched_rows=layer,
-        rows=4,
-        keys_fetched=len(keys),
-        keys_skipped=slots - len(keys),
-        values_fetched=len(keys) - layer,
-        values_skipped=slots - len(keys) + layer,
-        dense_bytes_16=1600,
-        digest=f"{layer}{step}",
+        step,
+        0,
+        layer,
+        counters,
+        f"{layer}{step}",
+        {"n_slots": slots, "n_queries": 2, "n_heads": 2, "total_heads": 2, "head_dim": 100},
+        {"refetched_rows": layer, "keys_fetched": len(keys), "values_fetched": len(keys) - layer},
+        np.array(keys),
+        np.array(heads, np.uint8),
+        np.array(keys),
+        slots,
     )
 
 

@@ -16,7 +16,7 @@ from ..config import ABI_VERSIONS, DEFAULT_PRESET, PRESETS, AcceleratorConfig
 from ..errors import DeviceError, DeviceMemoryError, OperandError
 from ..fields import pack
 from ..job import HEADER_BYTES, JOB_WORDS
-from ..model import execute_job, kernel_name
+from ..model import Model, kernel_name
 from ..model.checks import lies_inside
 from ..registers import REGISTER_BY_NAME, REGISTERS, identity_values
 from .base import Device
@@ -62,6 +62,7 @@ class Emulator(Device):
         self.name = "emulator"
         self._emulated = config or PRESETS[DEFAULT_PRESET]
         self.kernel, self._hang = kernel_name(kernel), hang
+        self._model = Model(self._emulated, self.kernel)
         self._memory = np.zeros(memory_bytes, np.uint8)
         self._words = pack(REGISTERS, identity_values(self._emulated, memory_bytes), len(REGISTERS))
         self._queue: deque[int] = deque()
@@ -153,7 +154,7 @@ class Emulator(Device):
         if self._guard:
             self._guard.before_job()
         job_id = self._job_id(address)
-        status = execute_job(self._memory, address, self._emulated, self.kernel)
+        status = self._model.execute(self._memory, address)
         if self._guard:
             self._guard.after_job()
         self._set("JOB_LAST_ID", job_id)

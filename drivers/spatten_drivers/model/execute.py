@@ -24,49 +24,58 @@ from .traffic import byte_counts, lsb_rows
 _COUNTS = next(word.index for word in JOB_WORDS if word.name == "counts")
 
 
-def execute_job(
-    memory: NDArray[np.uint8], descriptor_address: int, config: AcceleratorConfig, kernel: str = "auto"
-) -> Status:
-    """Run the job whose descriptor lies at ``descriptor_address`` and write its answer into ``memory``.
+class Model:
+    """The software model of one configuration, on any image of device memory.
 
     Parameters
     ----------
-    memory : the whole device memory, ``uint8``, changed in place.
     kernel : ``"numpy"``, ``"numba"`` or ``"auto"``; all give the same bits.
-
-    Returns
-    -------
-    Status : ``DONE``, or why the job was refused; then nothing but an answer header is written.
     """
-    loops = kernel_by_name(kernel)
-    try:
-        if loops.step is not None and _is_step(memory, descriptor_address, config):
-            _run_step(memory, descriptor_address, config, loops.step)
-        else:
-            _run(memory, checked_job(memory, descriptor_address, config), config, loops)
-    except JobRejected as refusal:
-        if refusal.fields is not None:
-            _write_header(memory, refusal.fields, config, {"status": refusal.status}, {})
-        return refusal.status
-    return Status.DONE
+
+    def __init__(self, config: AcceleratorConfig, kernel: str = "auto") -> None:
+        self._config, self._loops = config, kernel_by_name(kernel)
+        self._limits, self._reserved = limits_of(config), RESERVED[config.abi_minor]
+
+    def execute(self, memory: NDArray[np.uint8], address: int) -> Status:
+        """Run the job whose descriptor lies at ``address`` and write its answer into ``memory``.
+
+        Parameters
+        ----------
+        memory : the whole device memory, ``uint8``, changed in place.
+
+        Returns
+        -------
+        Status : ``DONE``, or why the job was refused; then nothing but an answer header is written.
+        """
+        try:
+            if self._loops.step is not None and self._is_step(memory, address):
+                self._step(memory, address, self._loops.step)
+            else:
+                _run(memory, checked_job(memory, address, self._config), self._config, self._loops)
+        except JobRejected as refusal:
+            if refusal.fields is not None:
+                _write_header(memory, refusal.fields, self._config, {"status": refusal.status}, {})
+            return refusal.status
+        return Status.DONE
+
+    def _is_step(self, memory: NDArray[np.uint8], address: int) -> bool:
+        """Whether the header can be read and tells of one query."""
+        if not lies_inside(address, HEADER_BYTES, self._limits.beat_bytes, memory.size):
+            return False
+        return bool(memory[address + 4 * _COUNTS] == 1 and memory[address + 4 * _COUNTS + 1] == 0)
+
+    def _step(self, memory: NDArray[np.uint8], address: int, step: Callable[..., tuple[int, bool]]) -> None:
+        status, trusted = step(memory, address, self._limits, self._reserved, np.empty(1, HEADER))
+        if status != Status.DONE:
+            raw = memory[address : address + HEADER_BYTES]
+            raise JobRejected(Status(status), decode_header(raw) if trusted else None)
 
 
-def _is_step(memory: NDArray[np.uint8], address: int, config: AcceleratorConfig) -> bool:
-    """Whether the header can be read and tells of one query."""
-    if not lies_inside(address, HEADER_BYTES, config.beat_bytes, memory.size):
-        return False
-    return bool(memory[address + 4 * _COUNTS] == 1 and memory[address + 4 * _COUNTS + 1] == 0)
-
-
-def _run_step(
-    memory: NDArray[np.uint8], address: int, config: AcceleratorConfig, step: Callable[..., tuple[int, bool]]
-) -> None:
-    status, trusted = step(
-        memory, address, limits_of(config), RESERVED[config.abi_minor], np.empty(1, HEADER)
-    )
-    if status != Status.DONE:
-        raw = memory[address : address + HEADER_BYTES]
-        raise JobRejected(Status(status), decode_header(raw) if trusted else None)
+def execute_job(
+    memory: NDArray[np.uint8], descriptor_address: int, config: AcceleratorConfig, kernel: str = "auto"
+) -> Status:
+    """One job on a model of its own, see :meth:`Model.execute`."""
+    return Model(config, kernel).execute(memory, descriptor_address)
 
 
 def _run(memory: NDArray[np.uint8], job: LayerJob, config: AcceleratorConfig, loops: Kernel) -> None:

@@ -46,7 +46,8 @@ class LiveSequence:
     @property
     def prunes_now(self) -> bool:
         """Whether the pass that starts now prunes: a prompt may be read whole."""
-        return not self.causal or self.step > 0 or self.plan.schedule.prune_prefill
+        starts = not self.causal or self.step > 0 or self.plan.schedule.prune_prefill
+        return starts and self.plan.prunes
 
     def report(self, record: RunRecord) -> None:
         """Add to a record what was clamped, rescaled and uploaded since the last report."""

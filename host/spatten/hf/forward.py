@@ -99,7 +99,7 @@ class ForwardPass:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """Attention of packed ``[1, heads, tokens, D]``, one job a sequence; ``[1, tokens, heads, D]``."""
-        q, k, v = (part.float().numpy(force=True)[0] for part in (query, key, value))
+        q, k, v = _as_floats(query), _as_floats(key), _as_floats(value)
         parts, outputs = self._parts(), list[_Output]()
         with self._one_blas_thread():
             tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
@@ -158,6 +158,14 @@ class ForwardPass:
 
     def _is_whole(self, places: NDArray[np.intp]) -> bool:
         return len(places) == len(self._everywhere)
+
+
+def _as_floats(part: torch.Tensor) -> NDArray[np.float32]:
+    """``[heads, tokens, D]`` of the only row of a packed tensor."""
+    if part.dtype is torch.float32 and not part.requires_grad and part.device.type == "cpu":
+        return part.numpy()[0]  # as below, in a tenth of the time
+    floats: NDArray[np.float32] = part.float().numpy(force=True)[0]
+    return floats
 
 
 def _side_by_side(outputs: list[_Output], shape: tuple[int, int, int]) -> NDArray[np.float32]:
