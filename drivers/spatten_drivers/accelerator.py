@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class LayerRequest:
     add_heads: bool = True
     decay: float = 1.0
 
-    @cached_property
+    @property
     def shielded(self) -> NDArray[np.bool_]:
         """Which keys survive whatever their importance."""
         shielded = np.zeros(self.n_slots, bool)
@@ -81,12 +81,12 @@ class LayerResult:
         """Surviving slots."""
         return self.answer.token_slots
 
-    @cached_property
+    @property
     def heads(self) -> NDArray[np.int64]:
         """Surviving heads."""
         return self.answer.heads.astype(np.int64)
 
-    @cached_property
+    @property
     def dense_rows(self) -> int:
         """K rows, and V rows, that the job would fetch with nothing pruned."""
         return dense_rows(self.job, self.kv_buffer_rows)
@@ -115,7 +115,7 @@ class Ticket:
     memory: Buffer
     address: int
     places: tuple[int, int, int]
-    v_scale: NDArray[np.float64]
+    v_scale: bytes
     number: int = 0
 
     @property
@@ -181,9 +181,7 @@ class Accelerator:
         self._forget_ended()
         answer = self._fetch(ticket)
         self._check_status(ticket, answer)
-        value_bits = ticket.sequence.quantization.v_bits
-        scale = np.ldexp(ticket.v_scale, value_bits - 16).astype(np.float32)
-        output = answer.output * scale[:, None, None]
+        output = answer.output * _output_scale(ticket.v_scale, ticket.sequence.quantization.v_bits)
         return LayerResult(output, ticket.job, answer, self.device.config.kv_buffer_rows)
 
     def _forget_ended(self) -> None:
@@ -230,12 +228,13 @@ class Accelerator:
         template = sequence.job_template(layer)
         job = decode_tables(template.fields | own, room.memory, self.device.config.beat_bytes)
         k_scale, v_scale = (target.scale[heads] for target in sequence.targets[layer])
+        v_scale_now = v_scale.tobytes()  # it may be another when the answer comes
         contents = Contents(
             request.queries,
             sequence.quantization.q_bits,
             k_scale,
             request.scaling,
-            _importance_gains(v_scale.tobytes(), sequence.quantization.v_bits),
+            _importance_gains(v_scale_now, sequence.quantization.v_bits),
             heads,
             request.key_slots,
             request.query_slots,
@@ -243,7 +242,7 @@ class Accelerator:
         )
         self._describe(job, template, own, contents, room)
         self.device.write_memory(start, room.memory[: places[0] + HEADER_BYTES])
-        return Ticket(job, sequence, memory, start, (room.rows, *places), v_scale)
+        return Ticket(job, sequence, memory, start, (room.rows, *places), v_scale_now)
 
     def _own_fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
         """What a job does not have in common with the others of its layer."""
@@ -303,6 +302,12 @@ class Accelerator:
 def _importance_gains(v_scale: bytes, bits: int) -> NDArray[np.int64]:
     """Multiplier and shift of each head ``[h,2]``; they change only with a scale, for a louder row of V."""
     return np.array(importance_scale(np.frombuffer(v_scale).tolist(), bits), np.int64)
+
+
+@lru_cache
+def _output_scale(v_scale: bytes, bits: int) -> NDArray[np.float32]:
+    """What an integer of each head's output is worth, ``[h,1,1]``."""
+    return np.ldexp(np.frombuffer(v_scale), bits - 16).astype(np.float32)[:, None, None]
 
 
 def _check_request(sequence: Sequence, request: LayerRequest) -> None:

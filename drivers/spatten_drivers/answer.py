@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +142,7 @@ class JobAnswer:
     def status(self) -> Status:
         return Status(self.fields["status"])
 
-    @cached_property
+    @property
     def token_slots(self) -> NDArray[np.int64]:
         """Surviving slots without the protected bit."""
         return (self.tokens & (PROTECTED_BIT - 1)).astype(np.int64)

@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 
 import numpy as np
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from spatten_drivers import LayerResult
 from spatten_drivers.answer import BYTE_COUNTERS, JobAnswer
+from spatten_drivers.job import PROTECTED_BIT
 
 _Numbers = Callable[[Mapping[str, int]], tuple[int, ...]]
+
+_SLOT = PROTECTED_BIT - 1
 
 KV_KINDS = ("read_k_msb", "read_k_lsb", "read_v_msb", "read_v_lsb")
 
@@ -31,20 +34,24 @@ class LayerRecord:
     row : index of the sequence in its batch.
     layer : index of the layer.
     counters : bytes by kind, as in the contract.
-    digest : hash of every answer field but cycles, to compare devices.
     """
 
     step: int
     row: int
     layer: int
     counters: dict[str, int]
-    digest: str
     _job: dict[str, int]
     _answer: dict[str, int]
-    _keys: NDArray[np.int64]
+    _keys: NDArray[np.uint16]
     _heads: NDArray[np.uint8]
-    _survivors: NDArray[np.int64]
+    _survivors: NDArray[np.uint16]
     _dense_rows: int
+    _digest: Callable[[], str]
+
+    @property
+    def digest(self) -> str:
+        """Hash of every answer field but cycles, to compare devices."""
+        return self._digest()
 
     @property
     def slots(self) -> int:
@@ -163,18 +170,21 @@ def totals(records: Iterable[LayerRecord]) -> dict[str, int]:
 def layer_record(step: int, row: int, layer: int, result: LayerResult) -> LayerRecord:
     """The record of one finished job."""
     job, answer = result.job, result.answer
+    digest = partial(_digest, answer)
+    if job["n_queries"] > 1:  # the answer is long: it is not kept for a digest that somebody may want
+        digest = partial(str, digest())
     return LayerRecord(
         step,
         row,
         layer,
         answer.counters,
-        _digest(answer),
         job.fields,
         answer.fields,
-        job.key_slots,
-        job.heads["head_id"].copy(),  # of the job's memory, which may be long
-        result.tokens,
+        job.keys & _SLOT,
+        job.heads["head_id"].copy(),  # what it is a view of may be long too
+        answer.tokens & _SLOT,
         result.dense_rows,
+        digest,
     )
 
 

@@ -33,13 +33,13 @@ def job(
         0,
         layer,
         counters,
-        f"{layer}{step}",
         {"n_slots": slots, "n_queries": 2, "n_heads": 2, "total_heads": 2, "head_dim": 100},
         {"refetched_rows": layer, "keys_fetched": len(keys), "values_fetched": len(keys) - layer},
         np.array(keys),
         np.array(heads, np.uint8),
         np.array(keys),
         slots,
+        lambda: f"{layer}{step}",
     )
 
 

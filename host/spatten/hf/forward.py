@@ -99,7 +99,7 @@ class ForwardPass:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """Attention of packed ``[1, heads, tokens, D]``, one job a sequence; ``[1, tokens, heads, D]``."""
-        q, k, v = _as_floats(query), _as_floats(key), _as_floats(value)
+        q, k, v = _as_floats(query, key, value)
         parts, outputs = self._parts(), list[_Output]()
         with self._one_blas_thread():
             tickets = [self._submit(row, q[:, part], k[:, part], v[:, part], scaling) for row, part in parts]
@@ -160,12 +160,12 @@ class ForwardPass:
         return len(places) == len(self._everywhere)
 
 
-def _as_floats(part: torch.Tensor) -> NDArray[np.float32]:
-    """``[heads, tokens, D]`` of the only row of a packed tensor."""
-    if part.dtype is torch.float32 and not part.requires_grad and part.device.type == "cpu":
-        return part.numpy()[0]  # as below, in a tenth of the time
-    floats: NDArray[np.float32] = part.float().numpy(force=True)[0]
-    return floats
+def _as_floats(*parts: torch.Tensor) -> list[NDArray[np.float32]]:
+    """``[heads, tokens, D]`` of the only row of packed tensors of one kind."""
+    kind = parts[0]
+    if kind.dtype is torch.float32 and kind.device.type == "cpu" and not kind.requires_grad:
+        return [part.numpy()[0] for part in parts]  # as below, in a tenth of the time
+    return [part.float().numpy(force=True)[0] for part in parts]
 
 
 def _side_by_side(outputs: list[_Output], shape: tuple[int, int, int]) -> NDArray[np.float32]:
