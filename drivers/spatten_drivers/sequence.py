@@ -12,7 +12,7 @@ from .errors import ConfigError, OperandError
 from .formats import Quantization
 from .job import JobTemplate, KeyPolicy
 from .kv_planes import Format, Planes, Shape, Tensor
-from .packing import Target, appender
+from .packing import Target, appender, plain
 from .quantize import symmetric_scale
 
 
@@ -70,7 +70,7 @@ class Sequence:
             ascend or leave the sequence; nothing was stored.
         """
         ids = self._check_rows(layer, heads, slots, k.shape, v.shape)
-        targets = self.targets[layer]
+        targets, k, v = self.targets[layer], plain(k), plain(v)
         if not self._append(k, v, heads, slots, *targets, False):
             needed = [symmetric_scale(k, self.k.bits), symmetric_scale(v, self.v.bits)]
             for tensor, scale in zip((self.k, self.v), needed, strict=True):

@@ -106,11 +106,13 @@ def weigh_row(row: Row) -> Int:
     """Scaled scores of the keys that a query sees become weights, in place; answers their sum."""
     peak = row[0]
     for score in row:
-        peak = max(peak, score)
+        if score > peak:
+            peak = score
     peak += 0.5
     total = np.int64(0)
     for j in range(len(row)):
-        weight = _TABLE[np.int64(min(peak - row[j], _LAST))]
+        distance = peak - row[j]
+        weight = _TABLE[np.int32(distance if distance < _LAST else _LAST)]
         row[j] = weight
         total += weight
     return total
