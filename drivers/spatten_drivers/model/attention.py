@@ -20,7 +20,7 @@ from .operands import Operands
 #: Where some rows stand in arrays that begin ``[h, q]``.
 Place = tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]
 
-_BLOCK_ELEMENTS = 1 << 15
+_BLOCK_ELEMENTS = 1 << 16
 
 
 @dataclass
