@@ -110,7 +110,7 @@ def trial(bench: MutantBench, known: list[tuple[Stimulus, Trace]], number: int) 
 
 
 def _child(bench: MutantBench, known: list[tuple[Stimulus, Trace]], number: int, writer: Connection) -> None:
-    bench.bench.reset(mutant=number)
+    bench.reset(mutant=number)
     for job, trace in known:
         try:
             difference, now = play(bench, job, 4 * trace.cycles + 10_000)
