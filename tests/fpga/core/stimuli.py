@@ -62,17 +62,22 @@ class Stimulus:
 
     def run(self, core: CoreBench, limit: int = 400_000) -> tuple[str, tuple[int, bytes, dict[str, int]]]:
         """How core and model differ, empty if they do not; and what the core did."""
-        status, memory, clocked = core.run(self.image, limit=limit, **self.options)
-        if self.stopped:
-            return self._stopped(status, memory), (status, memory, clocked)
+        did = core.run(self.image, limit=limit, **self.options)
+        status, memory, _ = did
+        if self._answered(memory) and core.job_id != self.job_id:
+            return f"ended as job {core.job_id}, not {self.job_id}", did
+        return self._stopped(status, memory) if self.stopped else self._ended(status, memory), did
+
+    def _answered(self, memory: bytes) -> bool:
+        """Whether there is an answer's header."""
+        start = self.image.regions["answer"][0]
+        return memory[start : start + 16] != self.image.memory[start : start + 16]
+
+    def _ended(self, status: int, memory: bytes) -> str:
         expected_status, expected = self.expected
         if status != expected_status:
-            return f"ended with {Status(status)!r}, not {Status(expected_status)!r}", (
-                status,
-                memory,
-                clocked,
-            )
-        return explain(self.image, memory, expected), (status, memory, clocked)
+            return f"ended with {Status(status)!r}, not {Status(expected_status)!r}"
+        return explain(self.image, memory, expected)
 
     def _stopped(self, status: int, memory: bytes) -> str:
         """A job that was ended by force may leave anything where it writes; its answer says how it ended."""
@@ -84,7 +89,7 @@ class Stimulus:
             start, size = self.image.regions[name]
             before[start : start + size] = memory[start : start + size]
         start, version = self.image.regions["answer"][0], 1 << 16 | self.image.config.abi_minor
-        if memory[start : start + 16] != self.image.memory[start : start + 16]:
+        if self._answered(memory):
             before[start : start + 16] = struct.pack("<4sIII", b"SPTA", version, self.job_id, cause)
         return explain(self.image, memory, bytes(before))
 
@@ -197,7 +202,7 @@ def sums() -> Iterator[Stimulus]:
 
 
 def long_rows() -> Iterator[Stimulus]:
-    """Rows that fill every lane of the top-k engines, and whose weights differ in every digit."""
+    """Rows that fill every lane of the top-k engines, and whose weights and tokens differ in every digit."""
     queries = 8
     for seed in range(12):
         draws = random.Random(f"long rows {seed}")
@@ -224,6 +229,18 @@ def long_rows() -> Iterator[Stimulus]:
         widths = Widths(k_policy=3, v_policy=seed % 2)
         image = small(seed=seed, widths=widths, refetch_shift=shift, **spec)
         yield Stimulus(f"long rows by key {seed}", image)
+    for seed in range(30):
+        draws = random.Random(f"tokens {seed}")
+        keys = draws.randint(20, 130)
+        spec = {
+            "n_slots": keys,
+            "keys": tuple(range(keys)),
+            "queries": (keys - 1,),
+            "heads": (HeadSpec(1, score_mult=draws.choice((1000, 9000, 26000))),),
+            "keep_heads": 1,
+            "keep_tokens": draws.randint(1, keys),
+        }
+        yield Stimulus(f"{spec['keep_tokens']} tokens of {keys}", small(seed=seed, **spec))
     # Distances far above what a weight can show, by all ways to scale them down.
     scales = ((65535, 16), (9001, 12), (511, 7), (40, 3))
     heads = tuple(HeadSpec(head, shift, mult) for head, (mult, shift) in enumerate(scales))
