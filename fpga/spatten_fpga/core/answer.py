@@ -60,7 +60,7 @@ class AnswerWriter(LiteXModule):
     def __init__(self, geometry: Geometry) -> None:
         self.start = Signal()
         self.done = Signal()
-        self.address = Signal(address_bits(geometry))
+        self.address = Signal(address_bits(geometry), reset_less=True)
         self.values = values = {
             f.name: Signal(f.width, name=f.name)
             for word in ANSWER_WORDS
@@ -86,7 +86,7 @@ class AnswerWriter(LiteXModule):
         beats = [Cat(words[at : at + per_beat]) for at in range(0, HEADER_WORDS, per_beat)]
         status = next(word.index for word in ANSWER_WORDS if word.name == "status") // per_beat
         number = Signal(max=len(beats))
-        busy, complete = Signal(), Signal()
+        busy, complete = Signal(), Signal(reset_less=True)
         identity = {word.index for word in ANSWER_WORDS if word.name in IDENTITY}
         self.sync += [
             complete.eq(values["status"] == Status.DONE),

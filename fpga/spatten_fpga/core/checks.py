@@ -110,14 +110,14 @@ class HeaderChecks(LiteXModule):
 
     def __init__(self, geometry: Geometry, header: JobHeader) -> None:
         self.geometry, self.header = geometry, header
-        self.address = Signal(ADDRESS_BITS)
+        self.address = Signal(ADDRESS_BITS, reset_less=True)
         self.memory_bytes = Signal(ADDRESS_BITS)
         self.reserved = Signal()
         self.bad_address = Signal()
-        self.answer_writable = Signal()
-        self.status = Signal(STATUS_BITS)
+        self.answer_writable = Signal(reset_less=True)
+        self.status = Signal(STATUS_BITS, reset_less=True)
         self.memory_beats = Signal(address_bits(geometry))
-        self.table_beats = Signal(bits_for(2 * 512 + 32))
+        self.table_beats = Signal(bits_for(2 * 512 + 32), reset_less=True)
 
         # # #
 
@@ -133,7 +133,7 @@ class HeaderChecks(LiteXModule):
         names = {"n_heads": 8, "n_keys": 2, "n_queries": 2}
         parts = [beats(geometry, header[name], size) for name, size in names.items()]
         lists = Signal.like(self.table_beats)
-        heads = Signal(max=512)
+        heads = Signal(max=512, reset_less=True)
         size = Signal.like(self.table_beats)
         self.sync += [
             lists.eq(parts[1] + parts[2]),
@@ -181,8 +181,8 @@ class HeaderChecks(LiteXModule):
     def outside(self, address: Signal, size) -> Signal:
         """A region that is not beat-aligned or leaves memory, two cycles later."""
         shift = beat_shift(self.geometry)
-        end = Signal(address_bits(self.geometry) + 1)
-        bad = Signal()
+        end = Signal(address_bits(self.geometry) + 1, reset_less=True)
+        bad = Signal(reset_less=True)
         self.sync += [
             end.eq(address[shift:] + size),
             bad.eq((end > self.memory_beats) | (address[:shift] != 0)),
@@ -191,8 +191,8 @@ class HeaderChecks(LiteXModule):
 
     def any_of(self, conditions: list) -> Signal:
         """Whether any condition holds, two cycles later: each has a register of its own."""
-        flags = Signal(len(conditions))
-        bad = Signal()
+        flags = Signal(len(conditions), reset_less=True)
+        bad = Signal(reset_less=True)
         self.sync += [*(flags[i].eq(condition) for i, condition in enumerate(conditions)), bad.eq(flags != 0)]
         return bad
 
@@ -296,16 +296,16 @@ class ListChecks(LiteXModule):
         self.value = Signal(16)
         self.illegal = Signal()
         self.bad = Signal()
-        self.empty = Signal()
+        self.empty = Signal(reset_less=True)
 
         # # #
 
         # The entry, its slot and what it must stay below ------------------------------------------
         passes = Signal()
-        first = Signal()
-        illegal = Signal()
-        value = Signal(16)
-        limit = Signal(16)
+        first = Signal(reset_less=True)
+        illegal = Signal(reset_less=True)
+        value = Signal(16, reset_less=True)
+        limit = Signal(16, reset_less=True)
         self.sync += [
             passes.eq(self.head | self.key | self.query),
             first.eq(self.first),
@@ -316,7 +316,7 @@ class ListChecks(LiteXModule):
         ]
 
         # Order ------------------------------------------------------------------------------------
-        previous = Signal(16)
+        previous = Signal(16, reset_less=True)
         descends = Signal()
         beyond = Signal()
         self.sync += [
@@ -334,8 +334,8 @@ class ListChecks(LiteXModule):
         ]
 
         # First key against first query ------------------------------------------------------------
-        key = Signal(15)
-        query = Signal(15)
+        key = Signal(15, reset_less=True)
+        query = Signal(15, reset_less=True)
         self.sync += [
             If(self.key & self.first, key.eq(self.value)),
             If(self.query & self.first, query.eq(self.value)),
@@ -375,14 +375,16 @@ class RegionChecks(LiteXModule):
         self.start = Signal()
         self.busy = Signal()
         self.bad = Signal()
-        self.row_beats = {name: Signal(ROW_BITS, name=f"row_{name}") for name in ("q", *PLANES, "output")}
+        self.row_beats = {
+            name: Signal(ROW_BITS, name=f"row_{name}", reset_less=True) for name in ("q", *PLANES, "output")
+        }
 
         # # #
 
         # Sizes of single parts --------------------------------------------------------------------
         head_dim = header["head_dim"]
-        control = Signal(max=2048)
-        rows = Signal(bits_for(16 * 1024))  # of q and of the output
+        control = Signal(max=2048, reset_less=True)
+        rows = Signal(bits_for(16 * 1024), reset_less=True)  # of q and of the output
         self.sync += [
             *(
                 self.row_beats[p].eq(row_beats(geometry, head_dim, header[f"{p}_bits"]))
@@ -422,9 +424,10 @@ class RegionChecks(LiteXModule):
 
         # Sum: a product is added bit by bit of its second factor ----------------------------------
         shift = beat_shift(geometry)
-        total = Signal(address_bits(geometry) + 5)  # below 1 + 15 + 1 times all that 32 bits address
+        # Below 1 + 15 + 1 times all that 32 bits address.
+        total = Signal(address_bits(geometry) + 5, reset_less=True)
         factor = Signal.like(total)
-        times = Signal(ROW_BITS)
+        times = Signal(ROW_BITS, reset_less=True)
         added = Signal()
         begin, part = Signal(), Signal()
         self.comb += added.eq(times == 0)
@@ -438,7 +441,7 @@ class RegionChecks(LiteXModule):
         ]
 
         # Steps ------------------------------------------------------------------------------------
-        outside, unaligned = Signal(), Signal()
+        outside, unaligned = Signal(reset_less=True), Signal(reset_less=True)
         self.sync += [
             outside.eq(total > self.memory_beats),
             unaligned.eq((address[:shift] != 0) | (stride[:shift] != 0)),

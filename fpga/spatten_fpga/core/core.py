@@ -56,7 +56,7 @@ class Core(LiteXModule):
         # The engine's reset reaches every corner of the chip: it comes from a register, not through logic.
         self.cd_engine = ClockDomain()
         self.engine = engine = ClockDomainsRenamer("engine")(KeepPayloads()(Engine(config)))
-        self.answer = ResetInserter()(AnswerWriter(geometry))
+        self.answer = ResetInserter()(KeepPayloads()(AnswerWriter(geometry)))
         self.fsm = FSM(reset_state="ENGINE")
         self.cleared = cleared = Signal(reset=1)
         self.comb += [
@@ -72,8 +72,8 @@ class Core(LiteXModule):
     def _memory(self, geometry):
         """What is offered to memory stays, so it is held outside of what is reset."""
         engine, memory, answer, fsm = self.engine, self.memory, self.answer, self.fsm
-        self.commands = commands = stream.Buffer(command_layout(geometry), pipe_ready=True)
-        self.writes = writes = stream.Buffer(write_layout(geometry), pipe_ready=True)
+        self.commands = commands = KeepPayloads()(stream.Buffer(command_layout(geometry), pipe_ready=True))
+        self.writes = writes = KeepPayloads()(stream.Buffer(write_layout(geometry), pipe_ready=True))
         owed, stale = Signal(max=OUTSTANDING), Signal(max=OUTSTANDING)  # to the engine, to jobs before it
         asked, came = Signal(), Signal()
         self.live = live = Signal()  # the engine works, and what it says counts
@@ -100,7 +100,8 @@ class Core(LiteXModule):
         engine, memory, answer, jobs, ends = self.engine, self.memory, self.answer, self.jobs, self.ends
         running = Signal()
         self.kill = kill = Signal()
-        self.status, self.job_id = status, job_id = Signal(STATUS_BITS), Signal(32)
+        self.status = status = Signal(STATUS_BITS, reset_less=True)
+        self.job_id = job_id = Signal(32, reset_less=True)
         self.writable = writable = Signal()  # an answer header
         self.comb += [
             kill.eq(running & ~engine.ends.valid & (self.abort | self.expired | memory.fault)),

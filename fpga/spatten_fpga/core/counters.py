@@ -43,25 +43,27 @@ class Counters(LiteXModule):
         self.query_row = Signal()
         self.output_row = Signal()
         self.running = Signal()
-        self.events = {name: Signal(name=name) for name in self.EVENTS}
+        self.events = {name: Signal(name=name, reset_less=True) for name in self.EVENTS}
         self.output_rows = Signal(ROWS_BITS)
 
         # # #
 
         shift = beat_shift(geometry)
-        rows = {name: Signal(ROWS_BITS, name=f"rows_{name}") for name in ("k_msb", "v_msb")}
+        # `start` is what sets them to 0.
+        rows = {name: self._counter(ROWS_BITS, f"rows_{name}") for name in ("k_msb", "v_msb")}
         traffic = {
-            name: Signal(ROWS_BITS + len(row_beats[name]), name=f"beats_{name}")
+            name: self._counter(ROWS_BITS + len(row_beats[name]), f"beats_{name}")
             for name in (*PLANES, "q", "output")
         }
-        cycles = {name: Signal(COUNTER_BITS, name=f"cycles_{name}") for name in ("all", *self.EVENTS)}
+        cycles = {name: self._counter(COUNTER_BITS, f"cycles_{name}") for name in ("all", *self.EVENTS)}
         for name, count in rows.items():
             number = PLANES.index(name)
             self.sync += If(self.issued & (self.plane == number), count.eq(count + self.rows))
 
         # One multiplier for the beats of all planes: rows are issued one order at a time -----------------
         size = Signal(max(len(row_beats[name]) for name in PLANES))
-        ordered, plane, counted = Signal(len(self.rows) + len(size)), Signal.like(self.plane), Signal()
+        ordered = Signal(len(self.rows) + len(size), reset_less=True)
+        plane, counted = Signal.like(self.plane, reset_less=True), Signal()
         self.comb += Case(self.plane, {n: size.eq(row_beats[name]) for n, name in enumerate(PLANES)})
         self.sync += [ordered.eq(self.rows * size), plane.eq(self.plane), counted.eq(self.issued)]
         for number, name in enumerate(PLANES):
@@ -99,3 +101,7 @@ class Counters(LiteXModule):
             "cycles": cycles["all"],
             **{name: cycles[name] for name in self.EVENTS},
         }
+
+    @staticmethod
+    def _counter(bits, name):
+        return Signal(bits, name=name, reset_less=True)

@@ -84,7 +84,7 @@ class Descriptor(LiteXModule):
         self.fields = header.fields
         self.status = Signal(STATUS_BITS)
         self.answer_writable = Signal()
-        self.job_id = Signal(32)
+        self.job_id = Signal(32, reset_less=True)
 
         # # #
 
@@ -99,7 +99,7 @@ class Descriptor(LiteXModule):
         ]
         self.left = Signal(SLOT_BITS)  # entries, words or cycles to go
         self.upper = Signal()  # the second half of an entry, or of a word
-        self.first = Signal()  # before the first entry of a list
+        self.first = Signal(reset_less=True)  # before the first entry of a list
         self.closing = Signal()  # at its last
         self.fsm = FSM(reset_state="IDLE")
         self._commands()
@@ -115,7 +115,7 @@ class Descriptor(LiteXModule):
     def _commands(self) -> None:
         """Beats one after the other."""
         port = self.port
-        self.wanted = wanted = Signal.like(self.header_checks.table_beats)
+        self.wanted = wanted = Signal(len(self.header_checks.table_beats))
         self.address = address = port.command.address
         self.comb += port.command.valid.eq(wanted != 0)
         self.sync += If(

@@ -117,6 +117,7 @@ class Engine(LiteXModule):
         rows start.
         """
         for sink in sinks:
+            sink.reset_less = True
             self.sync += sink.eq(value)
             value = sink
 
@@ -141,7 +142,7 @@ class Engine(LiteXModule):
         self._setting(reuse, *[unit.reuse for unit in (rows, control, scores, values)])
         self._setting(fields["head_dim"], scores.dim, values.dim)
         self._setting(rows.full, scores.keys, values.keys)
-        self.sync += self.softmax.by_key.eq(fields["k_policy"] == KeyPolicy.BY_KEY)
+        self._setting(fields["k_policy"] == KeyPolicy.BY_KEY, self.softmax.by_key)
         self.comb += [
             keys.eq(fields["n_keys"]),
             self.control.words.eq(words),
@@ -213,7 +214,8 @@ class Engine(LiteXModule):
 
         # Heads ---------------------------------------------------------------------------------------
         bases, rows, finish = self.control.bases, self.rows, self.heads
-        of_bases, of_rows, of_finish = (Record(head_layout()) for _ in range(3))
+        of_bases, of_rows = Record(head_layout()), Record(head_layout())
+        of_finish = Record(head_layout(), reset_less=True)
         self.comb += [
             by_bases.adr.eq(bases.head_index),
             of_bases.raw_bits().eq(by_bases.dat_r),
@@ -299,7 +301,7 @@ class Engine(LiteXModule):
         memory = Memory(HEAD_SUM_BITS, geometry.config.max_heads)
         write, read = memory.get_port(write_capable=True), memory.get_port(mode=READ_FIRST)
         self.specials += memory, write, read
-        total, row, head = Signal(HEAD_SUM_BITS), Signal(16), Signal(5)
+        total, row, head = Signal(HEAD_SUM_BITS, reset_less=True), Signal(16), Signal(5)
         self.row_out, self.row_start = Signal(), Signal()
         last_row = Signal()
         moved = Signal()
@@ -332,9 +334,9 @@ class Engine(LiteXModule):
         fields, descriptor, answer = self.fields, self.descriptor, self.answer
         totals = self.values.totals
         self.counters = counters = Counters(geometry, fields, descriptor.row_beats)
-        rows, added = Signal(25), Signal(25)
+        rows, added = Signal(25, reset_less=True), Signal(25)
         preparing, clearing = Signal(), Signal()
-        status, looking = Signal(STATUS_BITS), Signal()
+        status, looking = Signal(STATUS_BITS, reset_less=True), Signal()
         counting = Signal()  # till the header is written: what it says must not change meanwhile
         self.fsm = fsm = FSM(reset_state="IDLE")
         self.comb += [

@@ -126,7 +126,7 @@ class Fetch(LiteXModule):
         self.command = command_skid.source
         self.issued = Signal()
         self.ending = Signal()
-        self.current = current = Record(fetch_layout(geometry))
+        self.current = current = Record(fetch_layout(geometry), reset_less=True)
 
         # # #
 
@@ -136,8 +136,8 @@ class Fetch(LiteXModule):
 
         # Command ----------------------------------------------------------------------------------
         busy, announced = Signal(), Signal()
-        position = Signal(geometry.index_bits)
-        left = Signal.like(current.rows)  # rows to look up
+        position = Signal(geometry.index_bits, reset_less=True)
+        left = Signal(len(current.rows))  # rows to look up
         accept = Signal()
         self.comb += [
             sink.ready.eq(~busy),

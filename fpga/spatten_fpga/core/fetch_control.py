@@ -38,7 +38,7 @@ class PlaneBases(LiteXModule):
         self.start = Signal()
         self.busy = busy = Signal()
         self.n_heads = Signal(8)
-        self.head_index = Signal(4)
+        self.head_index = Signal(4, reset_less=True)
         self.head_id = Signal(8)
         self.addresses = [Signal(bits) for _ in PLANES]
         self.strides = [Signal(bits) for _ in PLANES]
@@ -50,8 +50,8 @@ class PlaneBases(LiteXModule):
         memory = Memory(bits * len(PLANES), geometry.config.max_heads)
         write, read = memory.get_port(write_capable=True), memory.get_port(async_read=True)
         self.specials += memory, write, read
-        sums = [Signal(bits) for _ in PLANES]
-        identity = Signal(8)
+        sums = [Signal(bits, reset_less=True) for _ in PLANES]
+        identity = Signal(8, reset_less=True)
         self.comb += [
             read.adr.eq(self.index),
             Cat(*self.bases).eq(read.dat_r),
@@ -164,7 +164,7 @@ class FetchControl(LiteXModule):
         """Query rows lie one after the other in the order of the job, so an address counts up."""
         rows = geometry.config.query_buffer_rows
         self.query_head, self.query_row = Signal(8), Signal(16)
-        self.query_address = Signal(len(self.q_address))
+        self.query_address = Signal(len(self.q_address), reset_less=True)
         self.query_place = Signal(bits_for(rows - 1))
         self.query_more, self.query_taken = Signal(), Signal()
         ahead = Signal(bits_for(rows))

@@ -110,8 +110,8 @@ class HeadFinish(LiteXModule):
     def _walk(self, heads: int) -> None:
         """From head to head of at most so many: each is looked up, and kept or updated."""
         arithmetic, rank, importance, old = self.arithmetic, self.rank, self.importance, self.reader.source
-        head = Signal(HEAD_ID_BITS)
-        place = Signal(max=heads + 1)  # in the head table
+        head = Signal(HEAD_ID_BITS, reset_less=True)
+        place = Signal(max=heads + 1, reset_less=True)  # in the head table
         known, final = Signal(), Signal()  # the old word is there; this head is the last
         following = Signal()  # on to the next head
         self.comb += [

@@ -165,7 +165,7 @@ class _KeptPlaces(LiteXModule):
 
         # # #
 
-        place, left = Signal.like(source.place), Signal.like(self.keep)
+        place, left = (Signal.like(one, reset_less=True) for one in (source.place, self.keep))
         lane = place[: log2_int(lanes)] if lanes > 1 else C(0)
         marked, onward = Signal(), Signal()
         self.comb += [
@@ -215,8 +215,8 @@ class _Walk(LiteXModule):
         self.flags = flags = stream.SyncFIFO(flags_layout(), 8)
 
         # Slots ------------------------------------------------------------------------------------
-        slot, last_slot = Signal(geometry.index_bits), Signal(geometry.index_bits)
-        walking, spent = Signal(), Signal()  # spent: no key is left
+        slot, last_slot = (Signal(geometry.index_bits, reset_less=True) for _ in range(2))
+        walking, spent = Signal(), Signal(reset_less=True)  # spent: no key is left
         live, known, step = Signal(), Signal(), Signal()
         total = buffer.source
         self.comb += [

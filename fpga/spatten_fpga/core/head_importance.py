@@ -101,7 +101,7 @@ class HeadImportance(LiteXModule):
 
         # Control ----------------------------------------------------------------------------------
         step = Signal(max=MULT_BITS)
-        shift = Signal(SHIFT_BITS)
+        shift = Signal(SHIFT_BITS, reset_less=True)
         self.fsm = fsm = FSM(reset_state="WAIT")
         fsm.act(
             "WAIT",

@@ -70,9 +70,10 @@ class HeadRank(LiteXModule):
             ]
 
         # Count ------------------------------------------------------------------------------------
-        place, other, final = (Signal(max=max(2, depth)) for _ in range(3))
+        place = Signal(max=max(2, depth))
+        other, final = (Signal.like(place, reset_less=True) for _ in range(2))
         compare, first = Signal(), Signal()  # a head is compared; with a head that came first
-        before = Signal.like(keep)
+        before = Signal.like(keep, reset_less=True)
         compared = delayed(self, compare, self.LATENCY, reset_less=False)
         wins_tie = delayed(self, first, self.LATENCY)
         self.comb += first.eq(other < place)
@@ -81,7 +82,7 @@ class HeadRank(LiteXModule):
         )
 
         # Steps ------------------------------------------------------------------------------------
-        left = Signal.like(keep)
+        left = Signal.like(keep, reset_less=True)
         wait = Signal(max=self.LATENCY)
         onward = [NextValue(place, place + 1), NextState("FETCH")]
         self.comb += [

@@ -48,8 +48,9 @@ class AlignedWeights(LiteXModule):
 
         beat = Signal(parallel * WEIGHT_BITS, reset_less=True)
         shown = Signal(parallel * WEIGHT_BITS)
-        left = Signal(max=geometry.config.max_sequence + 1)  # keys of the row that are not out yet
-        place = Signal(max=parallel + 1)  # keys of the beat that are out
+        # Keys of the row that are not out yet, keys of the beat that are: both come with what they count.
+        left = Signal(max=geometry.config.max_sequence + 1, reset_less=True)
+        place = Signal(max=parallel + 1, reset_less=True)
         busy, done = Signal(), Signal()
         fresh = Signal(reset=1)  # the next beat is a row's first
         for lane in range(parallel):
@@ -118,11 +119,11 @@ class CompactWeights(LiteXModule):
 
         # The first kept weight of what is left of the beat. A row's last one is known only at its end, so
         # each is held back until the next one, or the end, is seen.
-        values, left = Signal(parallel * WEIGHT_BITS, reset_less=True), Signal(parallel)
-        busy, last_beat, fresh = Signal(), Signal(), Signal(reset=1)
+        values, left = (Signal(n, reset_less=True) for n in (parallel * WEIGHT_BITS, parallel))
+        busy, last_beat, fresh = Signal(), Signal(reset_less=True), Signal(reset=1)
         first = Signal(parallel)
         lane = Signal(max=max(2, parallel))
-        base = Signal(geometry.index_bits + 1)
+        base = Signal(geometry.index_bits + 1, reset_less=True)
         self.comb += first.eq(left & (~left + 1))
         self.comb += [If(first[i], lane.eq(i)) for i in range(parallel)]
         weight = Signal(WEIGHT_BITS)
@@ -131,7 +132,8 @@ class CompactWeights(LiteXModule):
         )
 
         found, drop, only = Signal(), Signal(), Signal()
-        held = Record([("valid", 1), ("weight", WEIGHT_BITS), ("index", geometry.index_bits)])
+        held = Record([("weight", WEIGHT_BITS), ("index", geometry.index_bits)], reset_less=True)
+        held_valid = Signal()
         put, put_last = Signal(), Signal()  # the held weight leaves in this cycle
         end = Signal()  # the row is over: what is held is its last
         room = Signal()  # both streams can take a token
@@ -140,19 +142,19 @@ class CompactWeights(LiteXModule):
             only.eq(left == first),
             end.eq(busy & (left == 0) & last_beat),
             drop.eq(busy & (left == 0) & ~last_beat),
-            put.eq(held.valid & room & (found | end)),
+            put.eq(held_valid & room & (found | end)),
             put_last.eq(end),
-            sink.ready.eq(~busy | drop | (put & end) | (found & only & ~last_beat & (put | ~held.valid))),
+            sink.ready.eq(~busy | drop | (put & end) | (found & only & ~last_beat & (put | ~held_valid))),
         ]
         self.sync += [
             If(
-                found & (put | ~held.valid),
-                held.valid.eq(1),
+                found & (put | ~held_valid),
+                held_valid.eq(1),
                 held.weight.eq(weight),
                 held.index.eq(base + lane),
                 left.eq(left & ~first),
             ),
-            If(put & end, held.valid.eq(0), busy.eq(0)),
+            If(put & end, held_valid.eq(0), busy.eq(0)),
             If(
                 sink.valid & sink.ready,
                 busy.eq(1),

@@ -124,14 +124,15 @@ class OperandBuffer(LiteXModule):
         ]
         self.sync += If(issue, offset.eq(Mux(last, 0, offset + 1)))
 
-        held = Record([("valid", 1), ("count", len(read.tail)), ("use", 2), ("last", 1)])
+        held = Record([("count", len(read.tail)), ("use", 2), ("last", 1)], reset_less=True)
+        held_valid = Signal()
         self.sync += If(
             move,
-            held.valid.eq(issue),
+            held_valid.eq(issue),
             held.count.eq(Mux(last, read.tail, read.full)),
             held.use.eq(read.use),
             held.last.eq(last),
-            source.valid.eq(held.valid),
+            source.valid.eq(held_valid),
             source.count.eq(held.count),
             source.last.eq(held.last),
         )

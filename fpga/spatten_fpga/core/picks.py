@@ -58,8 +58,8 @@ class KeyPick(LiteXModule):
         # # #
 
         self.sums = stream.SyncFIFO(self.sink.description, slots)
-        self.limit = Signal(WEIGHT_BITS)
-        self.picked = Signal(keys)
+        self.limit = Signal(WEIGHT_BITS, reset_less=True)
+        self.picked = Signal(keys, reset_less=True)
         self._share()
         self._compare(geometry)
         self._sequence(slots)
@@ -83,12 +83,12 @@ class KeyPick(LiteXModule):
         parallel = geometry.config.topk_parallelism
         beats, index = self.beats, self.index
         tail = (beats.n - 1)[: log2_int(parallel)]  # last lane of the row's last beat that holds a key
-        above, first = Signal(parallel), Signal(parallel)
-        lane, beat = Signal(max=max(2, parallel)), Signal(geometry.index_bits)
+        above, first = Signal(parallel, reset_less=True), Signal(parallel)
+        lane, beat = Signal(max=max(2, parallel)), Signal(geometry.index_bits, reset_less=True)
         busy, found, only = Signal(), Signal(), Signal()
         fresh = Signal(reset=1)  # the next beat is a row's first
         self.swept = Signal()  # nothing of the row is left, not even a beat on its way
-        last_beat = Signal()
+        last_beat = Signal(reset_less=True)
         self.comb += [
             first.eq(above & (~above + 1)),
             found.eq(above != 0),

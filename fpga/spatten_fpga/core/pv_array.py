@@ -8,6 +8,7 @@ from litex.soc.interconnect.stream import Endpoint, EndpointDescription, SyncFIF
 
 from .geometry import WEIGHT_BITS, Geometry
 from .pack import word_payload
+from .weight import delayed
 
 ROOM = 16  # sums behind the drain, and in it: a LUT RAM is that deep
 
@@ -101,7 +102,7 @@ class Drain(LiteXModule):
         valid, last, self.latency = move, final, 2
         while True:
             parts = [[self._sum(some[i : i + 2]) for i in range(0, len(some), 2)] for some in parts]
-            valid, last = self._flag(valid), self._flag(last)
+            valid, last = delayed(self, valid, 1, reset_less=False), delayed(self, last, 1)
             self.latency += 1
             if len(parts[0]) == 1:
                 break
@@ -128,11 +129,6 @@ class Drain(LiteXModule):
     def _sum(self, parts: list[Signal]) -> Signal:
         register = Signal((len(parts[0]), True), reset_less=True)
         self.sync += register.eq(Reduce("ADD", parts))
-        return register
-
-    def _flag(self, flag: Signal) -> Signal:
-        register = Signal()
-        self.sync += register.eq(flag)
         return register
 
 
@@ -227,8 +223,8 @@ class PVArray(LiteXModule):
         self.latency = 3 + self.drain.latency
 
     def _stage(self, flags: list[Signal]) -> list[Signal]:
-        """What goes along with a word, a pipeline stage later."""
-        later = [Signal(len(flag)) for flag in flags]
+        """What goes along with a word, the first of it whether there is one, a pipeline stage later."""
+        later = [Signal(len(flag), reset_less=place > 0) for place, flag in enumerate(flags)]
         self.sync += [new.eq(old) for new, old in zip(later, flags, strict=True)]
         return later
 

@@ -183,7 +183,10 @@ class QKArray(LiteXModule):
     def _flags(self) -> Record:
         """What goes along with a word; ``start`` and ``end`` are those of a key."""
         count = bits_for(self._geometry.keys_a_word)
-        return Record([("valid", 1), ("start", 1), ("end", 1), ("last", 1), ("dim", 8), ("count", count)])
+        layout = [("valid", 1), ("start", 1), ("end", 1), ("last", 1), ("dim", 8), ("count", count)]
+        flags = Record(layout, reset_less=True)
+        flags.valid.reset_less = False
+        return flags
 
     def _stage(self, flags: Record) -> Record:
         """The flags, a pipeline stage later."""

@@ -94,9 +94,9 @@ class RowControl(LiteXModule):
         self.summed = stream.Endpoint(picked_layout(geometry, SLOTS))
         self.freed = Signal()
         self.queries_used = Signal()
-        self.refetched = Signal(32)
+        self.refetched = Signal(32, reset_less=True)
         self.starved = Signal()
-        self.slot_heads = [Signal(4) for _ in range(SLOTS)]
+        self.slot_heads = [Signal(4, reset_less=True) for _ in range(SLOTS)]
         self.fields = field_signals(
             "head_dim",
             "n_heads",
@@ -140,7 +140,7 @@ class RowControl(LiteXModule):
 
     def _words(self, geometry):
         """``full``: keys of a word at the job's head dimension, or of a part of one."""
-        self.full = Signal(max=geometry.keys_a_word + 1)
+        self.full = Signal(max=geometry.keys_a_word + 1, reset_less=True)
         cases = {d: self.full.eq(max(1, geometry.keys_per_word(d))) for d in geometry.config.head_dims}
         self.sync += Case(self.fields["head_dim"], cases)
 
@@ -171,7 +171,7 @@ class RowControl(LiteXModule):
         ready = Signal(bits_for(geometry.config.query_buffer_rows))  # query rows on chip and not dispatched
         more, looked, keyed = Signal(), Signal(2), Signal()
         self.new_pass, self.new_taken = Signal(), Signal()
-        self.new_keys = Signal(len(self.visible))
+        self.new_keys = Signal(len(self.visible), reset_less=True)
         self.new_place, self.new_head = place, head
         last_query = query + 1 == fields["n_queries"]
         self.comb += [
@@ -222,10 +222,12 @@ class RowControl(LiteXModule):
     def _decide(self, geometry):
         """A pass ends with its sum; a cycle later the row is certain, or it needs the LSB plane."""
         fields, summed = self.fields, self.summed
-        decided, row, total = Signal(), Signal(len(summed.slot)), Signal(SUM_BITS)
-        above = Signal.like(summed.above)
-        unsure, forced, second = Signal(), Signal(), Signal()
-        picked = Signal.like(summed.picked)
+        decided = Signal()
+        row, total, above, picked = (
+            Signal.like(one, reset_less=True)
+            for one in (summed.slot, summed.sum, summed.above, summed.picked)
+        )
+        unsure, forced, second = Signal(reset_less=True), Signal(), Signal()
         self.waiting = waiting = stream.SyncFIFO(second_layout(geometry), SLOTS)
         self.comb += [
             summed.ready.eq(1),  # there is room for every row in flight

@@ -201,7 +201,8 @@ class ScoreBuffer(LiteXModule):
             self.sync += [later_valid.eq(valid), later.eq(token)]
             valid, token = later_valid, later
         maximum, largest = Signal((bits, True), reset_less=True), Signal((bits, True))
-        words, tail = Signal.like(finished.words), Signal.like(finished.tail)  # of a row, by its first pass
+        # Of a row, by its first pass.
+        words, tail = (Signal.like(one, reset_less=True) for one in (finished.words, finished.tail))
         self.comb += largest.eq(Mux(token.first | (tree.largest > maximum), tree.largest, maximum))
         self.sync += [
             If(valid, maximum.eq(largest)),
@@ -249,7 +250,9 @@ class ScoreBuffer(LiteXModule):
             reset_less=True,
         )
         read_valid = Signal()
-        scores, differences = ([Signal((bits + more, True)) for _ in range(lanes)] for more in range(2))
+        scores, differences = (
+            [Signal((bits + more, True), reset_less=True) for _ in range(lanes)] for more in range(2)
+        )
         self.differences = differences
         self.comb += [
             # A key that did not refetch may be above the maximum of those that did.

@@ -40,8 +40,8 @@ class SoftmaxPath(LiteXModule):
 
     def __init__(self, geometry, slots):
         config = geometry.config
-        self.mults = [Signal(MULT_BITS) for _ in range(slots)]
-        self.shifts = [Signal(SHIFT_BITS) for _ in range(slots)]
+        self.mults = [Signal(MULT_BITS, reset_less=True) for _ in range(slots)]
+        self.shifts = [Signal(SHIFT_BITS, reset_less=True) for _ in range(slots)]
         self.scores = ScoreBuffer(geometry, slots)
         self.exps = WeightUnit(geometry.keys_a_word, geometry.distance_bits)
         self.buffer = WeightBuffer(geometry, slots)

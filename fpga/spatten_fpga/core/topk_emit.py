@@ -61,8 +61,8 @@ class SurvivorMarker(LiteXModule):
 
         self._parallelism, self._width = parallelism, width
         self._advance = advance = Signal()
-        self._set = held = Record(threshold_layout(parallelism, width, depth))
-        self._left = left = Signal.like(sink.ties)
+        self._set = held = Record(threshold_layout(parallelism, width, depth), reset_less=True)
+        self._left = left = Signal.like(sink.ties, reset_less=True)
         beat = Signal(max=max(2, beats))
         busy, reading, leaving = Signal(), Signal(), Signal()
         self.comb += [

@@ -96,7 +96,7 @@ class RadixSelect(LiteXModule):
         self._part = Signal(self._parts, reset=1)  # of the word that is loaded, one bit set
         self._final_word = Signal()
         self._in_beat = Signal(parallelism)  # lanes of the beat that would hold a value if it were the last
-        self._in_word = Signal(self._parts * parallelism)  # lanes of the last word that do
+        self._in_word = Signal(self._parts * parallelism, reset_less=True)  # lanes of the last word that do
         self._known = known = Signal(len(digits))  # digits found so far, a thermometer
         self._turn = turn = Signal(len(digits), reset=1)  # digit that is counted, one bit set
 
@@ -164,7 +164,7 @@ class RadixSelect(LiteXModule):
     def _places(self) -> None:
         """Where the beat or word is, and how far the set reaches."""
         sink, source, part = self.sink, self.source, self._part
-        final = Signal.like(self._word)
+        final = Signal.like(self._word, reset_less=True)
         lane = Signal.like(source.lane)  # last lane that holds a value in the last beat
         if self._parallelism > 1:
             self.comb += lane.eq(sink.n[: len(lane)] - 1)

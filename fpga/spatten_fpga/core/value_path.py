@@ -203,7 +203,7 @@ class ValuePath(LiteXModule):
             ),
         ]
         # A key that takes several words keeps its weight for all of them.
-        part, parts = Signal(8), Signal(8)
+        part, parts = Signal(8), Signal(8, reset_less=True)
         final = Signal()
         self.comb += [
             final.eq(part == parts),

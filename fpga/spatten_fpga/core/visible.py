@@ -60,7 +60,7 @@ class VisibleKeys(LiteXModule):
 
         # Keys: the last of the list, then all from the first on -----------------------------------
         key = Signal(SLOT_BITS - 1)  # without the protected bit
-        index = Signal(geometry.index_bits)
+        index = Signal(geometry.index_bits, reset_less=True)
         opening = Signal()  # the last one is not asked for yet
         self.comb += [
             lookup.reset.eq(fsm.ongoing("IDLE")),
@@ -81,8 +81,8 @@ class VisibleKeys(LiteXModule):
 
         # Merge ------------------------------------------------------------------------------------
         last_key = Signal(SLOT_BITS - 1, reset_less=True)
-        passed = Signal(bits_for(most))  # keys that the query is known to see
-        query = Signal(geometry.index_bits)
+        passed = Signal(bits_for(most), reset_less=True)  # keys that the query is known to see
+        query = Signal(geometry.index_bits, reset_less=True)
         sees_all, sees_key, counted = Signal(), Signal(), Signal()
         closing = Signal()
         self.comb += [

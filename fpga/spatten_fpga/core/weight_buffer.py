@@ -80,7 +80,8 @@ class WeightBuffer(LiteXModule):
         group, beat = Signal(max=max(2, groups)), Signal(max=max(2, depth))
         full = Signal()
         packed = Signal(parallel * WEIGHT_BITS, reset_less=True)
-        pending, place, slot = Signal(), Signal(len(beat), reset_less=True), Signal(len(row.slot))
+        pending = Signal()
+        place, slot = (Signal.like(one, reset_less=True) for one in (beat, row.slot))
         self.busy = Signal()  # the end of a row was not taken yet
         self.comb += [
             accept.eq(sink.valid & sink.ready),
@@ -125,7 +126,8 @@ class WeightBuffer(LiteXModule):
             token.slot.eq(row.slot),
         ]
         while len(weights) > 1:
-            later = Record(token.layout)
+            later = Record(token.layout, reset_less=True)
+            later.valid.reset_less = False
             self.sync += later.eq(token)
             weights, above = self._halved(weights, SUM_BITS), self._halved(above, len(sink.count))
             token = later

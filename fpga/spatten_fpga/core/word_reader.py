@@ -81,7 +81,7 @@ class WordReader(LiteXModule):
         # Words ------------------------------------------------------------------------------------
         # Its ready is a register: what takes the words may decide late that it does.
         self.buffer = buffer = stream.Buffer(words_layout(bits), pipe_ready=True)
-        left = Signal(max=most + 1)
+        left = Signal(max=most + 1, reset_less=True)
         place = Signal(max=max(2, words))
         taken = Signal()
         held = converter.source

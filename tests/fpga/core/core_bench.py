@@ -159,7 +159,12 @@ class CoreBench:
             memory=MEMORY,
             **options,
         )
-        self.bench.tick()  # the engine leaves its reset a cycle later than what is around it
+        self.reset()
+
+    def reset(self, **inputs: int) -> None:
+        """Reset it, inputs as given; the engine leaves its reset a cycle later than what is around it."""
+        self.bench.reset(**inputs)
+        self.bench.tick()
 
     def run(
         self,

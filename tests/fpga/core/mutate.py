@@ -110,7 +110,7 @@ def trial(bench: MutantBench, known: list[tuple[Stimulus, Trace]], number: int) 
 
 
 def _child(bench: MutantBench, known: list[tuple[Stimulus, Trace]], number: int, writer: Connection) -> None:
-    bench.bench.reset(mutant=number)
+    bench.reset(mutant=number)
     for job, trace in known:
         try:
             difference, now = play(bench, job, 4 * trace.cycles + 10_000)
@@ -162,8 +162,8 @@ def section(bench: MutantBench, verdicts: dict[int, tuple[str, str]], figures: d
 that breaks its rules or a job without an end, {cycles} by cycles, counters of the clock or memory beats that
 differ before any answer does. They are a sample, seed {figures["seed"]}, of {bench.found:,} places
 at which the core was changed, a unit's share the root of its places: an operator, a constant, a condition
-turned round, an assignment dropped, a reset dropped or given another value. Registers of data have resets
-that nobody needs, and so such mutants that nobody can kill.
+turned round, an assignment dropped, a reset dropped or given another value. Most registers that only carry
+data have no reset, and so no such mutants.
 
 {markdown_table(["by", "", "killed"], rows, 2)}
 

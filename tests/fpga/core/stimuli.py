@@ -13,7 +13,7 @@ from typing import Any
 
 from spatten_drivers.answer import Status
 from tests.model.corners import CORNERS
-from tests.model.generator import MSB_WIDTHS, NEVER, random_spec
+from tests.model.generator import MSB_WIDTHS, NEVER, random_spec, spread
 from tests.model.jobs import HeadSpec, JobImage, JobSpec, Widths, build
 from tests.model.oracle_config import OracleConfig
 from tests.model.test_against_model import explain, run_model
@@ -62,17 +62,22 @@ class Stimulus:
 
     def run(self, core: CoreBench, limit: int = 400_000) -> tuple[str, tuple[int, bytes, dict[str, int]]]:
         """How core and model differ, empty if they do not; and what the core did."""
-        status, memory, clocked = core.run(self.image, limit=limit, **self.options)
-        if self.stopped:
-            return self._stopped(status, memory), (status, memory, clocked)
+        did = core.run(self.image, limit=limit, **self.options)
+        status, memory, _ = did
+        if self._answered(memory) and core.job_id != self.job_id:
+            return f"ended as job {core.job_id}, not {self.job_id}", did
+        return self._stopped(status, memory) if self.stopped else self._ended(status, memory), did
+
+    def _answered(self, memory: bytes) -> bool:
+        """Whether there is an answer's header."""
+        start = self.image.regions["answer"][0]
+        return memory[start : start + 16] != self.image.memory[start : start + 16]
+
+    def _ended(self, status: int, memory: bytes) -> str:
         expected_status, expected = self.expected
         if status != expected_status:
-            return f"ended with {Status(status)!r}, not {Status(expected_status)!r}", (
-                status,
-                memory,
-                clocked,
-            )
-        return explain(self.image, memory, expected), (status, memory, clocked)
+            return f"ended with {Status(status)!r}, not {Status(expected_status)!r}"
+        return explain(self.image, memory, expected)
 
     def _stopped(self, status: int, memory: bytes) -> str:
         """A job that was ended by force may leave anything where it writes; its answer says how it ended."""
@@ -84,7 +89,7 @@ class Stimulus:
             start, size = self.image.regions[name]
             before[start : start + size] = memory[start : start + size]
         start, version = self.image.regions["answer"][0], 1 << 16 | self.image.config.abi_minor
-        if memory[start : start + 16] != self.image.memory[start : start + 16]:
+        if self._answered(memory):
             before[start : start + 16] = struct.pack("<4sIII", b"SPTA", version, self.job_id, cause)
         return explain(self.image, memory, bytes(before))
 
@@ -196,6 +201,59 @@ def sums() -> Iterator[Stimulus]:
     yield Stimulus("an old head importance above 48 bits", image)
 
 
+def long_rows() -> Iterator[Stimulus]:
+    """Rows that fill every lane of the top-k engines, and whose weights and tokens differ in every digit."""
+    queries = 8
+    for seed in range(12):
+        draws = random.Random(f"long rows {seed}")
+        keys = draws.randint(50, 130)
+        octaves = (0.01, 0.1, 0.6, 2.0)
+        heads = [spread(PROGRESSIVE, 32, deviation) for deviation in octaves]
+        spec = {
+            "n_slots": keys,
+            "keys": tuple(range(keys)),
+            "queries": tuple(range(keys - queries, keys)),
+            "heads": tuple(HeadSpec(head, shift, mult) for head, (mult, shift) in enumerate(heads)),
+            "keep_values": draws.randint(1, keys),
+            "keep_tokens": draws.randint(1, keys),
+            "old": "zero" if seed % 2 else "high",
+            "add_tokens": True,
+            "decay": draws.choice((65536, 40000)),
+        }
+        yield Stimulus(f"long rows {seed}", small(seed=seed, **spec))
+    for seed in range(6):
+        draws = random.Random(f"long rows by key {seed}")
+        keys = draws.randint(30, 130)
+        spec = {"n_slots": keys, "keys": tuple(range(keys)), "queries": (keys - 1,), "keep_values": keys // 3}
+        shift = keys.bit_length() - 1 + seed % 3
+        widths = Widths(k_policy=3, v_policy=seed % 2)
+        image = small(seed=seed, widths=widths, refetch_shift=shift, **spec)
+        yield Stimulus(f"long rows by key {seed}", image)
+    for seed in range(30):
+        draws = random.Random(f"tokens {seed}")
+        keys = draws.randint(20, 130)
+        spec = {
+            "n_slots": keys,
+            "keys": tuple(range(keys)),
+            "queries": (keys - 1,),
+            "heads": (HeadSpec(1, score_mult=draws.choice((1000, 9000, 26000))),),
+            "keep_heads": 1,
+            "keep_tokens": draws.randint(1, keys),
+        }
+        yield Stimulus(f"{spec['keep_tokens']} tokens of {keys}", small(seed=seed, **spec))
+    # Distances far above what a weight can show, by all ways to scale them down.
+    scales = ((65535, 16), (9001, 12), (511, 7), (40, 3))
+    heads = tuple(HeadSpec(head, shift, mult) for head, (mult, shift) in enumerate(scales))
+    for seed in range(2):
+        rows = {"n_slots": 100, "keys": tuple(range(100)), "queries": tuple(range(84, 100))}
+        best = Widths(12, 12, 4, 12, 4, 1, 1)
+        yield Stimulus(
+            f"large distances {seed}", small(heads=heads, widths=best, head_dim=64, seed=seed, **rows)
+        )
+    causal = {"n_slots": 1024, "keys": tuple(range(1024)), "queries": (300, 900), "causal": True}
+    yield Stimulus("1,024 keys pass by two queries", small(heads=HEADS[:1], keep_heads=1, **causal))
+
+
 def random_jobs(count: int, label: str = "coverage") -> Iterator[Stimulus]:
     """Random jobs, with random gaps and latencies."""
     for seed in range(count):
@@ -211,11 +269,13 @@ def random_jobs(count: int, label: str = "coverage") -> Iterator[Stimulus]:
 
 
 def refused() -> Iterator[Stimulus]:
-    """Jobs that break a rule of the contract."""
+    """Jobs that break a rule of the contract, each followed by one that does not."""
+    clean = Stimulus("the next job", build(replace(BREAKABLE, config=CONFIG)))
     for violation in VIOLATIONS:
         image = build(replace(violation.spec or BREAKABLE, config=CONFIG))
         violation.break_it(image)
         yield Stimulus(violation.name, image)
+        yield clean
 
 
 def stopped(states: list[str]) -> Iterator[Stimulus]:
@@ -234,6 +294,14 @@ def stopped(states: list[str]) -> Iterator[Stimulus]:
             options = {"stop_after": moment, "cause": cause, "pace": 0.7, "latency": 60, "seed": moment}
             yield Stimulus(f"{cause.name} after {moment} cycles", job, options)
             yield after
+    everyone = tuple(range(1024))
+    wide = small(n_slots=1024, keys=everyone, queries=(1023,), heads=HEADS[:1], keep_heads=1)
+    whole = Stimulus("the next job, of 1,024 keys", wide)
+    yield whole
+    for moment in (300, 450):
+        options = {"stop_after": moment, "cause": Status.ABORTED}
+        yield Stimulus(f"1,024 sums are cleared, aborted after {moment} cycles", wide, options)
+        yield whole
     slow = small(queries=SLOTS)
     for moment in range(1000, 2600, 150):
         options = {"stop_after": moment, "cause": Status.ABORTED, "pace": 0.2, "seed": moment}
@@ -263,6 +331,7 @@ def everything(states: list[str], jobs: int) -> list[Stimulus]:
         policies(),
         number_formats(),
         sums(),
+        long_rows(),
         repeated(),
         stopped(states),
         refused(),

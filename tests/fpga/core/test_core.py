@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from spatten_drivers.answer import Status
+from spatten_fpga.sim import SimulationError
 from tests.model.corners import CORNERS
 from tests.model.generator import random_spec
 from tests.model.jobs import HeadSpec, JobImage, JobSpec, build
@@ -156,6 +157,17 @@ def test_an_abort_at_any_cycle_leaves_the_next_job_clean(part: int, pace: float)
             assert (pace, Status(status)) == (1.0, Status.DONE)
             assert cycle > STOPPED_CYCLES - 40
         assert_same(core, STOPPED)
+
+
+def test_a_reset_at_any_moment_leaves_the_next_job_as_it_was() -> None:
+    """To the cycle: mutants are told from the core by their times after such a reset."""
+    core = core_of(CONFIGS["corners"])
+    undisturbed = core.run(STOPPED), core.cycles
+    for moment in range(10, STOPPED_CYCLES - 40, 50):
+        with pytest.raises(SimulationError):
+            core.run(STOPPED, limit=moment)
+        core.reset()
+        assert (core.run(STOPPED), core.cycles) == undisturbed
 
 
 def test_a_job_that_ends_before_its_header_was_read_has_no_id() -> None:
