@@ -200,6 +200,10 @@ class JobTemplate:
     Raises
     ------
     OperandError : a value does not fit its field.
+
+    Attributes
+    ----------
+    words : ``int64 [64]``, the header without the job's own fields, for compiled code.
     """
 
     def __init__(self, fields: dict[str, int]) -> None:

@@ -129,6 +129,13 @@ def test_value_limit_is_the_least_weight_that_reaches_the_share(share: float) ->
     assert limit == 0 or limit - 1 < share * 65535
 
 
+@pytest.mark.parametrize("what", ["tokens", "heads", "values", "value_share"])
+def test_a_plan_prunes_if_any_layer_loses_anything(what: str) -> None:
+    whole = 0.0 if what == "value_share" else 1.0
+    assert not Schedule(**{what: (whole, whole, whole)}).plan(3).prunes
+    assert Schedule(**{what: (whole, whole, 0.9)}).plan(3).prunes
+
+
 def test_value_limit_of_a_list_is_by_layer_and_goes_up_and_down() -> None:
     plan = Schedule(value_share=(0.0, 0.2, 1 / 65535, 1.0, 0.01)).plan(5)
     assert [plan.value_limit(layer) for layer in range(5)] == [0, 13107, 1, 65535, 656]
