@@ -51,7 +51,9 @@ class LayerRecord:
     @property
     def digest(self) -> str:
         """Hash of every answer field but cycles, to compare devices."""
-        return self._digest()
+        found = self._digest()
+        object.__setattr__(self, "_digest", partial(str, found))  # its answer can go
+        return found
 
     @property
     def slots(self) -> int:

@@ -440,6 +440,14 @@ def ours(model: PreTrainedModel) -> DynamicCache:
     return cache
 
 
+def values_alone() -> PreTrainedModel:
+    """Frozen, but for what the last block makes values of, as an adapter would train it."""
+    model = sharp_bert()
+    model.requires_grad_(False)
+    model.encoder.layer[-1].attention.self.value.requires_grad_(True)
+    return model
+
+
 def train(model: PreTrainedModel) -> Any:
     try:
         return model.train()(tokens(1, 5))
@@ -569,6 +577,12 @@ BAD_CALLS: dict[
     ),
     "gradient": (
         sharp_bert,
+        lambda model: model(tokens(1, 5))[0].sum().backward(),
+        ModelError,
+        ["no gradient", "train with attn_implementation='eager' or 'sdpa'"],
+    ),
+    "gradient of values alone": (
+        values_alone,
         lambda model: model(tokens(1, 5))[0].sum().backward(),
         ModelError,
         ["no gradient", "train with attn_implementation='eager' or 'sdpa'"],

@@ -110,7 +110,8 @@ class ForwardPass:
         self._layer += 1
         out = _side_by_side(outputs, (q.shape[1], q.shape[0], q.shape[2]))
         answer = torch.from_numpy(out[None]).to(query.device, query.dtype)
-        return _InferenceOnly.apply(query, answer) if query.requires_grad else answer
+        watched = next((part for part in (query, key, value) if part.requires_grad), None)
+        return answer if watched is None else _InferenceOnly.apply(watched, answer)
 
     def report(self) -> None:
         """Add to the record what was uploaded, clamped and rescaled since the last report."""
@@ -161,9 +162,8 @@ class ForwardPass:
 
 
 def _as_floats(*parts: torch.Tensor) -> list[NDArray[np.float32]]:
-    """``[heads, tokens, D]`` of the only row of packed tensors of one kind."""
-    kind = parts[0]
-    if kind.dtype is torch.float32 and kind.device.type == "cpu" and not kind.requires_grad:
+    """``[heads, tokens, D]`` of the only row of packed tensors."""
+    if all(part.dtype is torch.float32 and part.is_cpu and not part.requires_grad for part in parts):
         return [part.numpy()[0] for part in parts]  # as below, in a tenth of the time
     return [part.float().numpy(force=True)[0] for part in parts]
 
