@@ -16,7 +16,7 @@ from .buffer import Buffer, allocate
 from .descriptor import Contents, Room, describer
 from .devices.base import Device
 from .errors import JobError, OperandError
-from .job import HEADER_BYTES, LayerJob, decode_tables, table_bytes
+from .job import HEADER_BYTES, LayerJob, decode_tables, table_places
 from .planes import padded, row_bytes
 from .quantize import importance_scale
 from .sequence import Sequence
@@ -193,15 +193,13 @@ class Accelerator:
         beat = self.device.config.beat_bytes
         n_heads, n_queries, dim = request.queries.shape
         own = self._own_fields(sequence, request)
-        heads, keys, slots = table_bytes(n_heads, own["n_keys"], n_queries, beat)
+        keys_at, slots_at, queries_at = table_places(n_heads, own["n_keys"], n_queries, beat)
         row, output_row = row_bytes(dim, sequence.quantization.q_bits, beat), padded(2 * dim, beat)
         answer = answer_bytes(own["keep_tokens"], own["keep_heads"], beat)
-        keys_at = HEADER_BYTES + heads
-        queries_at = keys_at + keys + slots
         answer_at = queries_at + n_heads * n_queries * row
         output_at = answer_at + answer
         memory = allocate(output_at + n_heads * n_queries * output_row, "u1", self.device)
-        room = Room(np.asarray(memory), keys_at, keys_at + keys, queries_at, row)
+        room = Room(np.asarray(memory), keys_at, slots_at, queries_at, row)
         try:
             return self._lay_out(sequence, request, own, memory, room, (answer_at, output_at))
         except BaseException:
@@ -227,14 +225,14 @@ class Accelerator:
         }
         template = sequence.job_template(layer)
         job = decode_tables(template.fields | own, room.memory, self.device.config.beat_bytes)
-        k_scale, v_scale = (target.scale[heads] for target in sequence.targets[layer])
-        v_scale_now = v_scale.tobytes()  # it may be another when the answer comes
+        k_target, v_target = sequence.targets[layer]
+        v_scale = v_target.scale[heads].tobytes()  # it may be another when the answer comes
         contents = Contents(
             request.queries,
             sequence.quantization.q_bits,
-            k_scale,
+            k_target.scale[heads],
             request.scaling,
-            _importance_gains(v_scale_now, sequence.quantization.v_bits),
+            _importance_gains(v_scale, sequence.quantization.v_bits),
             heads,
             request.key_slots,
             request.query_slots,
@@ -242,7 +240,7 @@ class Accelerator:
         )
         self._describe(job, template, own, contents, room)
         self.device.write_memory(start, room.memory[: places[0] + HEADER_BYTES])
-        return Ticket(job, sequence, memory, start, (room.rows, *places), v_scale_now)
+        return Ticket(job, sequence, memory, start, (room.rows, *places), v_scale)
 
     def _own_fields(self, sequence: Sequence, request: LayerRequest) -> dict[str, int]:
         """What a job does not have in common with the others of its layer."""

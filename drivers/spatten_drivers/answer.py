@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .config import ABI_MAJOR, ABI_MINOR
 from .fields import Counter, Field, Table, Word, packed, unpack, whole
-from .job import HEADER_BYTES, HEADER_WORDS, PROTECTED_BIT, LayerJob
+from .job import HEADER_BYTES, HEADER_WORDS, SLOT_MASK, LayerJob
 from .planes import padded
 
 ANSWER_MAGIC = int.from_bytes(b"SPTA", "little")
@@ -145,7 +145,7 @@ class JobAnswer:
     @property
     def token_slots(self) -> NDArray[np.int64]:
         """Surviving slots without the protected bit."""
-        return (self.tokens & (PROTECTED_BIT - 1)).astype(np.int64)
+        return (self.tokens & SLOT_MASK).astype(np.int64)
 
     def differences(self, other: JobAnswer) -> list[str]:
         """Names of the answer fields whose bits differ; cycles and stalls are not compared."""

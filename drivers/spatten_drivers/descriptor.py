@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .exp2 import FRACTION_BITS
 from .job import ENTRY_BYTES, HEADER_BYTES, PROTECTED_BIT, JobTemplate, LayerJob
 from .model.compiled import compiled
+from .model.step_answer import write_entries
 from .packing import Floats, Packed, indices, peak_of, plain, put_row, round_row
 from .planes import pack_rows
 from .quantize import LOG2_E, nearest, quantize, score_scale, symmetric_scale
@@ -95,13 +96,6 @@ def write_fields(
     return True
 
 
-def write_slots(memory: Packed, start: int, slots: NDArray[np.int64]) -> None:
-    """A list of slots, two bytes each."""
-    for n in range(len(slots)):
-        memory[start + 2 * n] = slots[n] & 0xFF
-        memory[start + 2 * n + 1] = slots[n] >> 8 & 0xFF
-
-
 def write_all(
     words: NDArray[np.int64],
     places: NDArray[np.int64],
@@ -142,16 +136,16 @@ def write_all(
             start = rows_at + (h * queries.shape[1] + n) * row
             round_row(queries[h, n], inverse, limit, steps)
             put_row(steps, bits, 0, memory[start : start + row])
-    write_slots(memory, keys_at, keys)
+    write_entries(memory, keys_at, keys)
     for n in range(len(keys)):
         memory[keys_at + 2 * n + 1] |= PROTECTED_BIT >> 8 if shielded[n] else 0
-    write_slots(memory, slots_at, slots)
+    write_entries(memory, slots_at, slots)
     return True
 
 
 @cache
 def _numba_describe() -> Describe:
-    made = compiled((nearest, peak_of, round_row, put_row, write_fields, write_slots, write_all))
+    made = compiled((nearest, peak_of, round_row, put_row, write_fields, write_entries, write_all))
 
     def describe(
         job: LayerJob, template: JobTemplate, fields: dict[str, int], contents: Contents, room: Room

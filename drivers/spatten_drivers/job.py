@@ -21,6 +21,7 @@ JOB_MAGIC = int.from_bytes(b"SPTJ", "little")
 HEADER_WORDS = 64
 HEADER_BYTES = 4 * HEADER_WORDS
 PROTECTED_BIT = 1 << 15
+SLOT_MASK = PROTECTED_BIT - 1
 
 
 class KeyPolicy(IntEnum):
@@ -182,7 +183,7 @@ class LayerJob:
 
     @cached_property
     def key_slots(self) -> NDArray[np.int64]:
-        return (self.keys & (PROTECTED_BIT - 1)).astype(np.int64)
+        return (self.keys & SLOT_MASK).astype(np.int64)
 
     @cached_property
     def protected(self) -> NDArray[np.bool_]:
@@ -203,12 +204,11 @@ class JobTemplate:
 
     Attributes
     ----------
-    words : ``int64 [64]``, the header without the job's own fields, for compiled code.
+    words : ``int64 [64]``, the header without the job's own fields.
     """
 
     def __init__(self, fields: dict[str, int]) -> None:
-        self.fields, self._words = fields, packed(_HEADER, fields, HEADER_WORDS)
-        self.words = np.array(self._words, np.int64)
+        self.fields, self.words = fields, np.array(packed(_HEADER, fields, HEADER_WORDS), np.int64)
 
     @staticmethod
     @cache
@@ -223,36 +223,37 @@ class JobTemplate:
         ------
         OperandError : as above.
         """
-        _HEADER_STRUCT.pack_into(raw.data, 0, *_HEADER.patched(self._words, fields))
+        _HEADER_STRUCT.pack_into(raw.data, 0, *_HEADER.patched(self.words.tolist(), fields))
 
 
-def table_bytes(n_heads: int, n_keys: int, n_queries: int, beat_bytes: int) -> tuple[int, int, int]:
-    """Bytes of the head table, the key list and the query list, each padded to a beat."""
-    heads = padded(ENTRY_BYTES * n_heads, beat_bytes)
-    return heads, padded(2 * n_keys, beat_bytes), padded(2 * n_queries, beat_bytes)
+def table_places(n_heads: int, n_keys: int, n_queries: int, beat_bytes: int) -> tuple[int, int, int]:
+    """Where a descriptor's key list and query list begin, and where it ends: each table fills whole beats.
+
+    The head table begins behind the header.
+    """
+    keys = HEADER_BYTES + padded(ENTRY_BYTES * n_heads, beat_bytes)
+    queries = keys + padded(2 * n_keys, beat_bytes)
+    return keys, queries, queries + padded(2 * n_queries, beat_bytes)
 
 
-def table_sizes(fields: dict[str, int], beat_bytes: int) -> tuple[int, int, int]:
-    """As :func:`table_bytes`, the counts by name."""
-    return table_bytes(fields["n_heads"], fields["n_keys"], fields["n_queries"], beat_bytes)
+def _places(fields: dict[str, int], beat_bytes: int) -> tuple[int, int, int]:
+    """As :func:`table_places`, the counts by name."""
+    return table_places(fields["n_heads"], fields["n_keys"], fields["n_queries"], beat_bytes)
 
 
 def descriptor_bytes(fields: dict[str, int], beat_bytes: int) -> int:
     """Length of a descriptor with these counts."""
-    return HEADER_BYTES + sum(table_sizes(fields, beat_bytes))
+    return _places(fields, beat_bytes)[2]
 
 
 def encode_job(job: LayerJob, beat_bytes: int) -> NDArray[np.uint8]:
     """The descriptor's bytes. ``descriptor_bytes`` is filled in; all else is taken from the job."""
-    sizes = table_sizes(job.fields, beat_bytes)
-    size = HEADER_BYTES + sum(sizes)
+    keys, queries, size = _places(job.fields, beat_bytes)
     raw = np.zeros(size, np.uint8)
     header = packed(_HEADER, {**job.fields, "descriptor_bytes": size}, HEADER_WORDS)
     _HEADER_STRUCT.pack_into(raw.data, 0, *header)
-    start = HEADER_BYTES
-    for table, room in zip(_tables(job), sizes, strict=True):
+    for table, start in zip(_tables(job), (HEADER_BYTES, keys, queries), strict=True):
         raw[start : start + table.nbytes] = table.view(np.uint8)
-        start += room
     return raw
 
 
@@ -269,13 +270,11 @@ def decode_header(raw: NDArray[np.uint8]) -> dict[str, int]:
 
 def decode_tables(fields: dict[str, int], raw: NDArray[np.uint8], beat_bytes: int) -> LayerJob:
     """The whole job from its header fields and its ``descriptor_bytes`` bytes; nothing is checked."""
-    heads, keys, _ = table_sizes(fields, beat_bytes)
-    keys_at = HEADER_BYTES + heads
-    queries_at = keys_at + keys
+    keys, queries, _ = _places(fields, beat_bytes)
     return LayerJob(
         fields,
         # A view as records would be checked field by field, which takes longer than all else here.
         np.ndarray(fields["n_heads"], HEAD_ENTRY, raw.data, HEADER_BYTES),
-        raw[keys_at : keys_at + 2 * fields["n_keys"]].view(np.uint16),
-        raw[queries_at : queries_at + 2 * fields["n_queries"]].view(np.uint16),
+        raw[keys : keys + 2 * fields["n_keys"]].view(np.uint16),
+        raw[queries : queries + 2 * fields["n_queries"]].view(np.uint16),
     )

@@ -47,8 +47,9 @@ NO_PLANE = np.empty((0, 0, 0), np.uint8)
 
 
 #: ``append(K [h,n,D], V [h,n,D], heads [h], slots [n], target of K, target of V, clamp)`` quantizes and packs
-#: rows and puts them there. Unless elements are to be clamped, nothing is stored if a number is not finite
-#: or a head needs a greater scale than it has; answers whether the rows were stored.
+#: rows, which are as :func:`plain` gives them, and puts them there. Unless elements are to be clamped,
+#: nothing is stored if a number is not finite or a head needs a greater scale than it has; answers whether
+#: the rows were stored.
 Append = Callable[[Floats, Floats, Ids, Ids, Target, Target, bool], bool]
 
 
@@ -188,7 +189,7 @@ def _numba_append() -> Append:
         k: Floats, v: Floats, heads: Ids, slots: Ids, k_target: Target, v_target: Target, clamp: bool
     ) -> bool:
         places = indices(heads), indices(slots)
-        stored = made.append_both(plain(k), plain(v), *places, clamp, *k_target, *v_target)
+        stored = made.append_both(k, v, *places, clamp, *k_target, *v_target)
         return bool(stored)
 
     return append

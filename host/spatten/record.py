@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from spatten_drivers import LayerResult
 from spatten_drivers.answer import BYTE_COUNTERS, JobAnswer
-from spatten_drivers.job import PROTECTED_BIT
+from spatten_drivers.job import SLOT_MASK
 
 _Numbers = Callable[[Mapping[str, int]], tuple[int, ...]]
-
-_SLOT = PROTECTED_BIT - 1
 
 KV_KINDS = ("read_k_msb", "read_k_lsb", "read_v_msb", "read_v_lsb")
 
@@ -182,9 +180,9 @@ def layer_record(step: int, row: int, layer: int, result: LayerResult) -> LayerR
         answer.counters,
         job.fields,
         answer.fields,
-        job.keys & _SLOT,
+        job.keys & SLOT_MASK,
         job.heads["head_id"].copy(),  # what it is a view of may be long too
-        answer.tokens & _SLOT,
+        answer.tokens & SLOT_MASK,
         result.dense_rows,
         digest,
     )

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from spatten_drivers.descriptor import Contents, Room, describer
 from spatten_drivers.errors import OperandError
 from spatten_drivers.job import (
-    HEADER_BYTES,
     PROTECTED_BIT,
     JobTemplate,
     decode_header,
     decode_tables,
-    table_bytes,
+    table_places,
 )
 from spatten_drivers.model import KERNELS
 from spatten_drivers.planes import MSB_WIDTHS, row_bytes
@@ -34,8 +33,8 @@ def described(
     """The bytes of a job of four keys, of which the first and the last are protected."""
     heads = np.arange(len(queries)) * 2 + 1
     counts = {"n_heads": len(heads), "n_keys": len(KEYS), "n_queries": queries.shape[1]}
-    tables = table_bytes(*counts.values(), BEAT)
-    end, row = HEADER_BYTES + sum(tables), row_bytes(DIM, bits, BEAT)
+    keys_at, slots_at, end = table_places(*counts.values(), BEAT)
+    row = row_bytes(DIM, bits, BEAT)
     own = {**counts, "descriptor_bytes": end, "q_bits": bits, "decay": 65536, **fields}
     memory = np.zeros(end + queries.shape[0] * queries.shape[1] * row, np.uint8)
     gains = np.array([(40000 + head, head) for head in heads])
@@ -43,8 +42,7 @@ def described(
     contents = Contents(
         queries, bits, k_scale, DIM**-0.5, gains, heads, KEYS, SLOTS[: queries.shape[1]], shielded
     )
-    keys_at = HEADER_BYTES + tables[0]
-    room = Room(memory, keys_at, keys_at + tables[1], end, row)
+    room = Room(memory, keys_at, slots_at, end, row)
     job = decode_tables(TEMPLATE.fields | own, memory, BEAT)
     describer(kernel)(job, TEMPLATE, own, contents, room)
     return memory

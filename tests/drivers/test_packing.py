@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spatten_drivers.model import KERNELS
-from spatten_drivers.packing import NO_PLANE, Target, appender
+from spatten_drivers.packing import NO_PLANE, Target, appender, plain
 from spatten_drivers.planes import MSB_WIDTHS, row_bytes, unpack_rows
 from spatten_drivers.quantize import quantize, symmetric_scale
 
@@ -74,7 +74,7 @@ def test_what_fits(kernel: str) -> None:
         answers = set()
         for which in range(2):
             rows, targets = [np.zeros_like(values)] * 2, [target(8, 0), target(8, 0)]
-            rows[which] = values
+            rows[which] = plain(values)
             for there in targets:
                 there.scale[...] = 1.0
             targets[which].scale[heads] = scale
@@ -110,6 +110,7 @@ def test_the_same_bits(data: st.DataObject, dtype: Any) -> None:
         pair = target(bits, 0), target(8, 0)
         for there in pair:
             there.scale[3] = scale
-        assert appender(kernel)(values, values, np.array([3]), np.array([5]), *pair, True)
+        rows = plain(values)
+        assert appender(kernel)(rows, rows, np.array([3]), np.array([5]), *pair, True)
         stored.append([(there.msb.tobytes(), there.saturated.tolist()) for there in pair])
     assert stored[0] == stored[1]

@@ -27,7 +27,7 @@ from ..job import (
     ValuePolicy,
     decode_header,
     decode_tables,
-    table_bytes,
+    table_places,
 )
 from ..planes import LSB_WIDTH, MSB_WIDTHS, padded, row_bytes
 
@@ -127,9 +127,7 @@ def header_fault(h: Any, limits: Limits, reserved: bool, address: int, room: int
     shape = geometry_legal(h, limits) and pruning_legal(h) and widths_legal(h, limits)
     if reserved or h.kind != 0 or not shape:
         return Status.BAD_FIELD
-    if h.descriptor_bytes != HEADER_BYTES + sum(
-        table_bytes(h.n_heads, h.n_keys, h.n_queries, limits.beat_bytes)
-    ):
+    if h.descriptor_bytes != table_places(h.n_heads, h.n_keys, h.n_queries, limits.beat_bytes)[2]:
         return Status.BAD_FIELD
     return Status.DONE if address + h.descriptor_bytes <= room else Status.BAD_ADDRESS
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..answer import ANSWER_MAGIC, Status, answer_bytes
 from ..config import ABI_MAJOR
 from ..fields import Table
-from ..job import ENTRY_BYTES, HEADER_BYTES, JOB_WORDS, PROTECTED_BIT, table_bytes
+from ..job import ENTRY_BYTES, HEADER_BYTES, JOB_WORDS, PROTECTED_BIT, SLOT_MASK, table_places
 from ..planes import padded
 from . import step_answer, step_rows
 from .checks import (
@@ -38,7 +38,6 @@ from .step_answer import Words, update_heads, update_tokens, write_header, write
 from .step_rows import attend
 from .traffic import byte_counts, lsb_rows
 
-_SLOT = PROTECTED_BIT - 1
 _PLACES = Table(JOB_WORDS).places
 _WORD, _LSB, _MASK = (np.array([place[column] for place in _PLACES], np.int64) for column in (1, 2, 3))
 
@@ -58,17 +57,15 @@ def run_step(memory: Memory, address: int, limits: Limits, reserved: Words, head
     fault = header_fault(h, limits, any_bit(words, reserved), address, room)
     if fault != Status.DONE:
         return fault, True
-    sizes = table_bytes(h.n_heads, h.n_keys, h.n_queries, beat)
-    heads_at = address + HEADER_BYTES
-    keys_at = heads_at + sizes[0]
-    queries_at = keys_at + sizes[1]
+    places = table_places(h.n_heads, h.n_keys, h.n_queries, beat)
+    heads_at, keys_at, queries_at = address + HEADER_BYTES, address + places[0], address + places[1]
     # Copies: regions may overlap, and what was checked must stay so.
     heads = memory[heads_at : heads_at + ENTRY_BYTES * h.n_heads].copy().reshape(h.n_heads, ENTRY_BYTES)
     keys = memory[keys_at : keys_at + 2 * h.n_keys].copy().view(np.uint16)
     query: Int = np.int64(memory[queries_at]) | np.int64(memory[queries_at + 1]) << 8
     if not lists_legal(h, heads, keys, query):
         return Status.BAD_LIST, True
-    first_key: Int = np.int64(keys[0]) & _SLOT
+    first_key: Int = np.int64(keys[0]) & SLOT_MASK
     fault = region_fault(h, beat, room, first_key, query)
     if fault != Status.DONE:
         return fault, True
@@ -101,7 +98,7 @@ def lists_legal(h: Any, heads: Memory, keys: NDArray[np.uint16], query: Int) -> 
         return False
     last, shielded = -1, 0
     for key in keys:
-        slot = np.int64(key) & _SLOT
+        slot = np.int64(key) & SLOT_MASK
         if slot <= last:
             return False
         last = slot
@@ -113,7 +110,7 @@ def compute(
     memory: Memory, h: Any, limits: Limits, heads: Memory, keys: NDArray[np.uint16], query: Int
 ) -> None:
     """Run a checked job and write all that it answers."""
-    slots = keys.astype(np.int64) & _SLOT
+    slots = keys.astype(np.int64) & SLOT_MASK
     seen = len(slots)
     if h.causal:
         while slots[seen - 1] > query:
@@ -159,7 +156,7 @@ def compute(
 FUNCTIONS = (
     *step_rows.FUNCTIONS,
     *step_answer.FUNCTIONS,
-    *(answer_bytes, table_bytes, lsb_rows, byte_counts, lies_inside, identity_fault, geometry_legal),
+    *(answer_bytes, table_places, lsb_rows, byte_counts, lies_inside, identity_fault, geometry_legal),
     *(pruning_legal, planes_legal, share_legal, widths_legal, header_fault, entry_legal, plane_region),
     *(regions, region_fault, read_header, any_bit, lists_legal, compute, run_step),
 )

@@ -13,7 +13,7 @@ from ..fields import Table
 from ..job import PROTECTED_BIT
 from ..planes import padded
 from .importance import GAIN_SHIFT, HEAD_MAX, TOKEN_MAX
-from .loops import Int, Memory, Row, Slots, greatest
+from .loops import Elements, Int, Memory, Row, Slots, greatest
 
 Words = NDArray[np.uint32]
 
@@ -87,12 +87,17 @@ def survivors_of(entries: NDArray[np.uint16], rank: Row, keep: int) -> NDArray[n
     return chosen
 
 
+def write_entries(memory: Memory, start: int, entries: Elements) -> None:
+    """The lower two bytes of each entry."""
+    for i in range(len(entries)):
+        memory[start + 2 * i] = entries[i] & 0xFF
+        memory[start + 2 * i + 1] = entries[i] >> 8 & 0xFF
+
+
 def write_list(memory: Memory, start: int, entries: NDArray[np.uint16], beat: int) -> None:
     """A list of survivors, padded to beats."""
     size = 2 * len(entries)
-    for i in range(len(entries)):
-        memory[start + 2 * i] = entries[i] & 0xFF
-        memory[start + 2 * i + 1] = entries[i] >> 8
+    write_entries(memory, start, entries)
     for place in range(start + size, start + padded(size, beat)):
         memory[place] = 0
 
@@ -110,5 +115,5 @@ def write_header(words: Words, fields: tuple[Int, ...], counts: tuple[int, ...])
 #: To compile behind those of :mod:`~spatten_drivers.model.loops`, in the order of who is called by whom.
 FUNCTIONS = (
     *(padded, write_outputs, survivors_of, update_tokens, update_heads),
-    *(write_list, write_header),
+    *(write_entries, write_list, write_header),
 )

@@ -229,6 +229,10 @@ def long_rows() -> Iterator[Stimulus]:
         widths = Widths(k_policy=3, v_policy=seed % 2)
         image = small(seed=seed, widths=widths, refetch_shift=shift, **spec)
         yield Stimulus(f"long rows by key {seed}", image)
+
+
+def token_sets() -> Iterator[Stimulus]:
+    """One query and head whose tokens are ranked: sets of many sizes, of which many numbers are kept."""
     for seed in range(30):
         draws = random.Random(f"tokens {seed}")
         keys = draws.randint(20, 130)
@@ -241,7 +245,10 @@ def long_rows() -> Iterator[Stimulus]:
             "keep_tokens": draws.randint(1, keys),
         }
         yield Stimulus(f"{spec['keep_tokens']} tokens of {keys}", small(seed=seed, **spec))
-    # Distances far above what a weight can show, by all ways to scale them down.
+
+
+def large_distances() -> Iterator[Stimulus]:
+    """Distances far above what a weight can show, by all ways to scale them down."""
     scales = ((65535, 16), (9001, 12), (511, 7), (40, 3))
     heads = tuple(HeadSpec(head, shift, mult) for head, (mult, shift) in enumerate(scales))
     for seed in range(2):
@@ -250,6 +257,10 @@ def long_rows() -> Iterator[Stimulus]:
         yield Stimulus(
             f"large distances {seed}", small(heads=heads, widths=best, head_dim=64, seed=seed, **rows)
         )
+
+
+def passed_by() -> Iterator[Stimulus]:
+    """A causal job most of whose keys come between its two queries or behind them."""
     causal = {"n_slots": 1024, "keys": tuple(range(1024)), "queries": (300, 900), "causal": True}
     yield Stimulus("1,024 keys pass by two queries", small(heads=HEADS[:1], keep_heads=1, **causal))
 
@@ -332,6 +343,9 @@ def everything(states: list[str], jobs: int) -> list[Stimulus]:
         number_formats(),
         sums(),
         long_rows(),
+        token_sets(),
+        large_distances(),
+        passed_by(),
         repeated(),
         stopped(states),
         refused(),
