@@ -77,12 +77,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("presets", nargs="*", default=USUAL, metavar="PRESET", help=f"cores ({usual})")
     parser.add_argument("--jobs", type=int, default=20, metavar="N", help="random jobs a core (%(default)s)")
     given = parser.parse_args(arguments)
-    made = [row(preset, given.jobs) for preset in given.presets]
+    differ = 0
+    for preset in given.presets:
+        cells, wrong = row(preset, given.jobs)
+        _write(cells)  # at once: the next core may take an hour
+        differ += wrong
+    return int(differ > 0)
+
+
+def _write(cells: list[str]) -> None:
+    """Put a core's row into the page, where those of other cores stay."""
     before = markdown_rows(PAGE.read_text("utf-8")) if PAGE.exists() else []
-    rows = {cells[0]: cells for cells in (*before, *(cells for cells, _ in made))}  # other cores' stay
+    rows = {old[0]: old for old in (*before, cells)}
     table = markdown_table(COLUMNS, [rows[core] for core in sorted(rows)])
     write_atomic(PAGE, TEMPLATE.read_text("utf-8").replace("@TABLE@", table.strip()))
-    return int(any(differ for _, differ in made))
 
 
 if __name__ == "__main__":
