@@ -72,8 +72,8 @@ def _said_to(log: Path) -> Iterator[None]:
 def _tools() -> Iterator[None]:
     """What LiteX's makefiles call is of this environment: the compiler, meson, ninja, and python3 with LiteX.
 
-    LiteX also writes the commit of the tree around it into the ROM as its own; the ROM must be the same for
-    all, so there is none.
+    Nothing that was given to a ``make`` above may reach them. LiteX also writes the commit of the tree around
+    it into the ROM as its own; the ROM must be the same for all, so there is none.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="spatten-riscv-") as folder:
@@ -81,8 +81,10 @@ def _tools() -> Iterator[None]:
             write_tools(Path(folder))
             path = (folder, str(Path(sys.executable).parent), before.get("PATH", ""))
             os.environ["PATH"] = os.pathsep.join(path)
+            os.environ["PYTHON"] = "python3"
             os.environ["LITEX_ENV_CC_TRIPLE"] = TRIPLE
             os.environ["GIT_DIR"] = os.devnull
+            os.environ.pop("MAKEFLAGS", None)
             yield
         finally:
             os.environ.clear()

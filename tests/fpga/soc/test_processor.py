@@ -20,8 +20,9 @@ from spatten_drivers.devices import CsrMap
 from spatten_drivers.devices.litex.dram_init import Dram, DramInit
 from spatten_drivers.devices.scope import CsrProxies
 from spatten_drivers.devices.verilator import Verilator
+from spatten_drivers.errors import ConfigError
 from spatten_fpga.sim.lanes import WINDOW, window_of
-from spatten_fpga.soc.processor import CONSOLE_BYTES, Console, processor_for
+from spatten_fpga.soc.processor import CONSOLE_BYTES, Console, chosen_processor, processor_for
 from spatten_fpga.soc.simulation import BOARDS, SimulatedSoc
 from spatten_fpga.soc.soc import SpattenSoc
 from tests.drivers.floats import layer
@@ -66,6 +67,14 @@ def test_only_memory_that_needs_levelling_gets_a_processor() -> None:
         "ecp5-25f-slim": None,
         "small": "serv",
     }
+
+
+def test_a_board_has_its_usual_processor_unless_told_otherwise() -> None:
+    levelled, plain = BOARDS["ecp5-85f"].settings, BOARDS["ecp5-25f"].settings
+    assert [chosen_processor(asked, levelled) for asked in (None, "serv", "none")] == ["serv", "serv", None]
+    assert [chosen_processor(asked, plain) for asked in (None, "none")] == [None, None]
+    with pytest.raises(ConfigError, match=r"needs no processor: its memory is not levelled"):
+        chosen_processor("serv", plain)
 
 
 def test_a_system_with_both_has_what_software_and_host_look_for() -> None:
