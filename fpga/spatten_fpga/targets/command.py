@@ -17,7 +17,7 @@ from spatten_drivers.errors import LoadError, SpattenError
 from spatten_drivers.loader import load
 from spatten_fpga.gen.options import load_options
 from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
-from spatten_fpga.soc.processor import CPU
+from spatten_fpga.soc.processor import CPU, NO_CPU
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.synth.netlist import totals
 
@@ -98,7 +98,8 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
         ip_address=given.ip_address,
         mac_address=given.mac_address,
         baudrate=given.baudrate,
-        options={"cpu_type": given.cpu_type, "with_analyzer": given.with_analyzer},
+        cpu_type=given.cpu_type,
+        options={"with_analyzer": given.with_analyzer},
     )
     say(f"elaborate {board.title} with configuration {config.digest:016x}")
     for name in (f"{NAME}.bit", f"{NAME}.svf.gz", "manifest.json"):
@@ -277,7 +278,11 @@ def _system_options(parser: argparse.ArgumentParser, board: Board) -> None:
         "--mac-address", type=lambda text: int(text, 0), default=MAC_ADDRESS, metavar="N", help="of the board"
     )
     soc.add_argument("--baudrate", type=int, metavar="BD", help=f"of the serial line ({board.baudrate})")
-    soc.add_argument("--cpu-type", choices=[CPU], help="a processor whose BIOS makes DDR3 ready (none)")
+    soc.add_argument(
+        "--cpu-type",
+        choices=[CPU, NO_CPU],
+        help=f"a processor whose BIOS makes memory ready ({CPU} where memory is levelled, else {NO_CPU})",
+    )
     soc.add_argument(
         "--with-analyzer", action="store_true", help="LiteScope on the core's interesting signals"
     )

@@ -58,6 +58,7 @@ def write_gateware(board: Board, choice: Choice, output: Path) -> tuple[BoardSoc
     Raises
     ------
     ConfigError : something was chosen that the board does not have.
+    ToolError : it has a processor, and its BIOS cannot be compiled.
     """
     logging.disable(logging.INFO)  # LiteX tells a page of what it does
     soc = BoardSoc(board, choice)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spatten_fpga.soc.analyzer import CSV as ANALYZER
+from spatten_fpga.soc.riscv import versions
 
 from .flow import Layout, sources_digest
 from .gateware import NAME, Gateware, device_record
@@ -74,8 +75,14 @@ def _record(soc: BoardSoc, gateware: Gateware, layout: Layout, output: Path) -> 
         "utilisation": layout.utilisation,
         "seed": layout.seed,
         "seeds": {},
-        "tools": {name: metadata.version(package) for name, package in PACKAGES.items()},
+        "tools": _tools(soc),
     }
+
+
+def _tools(soc: BoardSoc) -> dict[str, str]:
+    """Versions of what a bitstream's bytes hang on."""
+    tools = {name: metadata.version(package) for name, package in PACKAGES.items()}
+    return tools if soc.cpu_type is None else tools | versions()
 
 
 def clocks_record(layout: Layout) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.errors import ConfigError
 from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS
-from spatten_fpga.soc.processor import processor_for
+from spatten_fpga.soc.processor import chosen_processor
+from spatten_fpga.soc.riscv import versions
 from spatten_fpga.soc.soc import SpattenSoc
 
 from .board import Board
@@ -31,7 +32,8 @@ class Choice:
     links : ways to a host.
     ip_address, mac_address, baudrate : of these.
     memory_bytes : that jobs may reach; all there are unless given.
-    options : more for :class:`.SpattenSoc`, such as ``cpu_type`` and ``with_analyzer``.
+    cpu_type : of :func:`.chosen_processor`: SERV where memory is levelled unless given.
+    options : more for :class:`.SpattenSoc`, such as ``with_analyzer``.
     """
 
     config: AcceleratorConfig
@@ -42,6 +44,7 @@ class Choice:
     mac_address: int = MAC_ADDRESS
     baudrate: int | None = None
     memory_bytes: int | None = None
+    cpu_type: str | None = None
     options: dict[str, Any] | None = None
 
 
@@ -61,6 +64,7 @@ class BoardSoc(SpattenSoc):
     Raises
     ------
     ConfigError : something was chosen that the board does not have.
+    ToolError : it has a processor, and packages for that are not installed.
     """
 
     def __init__(self, board: Board, choice: Choice) -> None:
@@ -78,11 +82,10 @@ class BoardSoc(SpattenSoc):
         crg = board.clocks(platform, clock)
         phy, ties = board.memory.phy(platform, clock, crg)
         module = board.memory.chips[self.chips](clock, board.memory.rate)
-        options = {"memory_bytes": choice.memory_bytes, **(choice.options or {})}
-        if options.get("cpu_type") is not None and processor_for(phy.settings) is None:
-            raise ConfigError(
-                f"{board.name} needs no processor: its memory is not levelled. Leave --cpu-type out"
-            )
+        cpu_type = chosen_processor(choice.cpu_type, phy.settings)
+        if cpu_type is not None:
+            versions()  # raises before anything is elaborated
+        options = {"memory_bytes": choice.memory_bytes, "cpu_type": cpu_type, **(choice.options or {})}
         super().__init__(platform, clock, choice.config, phy, module, **options)
         self.crg = crg
         self.comb += ties

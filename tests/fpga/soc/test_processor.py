@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The system with what it may have besides: SERV with LiteX's BIOS, and LiteScope.
 
-Those of the processor build a system with both (a RISC-V compiler is needed), boot it, and share it. The
-BIOS takes 94 million cycles, 52 of them to level: a quarter of an hour of a CPU.
+Those of the processor build a system with both (it takes what 'spatten[cpu]' brings), boot it, and share it.
+The BIOS takes 94 million cycles, 52 of them to level: a quarter of an hour of a CPU.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,15 +20,16 @@ from spatten_drivers.devices import CsrMap
 from spatten_drivers.devices.litex.dram_init import Dram, DramInit
 from spatten_drivers.devices.scope import CsrProxies
 from spatten_drivers.devices.verilator import Verilator
+from spatten_drivers.errors import ConfigError
 from spatten_fpga.sim.lanes import WINDOW, window_of
-from spatten_fpga.soc.processor import CONSOLE_BYTES, Console, processor_for
+from spatten_fpga.soc.processor import CONSOLE_BYTES, Console, chosen_processor, processor_for
 from spatten_fpga.soc.simulation import BOARDS, SimulatedSoc
 from spatten_fpga.soc.soc import SpattenSoc
 from tests.drivers.floats import layer
 
 URI = "verilator?preset=small&door=back&with=cpu,analyzer"
 UNSEEN = 4  # samples
-COMPILER = "riscv64-unknown-elf-gcc"
+NEEDED = ("pythondata_cpu_serv", "pythondata_software_picolibc", "ziglang", "mesonbuild", "ninja")
 
 
 # Parts ----------------------------------------------------------------------------------------------
@@ -69,6 +69,14 @@ def test_only_memory_that_needs_levelling_gets_a_processor() -> None:
     }
 
 
+def test_a_board_has_its_usual_processor_unless_told_otherwise() -> None:
+    levelled, plain = BOARDS["ecp5-85f"].settings, BOARDS["ecp5-25f"].settings
+    assert [chosen_processor(asked, levelled) for asked in (None, "serv", "none")] == ["serv", "serv", None]
+    assert [chosen_processor(asked, plain) for asked in (None, "none")] == [None, None]
+    with pytest.raises(ConfigError, match=r"needs no processor: its memory is not levelled"):
+        chosen_processor("serv", plain)
+
+
 def test_a_system_with_both_has_what_software_and_host_look_for() -> None:
     """And one without has none of it."""
     pytest.importorskip("pythondata_cpu_serv", reason="pip install 'spatten[cpu]': SERV is not installed")
@@ -91,9 +99,8 @@ def test_a_system_with_both_has_what_software_and_host_look_for() -> None:
 @pytest.fixture(scope="module")
 def soc() -> Iterator[Verilator]:
     """Booted: opening it waits for the BIOS."""
-    if shutil.which(COMPILER) is None:
-        pytest.skip(f"no {COMPILER}: apt-get install gcc-riscv64-unknown-elf")
-    pytest.importorskip("pythondata_cpu_serv", reason="pip install 'spatten[cpu]': SERV is not installed")
+    for name in NEEDED:
+        pytest.importorskip(name, reason=f"pip install 'spatten[cpu]': {name} is not installed")
     with open_device(URI) as device:
         assert isinstance(device, Verilator)
         yield device

@@ -81,7 +81,7 @@ def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFix
         (
             "ulx3s",
             ["--cpu-type", "serv"],
-            "ulx3s needs no processor: its memory is not levelled. Leave --cpu-type out",
+            "the board needs no processor: its memory is not levelled. Leave --cpu-type out",
         ),
         ("ulx3s", ["--config", "none.yml"], "none.yml: cannot be read: No such file or directory"),
     ],
@@ -139,8 +139,8 @@ def layout(seed: int, folder: Path) -> Layout:
 
 
 @pytest.fixture
-def tools(monkeypatch: pytest.MonkeyPatch):
-    """LiteX, yosys, nextpnr and ecppack, of which only the last leaves files."""
+def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """LiteX, yosys, nextpnr and ecppack, of which only the last leaves files; the system that they build."""
     soc = SimpleNamespace(
         board=I9,
         core_config=PRESETS["ecp5-25f"],
@@ -149,6 +149,7 @@ def tools(monkeypatch: pytest.MonkeyPatch):
         memory_bytes=8 << 20,
         chips="M12L64322A",
         links=("spl-udp", "uartbone"),
+        cpu_type=None,
     )
 
     def written(board, choice, output: Path):
@@ -173,6 +174,7 @@ def tools(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(command, "pack", packed)
     # Their packages need not be there either.
     monkeypatch.setattr(manifest, "PACKAGES", dict.fromkeys(manifest.PACKAGES, "migen"))
+    return soc
 
 
 @pytest.mark.usefixtures("tools")
@@ -239,14 +241,25 @@ def test_the_manifest_says_what_was_built(tmp_path: Path) -> None:
     Bitstream.load(tmp_path)  # the driver reads it, and refuses fields of another kind
 
 
+def test_the_manifest_names_what_a_bios_is_made_with(
+    tools: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "versions", lambda: {"ziglang": "1.2.3"})
+    said = []
+    for tools.cpu_type in (None, "serv"):
+        assert command.main(I9, ["--build", "--output-dir", str(tmp_path)]) == 0
+        said.append(json.loads((tmp_path / "manifest.json").read_text())["tools"].get("ziglang"))
+    assert said == [None, "1.2.3"]
+
+
 @pytest.mark.usefixtures("tools")
 def test_the_rebuild_command_has_what_is_not_usual(tmp_path: Path) -> None:
     more = ["--sys-clk-freq", "50e6", "--link", "etherbone", "--link", "uartbone", "--ip-address", "10.0.0.9"]
-    more.append("--with-analyzer")
+    more += ["--cpu-type", "none", "--with-analyzer"]
     assert command.main(I9, ["--build", "--output-dir", str(tmp_path), *more]) == 0
     assert json.loads((tmp_path / "manifest.json").read_text())["rebuild"] == (
         "python3 -m spatten_fpga.targets.colorlight_i9 --build --seed 1 --sys-clk-freq 50000000 "
-        "--link etherbone --link uartbone --ip-address 10.0.0.9 --with-analyzer"
+        "--link etherbone --link uartbone --ip-address 10.0.0.9 --cpu-type none --with-analyzer"
     )
 
 
