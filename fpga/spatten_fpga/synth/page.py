@@ -14,7 +14,8 @@ HEAD = """\
 # What the core takes of an FPGA
 
 Made by `make core-pnr`: the core alone, between shift registers, mapped by yosys (`synth_ecp5`) and, where a
-section says so, placed and routed by nextpnr-ecp5 (router2). A figure of speed counts only after routing.
+section says so, placed and routed by nextpnr-ecp5 (router2). A figure of speed counts only after routing;
+what bounds the large core, and what was tried, stands in [targets.md](targets.md).
 """
 UNITS = """\
 By unit, a unit being a source file. Flip-flops and memories count to the file that drives them; logic and
@@ -60,7 +61,10 @@ def _units(units: Mapping[str, Mapping[str, int]]) -> Iterable[list[str]]:
 
 
 def _speed(found: Mapping[str, Any]) -> str:
-    aim = f"nextpnr aimed at {found['freq']:g} MHz, seed {found['seed']}."
+    more = f", with `{' '.join(found['options'])}`" if found["options"] else ""
+    aim = f"nextpnr aimed at {found['freq']:g} MHz, seed {found['seed']}{more}."
+    if found["tiles"]:
+        aim += f" Placed with {found['tiles']:,} tiles of wire."
     if found["fmax"] is not None:
         return f"**{found['fmax']:.1f} MHz after routing.** {aim}\nSlowest path: {found['critical_path']}.\n"
     if found["fmax_placed"] is None:

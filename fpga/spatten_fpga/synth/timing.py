@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What nextpnr says of speed: the estimate after placement, the figure after routing, the slowest path."""
+"""What nextpnr says: MHz after placement and after routing, the slowest path, how many wires it takes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _FREQUENCY = re.compile(r"Max frequency for clock '[^']*': +([\d.]+) MHz")
+_TILES = re.compile(r"at iteration .* wirelen = (\d+)")
+_SHARED = re.compile(r"iter=\d+ wires=\d+ overused=(\d+)")
 _PART = re.compile(r"\$(CCU2_COMB\d|TRELLIS_\w+|COMB\d?|PFUMX\w*)$")  # nextpnr's suffixes of a cell's parts
 
 
 def frequencies(log: str) -> list[float]:
     """MHz, in the order they were found: after placement, after routing."""
     return [float(number) for number in _FREQUENCY.findall(log)]
+
+
+def wirelength(log: str) -> int | None:
+    """Tiles that the wires span after placement, by half the girth of each net; ``None`` if never placed."""
+    found = _TILES.findall(log)
+    return int(found[-1]) if found else None
+
+
+def shared_wires(log: str) -> list[int]:
+    """Wires that more than one net uses after each round of router2."""
+    return [int(number) for number in _SHARED.findall(log)]
 
 
 def slowest(report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

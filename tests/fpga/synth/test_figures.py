@@ -10,16 +10,20 @@ import pytest
 from spatten_fpga.synth.__main__ import main
 from spatten_fpga.synth.devices import DEVICES
 from spatten_fpga.synth.figures import complaints, figures
-from spatten_fpga.synth.flow import Layout, Netlist
+from spatten_fpga.synth.flow import Aim, Layout, Netlist
 from spatten_fpga.synth.netlist import UNKNOWN, by_unit, owners_of, totals
 from spatten_fpga.synth.page import page
-from spatten_fpga.synth.timing import frequencies, in_words, slowest
+from spatten_fpga.synth.timing import frequencies, in_words, shared_wires, slowest, wirelength
 
 UNITS = {"sum": "core.add", "table": "core.store", "held": "core.hold"}
 LOG = """\
+Info:   at iteration #3, type ALL: wirelen solved = 5, spread = 7, legal = 90; time = 1.00s
+Info:   at iteration #5: temp = 0.000000, timing cost = 3, wirelen = 88
+Info:   at iteration #9: temp = 0.000000, timing cost = 2, wirelen = 81
 Info: Max frequency for clock '$glbnet$clk$TRELLIS_IO_IN': 212.04 MHz (FAIL at 500.00 MHz)
 Info: Max delay <async>                           -> posedge $glbnet$clk$TRELLIS_IO_IN: 6.70 ns
-Info:     iter=17 wires=1013 overused=0 overuse=0 archfail=0
+Info:     iter=1 wires=1010 overused=12 overuse=14 archfail=NA
+Info:     iter=2 wires=1013 overused=0 overuse=0 archfail=0
 Warning: Max frequency for clock '$glbnet$clk$TRELLIS_IO_IN': 177.12 MHz (FAIL at 500.00 MHz)
 """
 
@@ -73,7 +77,7 @@ REPORT = {
 def found(layout: Layout, preset: str = "ecp5-85f") -> dict:
     """Figures of the small module."""
     netlist = Netlist(None, MODULE, owners_of(MODULE, UNITS))
-    return figures(DEVICES[preset], netlist, layout, 90.0, 1)
+    return figures(DEVICES[preset], netlist, layout, Aim(90.0, 1, ("--placer", "static")))
 
 
 def test_logic_belongs_to_what_reads_it() -> None:
@@ -101,6 +105,11 @@ def test_frequency_after_placement_and_after_routing() -> None:
     assert frequencies(LOG) == [212.04, 177.12]
 
 
+def test_wires_after_placement_and_round_by_round() -> None:
+    assert (wirelength(LOG), shared_wires(LOG)) == (81, [12, 0])
+    assert (wirelength(""), shared_wires("")) == (None, [])
+
+
 def test_the_slowest_path_lies_between_registers() -> None:
     text = in_words(slowest(REPORT), owners_of(MODULE, UNITS))
     assert text.startswith("6.0 ns, 5.0 ns of them wires, through 1 cells, from sum_TRELLIS_FF_Q to held_")
@@ -108,7 +117,7 @@ def test_the_slowest_path_lies_between_registers() -> None:
 
 
 def test_a_figure_after_placement_is_not_one_after_routing() -> None:
-    result = found(Layout(120.0, None, (), "nextpnr was not done after 60 s"))
+    result = found(Layout(120.0, None, (), "nextpnr was not done after 60 s", 5_100))
     assert result["fmax"] is None
     assert result["limits"] == {"lut": True, "ebr": True, "mult": True, "fmax": None}
     assert complaints(result, DEVICES["ecp5-85f"]) == [
@@ -116,6 +125,7 @@ def test_a_figure_after_placement_is_not_one_after_routing() -> None:
     ]
     text = page({"ecp5-85f": result})
     assert "No figure of speed after routing" in text
+    assert "nextpnr aimed at 90 MHz, seed 1, with `--placer static`. Placed with 5,100 tiles of wire." in text
     assert "Every limit is kept" not in text
 
 
