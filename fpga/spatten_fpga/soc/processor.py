@@ -38,8 +38,10 @@ def processor_for(settings: PhySettings) -> str | None:
     return CPU if settings.read_leveling or settings.write_leveling else None
 
 
-def chosen_processor(asked: str | None, settings: PhySettings) -> str | None:
+def chosen_processor(asked: str | None, settings: PhySettings, board: str) -> str | None:
     """The processor that is asked for, none for :data:`NO_CPU`; the usual one of such a PHY unless asked.
+
+    ``board`` is what an error calls it.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def chosen_processor(asked: str | None, settings: PhySettings) -> str | None:
         return None
     usual = processor_for(settings)
     if asked is not None and usual is None:
-        raise ConfigError("the board needs no processor: its memory is not levelled. Leave --cpu-type out")
+        raise ConfigError(f"{board} needs no processor: its memory is not levelled. Leave --cpu-type out")
     return usual if asked is None else asked
 
 

@@ -82,7 +82,7 @@ class BoardSoc(SpattenSoc):
         crg = board.clocks(platform, clock)
         phy, ties = board.memory.phy(platform, clock, crg)
         module = board.memory.chips[self.chips](clock, board.memory.rate)
-        cpu_type = chosen_processor(choice.cpu_type, phy.settings)
+        cpu_type = chosen_processor(choice.cpu_type, phy.settings, board.name)
         if cpu_type is not None:
             versions()  # raises before anything is elaborated
         options = {"memory_bytes": choice.memory_bytes, "cpu_type": cpu_type, **(choice.options or {})}

@@ -71,10 +71,14 @@ def test_only_memory_that_needs_levelling_gets_a_processor() -> None:
 
 def test_a_board_has_its_usual_processor_unless_told_otherwise() -> None:
     levelled, plain = BOARDS["ecp5-85f"].settings, BOARDS["ecp5-25f"].settings
-    assert [chosen_processor(asked, levelled) for asked in (None, "serv", "none")] == ["serv", "serv", None]
-    assert [chosen_processor(asked, plain) for asked in (None, "none")] == [None, None]
-    with pytest.raises(ConfigError, match=r"needs no processor: its memory is not levelled"):
-        chosen_processor("serv", plain)
+    assert [chosen_processor(asked, levelled, "one") for asked in (None, "serv", "none")] == [
+        "serv",
+        "serv",
+        None,
+    ]
+    assert [chosen_processor(asked, plain, "one") for asked in (None, "none")] == [None, None]
+    with pytest.raises(ConfigError, match=r"^one needs no processor: its memory is not levelled"):
+        chosen_processor("serv", plain, "one")
 
 
 def test_a_system_with_both_has_what_software_and_host_look_for() -> None:

@@ -81,7 +81,7 @@ def test_a_wrong_call(arguments: list[str], said: str, capsys: pytest.CaptureFix
         (
             "ulx3s",
             ["--cpu-type", "serv"],
-            "the board needs no processor: its memory is not levelled. Leave --cpu-type out",
+            "ulx3s needs no processor: its memory is not levelled. Leave --cpu-type out",
         ),
         ("ulx3s", ["--config", "none.yml"], "none.yml: cannot be read: No such file or directory"),
     ],
