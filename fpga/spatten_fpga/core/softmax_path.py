@@ -5,12 +5,17 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
+from .fork import Fork
 from .geometry import MULT_BITS, SHIFT_BITS, WEIGHT_BITS
 from .picks import KeyPick, PlaceScores
 from .scores import ScoreBuffer
 from .topk import TopK
 from .weight import WeightUnit
 from .weight_buffer import WeightBuffer
+
+UNDER_WAY = (
+    64  # picked keys between the fetch of their LSBs and their scores: as many beats as memory owes at most
+)
 
 
 class SoftmaxPath(LiteXModule):
@@ -92,21 +97,23 @@ class SoftmaxPath(LiteXModule):
     # Refetch by key ----------------------------------------------------------------------------------
 
     def _pick(self, config):
-        """Places of picked keys wait twice: for the fetch of their LSBs, and for the scores of these."""
+        """Places of picked keys wait for the fetch of their LSBs, and from then on for the scores of these.
+
+        A row's keys may all be picked before any is fetched; few of them are under way at a time.
+        """
         layout = self.pick.index.description
         self.fetches = fetches = stream.SyncFIFO(layout, config.max_sequence, buffered=True)
-        self.places = places = stream.SyncFIFO(layout, config.max_sequence, buffered=True)
-        self.picks, index = fetches.source, self.pick.index
+        self.fetched = fetched = Fork(layout, 2)
+        self.places = places = stream.SyncFIFO(layout, UNDER_WAY)
+        self.picks, placed = fetched.sources
         self.comb += [
             self.place.by_key.eq(self.by_key),
             self.pick.by_key.eq(self.by_key),
             self.place.source.connect(self.scores.sink),
             self.buffer.summed.connect(self.pick.sink),
-            index.ready.eq(fetches.sink.ready & places.sink.ready),
-            *[
-                [one.sink.index.eq(index.index), one.sink.valid.eq(index.valid & index.ready)]
-                for one in (fetches, places)
-            ],
+            self.pick.index.connect(fetches.sink),
+            fetches.source.connect(fetched.sink),
+            placed.connect(places.sink),
             places.source.connect(self.place.index),
         ]
 
