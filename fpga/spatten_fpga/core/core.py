@@ -65,8 +65,8 @@ class Core(LiteXModule):
             engine.memory_bytes.eq(self.memory_bytes),
         ]
         self.sync += cleared.eq(self.fsm.ongoing("RESET"))
-        self._memory(geometry)
         self._job(geometry)
+        self._memory(geometry)
         self._steps()
 
     def _memory(self, geometry):
@@ -77,6 +77,9 @@ class Core(LiteXModule):
         owed, stale = Signal(max=OUTSTANDING), Signal(max=OUTSTANDING)  # to the engine, to jobs before it
         asked, came = Signal(), Signal()
         self.live = live = Signal()  # the engine works, and what it says counts
+        # Whose data comes decides before all else that hangs on it: registers. Drops are told by every other
+        # cycle, so that none takes what comes behind the last.
+        taking, dropping = Signal(), Signal()
         self.comb += [
             live.eq(fsm.ongoing("ENGINE") & ~self.cleared),
             If(live, engine.memory.command.connect(commands.sink)),
@@ -84,13 +87,15 @@ class Core(LiteXModule):
             If(live, engine.memory.write.connect(writes.sink)).Else(answer.write.connect(writes.sink)),
             writes.source.connect(memory.write),
             memory.data.connect(engine.memory.data, omit={"valid", "ready"}),
-            engine.memory.data.valid.eq(memory.data.valid & live & (stale == 0)),
-            memory.data.ready.eq(engine.memory.data.ready | ~live | (stale != 0)),
+            engine.memory.data.valid.eq(memory.data.valid & taking),
+            memory.data.ready.eq(engine.memory.data.ready & taking | dropping),
             engine.memory.writes_pending.eq(writes.source.valid | memory.writes_pending),
             asked.eq(commands.sink.valid & commands.sink.ready),
             came.eq(memory.data.valid & memory.data.ready),
         ]
         self.sync += [
+            taking.eq(fsm.ongoing("ENGINE") & ~self.kill & (stale == 0)),
+            dropping.eq(~dropping & (stale != 0)),
             If(stale != 0, stale.eq(stale - came), owed.eq(owed + asked)).Else(owed.eq(owed + asked - came)),
             If(fsm.ongoing("RESET"), stale.eq(stale + owed - came), owed.eq(0)),
         ]

@@ -108,9 +108,7 @@ class ReadArbiter(LiteXModule):
 
         self.buffer = buffer = stream.Buffer(command_layout(geometry))
         self.tags = tags = stream.SyncFIFO([("client", max(1, log2_int(clients, False)))], outstanding - 1)
-        self.turn = turn = stream.Buffer(
-            tags.source.description
-        )  # much hangs on whose data it is: a register
+        self.turn = turn = stream.Buffer([("mine", clients)])  # much hangs on whose data it is: a register
 
         # Commands ---------------------------------------------------------------------------------
         taken = 0
@@ -133,13 +131,14 @@ class ReadArbiter(LiteXModule):
         for number, client in enumerate(self.clients):
             mine = Signal()
             self.comb += [
-                mine.eq(turn.source.valid & (turn.source.client == number)),
+                mine.eq(turn.source.valid & turn.source.mine[number]),
                 client.data.valid.eq(port.data.valid & mine),
                 client.data.data.eq(port.data.data),
                 If(mine, port.data.ready.eq(client.data.ready)),
             ]
         self.comb += [
-            tags.source.connect(turn.sink),
+            tags.source.connect(turn.sink, omit={"client"}),
+            *(turn.sink.mine[n].eq(tags.source.client == n) for n in range(clients)),
             turn.source.ready.eq(port.data.valid & port.data.ready),
         ]
 

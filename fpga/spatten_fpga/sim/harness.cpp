@@ -113,7 +113,6 @@ int sim_run(Sim *sim, Stream *streams, Memory *memory, int64_t limit, uint64_t s
                     if (beat < memory->beats) std::memcpy(now.data(), memory->bytes + beat * memory->beat_bytes, memory->beat_bytes);
                     else { std::memset(now.data(), 255, memory->beat_bytes); memory->faults++; }
                     set_beat(top, now.data());
-                    sim->reads.pop_front();
                     stream.held = 1;
                 }
                 set_valid(top, s, stream.held);
@@ -155,6 +154,8 @@ int sim_run(Sim *sim, Stream *streams, Memory *memory, int64_t limit, uint64_t s
                 if (stream.done < stream.room) stream.cycles[stream.done] = sim->cycle;
                 stream.done++;
                 if (IS_SINK[s]) stream.held = 0;
+                // Not before: what a run leaves untaken is owed to the next.
+                if (memory && s == memory->data) sim->reads.pop_front();
             }
         }
         tick(sim);
