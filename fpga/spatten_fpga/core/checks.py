@@ -268,7 +268,7 @@ class HeaderChecks(LiteXModule):
 class ListChecks(LiteXModule):
     """Checks 10 and 12: the entries of the three lists, as they pass.
 
-    Entries come one a cycle at most; the verdict holds ``LATENCY`` cycles after the last.
+    Entries come one a cycle, keys two; the verdict holds ``LATENCY`` cycles after the last.
 
     Parameters
     ----------
@@ -280,6 +280,7 @@ class ListChecks(LiteXModule):
     head, key, query : Signal, in: an entry of that list passes.
     first : Signal, in: it is the first of its list.
     value : Signal(16), in: head id, slot with its protected bit, or query slot.
+    both, second : Signal and Signal(16), in: with ``key``: another one passes, and its slot.
     illegal : Signal, in: something else about the entry is wrong.
     bad : Signal, out: check 10 failed.
     empty : Signal, out: check 12 failed.
@@ -294,6 +295,8 @@ class ListChecks(LiteXModule):
         self.query = Signal()
         self.first = Signal()
         self.value = Signal(16)
+        self.both = Signal()
+        self.second = Signal(16)
         self.illegal = Signal()
         self.bad = Signal()
         self.empty = Signal(reset_less=True)
@@ -305,6 +308,8 @@ class ListChecks(LiteXModule):
         first = Signal(reset_less=True)
         illegal = Signal(reset_less=True)
         value = Signal(16, reset_less=True)
+        both = Signal(reset_less=True)
+        second = Signal(15, reset_less=True)
         limit = Signal(16, reset_less=True)
         self.sync += [
             passes.eq(self.head | self.key | self.query),
@@ -312,24 +317,30 @@ class ListChecks(LiteXModule):
             illegal.eq(self.illegal),
             value.eq(self.value),
             If(self.key, value[15].eq(0)),
+            both.eq(self.both),
+            second.eq(self.second[:15]),
             limit.eq(Mux(self.head, header["total_heads"], header["n_slots"])),
         ]
 
         # Order ------------------------------------------------------------------------------------
         previous = Signal(16, reset_less=True)
+        last = Signal(16)  # of two the second, which is the greater if they ascend
         descends = Signal()
         beyond = Signal()
+        self.comb += last.eq(Mux(both, second, value))
         self.sync += [
-            descends.eq(passes & ~first & (value <= previous)),
-            beyond.eq(passes & ((value >= limit) | illegal)),
-            If(passes, previous.eq(value)),
+            descends.eq(passes & ((~first & (value <= previous)) | (both & (second <= value)))),
+            beyond.eq(passes & ((last >= limit) | illegal)),
+            If(passes, previous.eq(last)),
         ]
 
         # Protected keys ---------------------------------------------------------------------------
         protected = Signal(16)
         too_many = Signal()
         self.sync += [
-            If(self.clear, protected.eq(0)).Elif(self.key & self.value[15], protected.eq(protected + 1)),
+            If(self.clear, protected.eq(0)).Elif(
+                self.key, protected.eq(protected + self.value[15] + (self.both & self.second[15]))
+            ),
             too_many.eq(~self.clear & (protected > header["keep_tokens"])),
         ]
 

@@ -40,6 +40,11 @@ def slot_layout() -> list:
     return [("slot", SLOT_BITS)]
 
 
+def pair_layout() -> list:
+    """Two entries of the key list, the first in the low bits, or, without ``both``, the odd last one."""
+    return [("slots", 2 * SLOT_BITS), ("both", 1)]
+
+
 class Descriptor(LiteXModule):
     """Descriptor reader: header, checks 1 to 12, head table, key list, query list.
 
@@ -48,7 +53,7 @@ class Descriptor(LiteXModule):
     other, each complete and closed by ``last``, or not at all: they are read once checks 1 to 9 passed, and a
     wrong entry only shows in ``status``. So whoever stores them begins to work at ``Status.DONE``.
 
-    64 + 8 cycles for the header, 2 for each head, 1 for each key and query, twice the latency of memory, and
+    64 + 8 cycles for the header, 2 for each head, 1 for two keys or a query, twice the latency of memory, and
     about 20 of hand-over. Regions are checked (180 cycles at most) while the lists are read.
 
     Parameters
@@ -60,7 +65,8 @@ class Descriptor(LiteXModule):
     sink : Endpoint, in, of :func:`job_layout`.
     port : ReadPort, out, of the memory.
     heads : Endpoint, out, of :func:`head_layout`, ascending.
-    keys, queries : Endpoint, out, of :func:`slot_layout`, ascending.
+    keys : Endpoint, out, of :func:`pair_layout`, ascending.
+    queries : Endpoint, out, of :func:`slot_layout`, ascending.
     memory_bytes : Signal(32), in: size of device memory.
     fields : dict of Signal, out: header fields by the names of ``spatten_drivers.job.JOB_WORDS``.
     row_beats : dict of Signal(7), out: beats of a row of ``q``, ``k_msb``, ``k_lsb``, ``v_msb``, ``v_lsb``
@@ -77,7 +83,7 @@ class Descriptor(LiteXModule):
         self.sink = stream.Endpoint(job_layout())
         self.port = ReadPort(geometry)
         self.heads = stream.Endpoint(head_layout())
-        self.keys = stream.Endpoint(slot_layout())
+        self.keys = stream.Endpoint(pair_layout())
         self.queries = stream.Endpoint(slot_layout())
         self.memory_bytes = Signal(ADDRESS_BITS)
         self.header = header = JobHeader()
@@ -250,20 +256,24 @@ class Descriptor(LiteXModule):
         self.sync += If(word.valid & word.ready, lower.eq(word.data))
         entry = Cat(lower, word.data)
         head_id, score_shift, importance_shift, spare = (entry[at : at + 8] for at in (0, 8, 48, 56))
-        slot = Signal(SLOT_BITS)
+        pairs, slot = Signal(), Signal(SLOT_BITS)
         self.comb += [
-            self.closing.eq(self.left == 1),
+            pairs.eq(self.fsm.ongoing("READ-KEYS")),
+            self.closing.eq((self.left == 1) | (pairs & (self.left == 2))),
             slot.eq(Mux(self.upper, word.data[SLOT_BITS:], word.data[:SLOT_BITS])),
             heads.head_id.eq(head_id),
             heads.score_shift.eq(score_shift),
             heads.score_mult.eq(entry[16:32]),
             heads.importance_mult.eq(entry[32:48]),
             heads.importance_shift.eq(importance_shift),
-            keys.slot.eq(slot),
+            keys.slots.eq(word.data),
+            keys.both.eq(self.left != 1),
             queries.slot.eq(slot),
             *(sink.last.eq(self.closing) for sink in (heads, keys, queries)),
             checks.first.eq(self.first),
             checks.value.eq(Mux(checks.head, head_id, slot)),
+            checks.second.eq(word.data[SLOT_BITS:]),
+            checks.both.eq(checks.key & keys.both),
             checks.illegal.eq(
                 checks.head
                 & ((score_shift == 0) | (score_shift > 48) | (importance_shift > 47) | (spare != 0))
@@ -277,26 +287,27 @@ class Descriptor(LiteXModule):
             If(word.valid & word.ready, NextValue(self.upper, ~self.upper)),
             If(checks.head, self._step("READ-KEYS", self.header["n_keys"])),
         )
-        self._read_slots("READ-KEYS", keys, checks.key, "READ-QUERIES", self.header["n_queries"])
-        self._read_slots("READ-QUERIES", queries, checks.query, "CHECK-LISTS", checks.LATENCY)
-
-    def _read_slots(self, state: str, sink: stream.Endpoint, passes: Signal, following: str, count) -> None:
-        """A list of slots: two entries a word, but an odd last one is alone in its word."""
-        word = self.word
         self.fsm.act(
-            state,
-            sink.valid.eq(word.valid),
-            passes.eq(sink.valid & sink.ready),
-            word.ready.eq(sink.ready & (self.upper | self.closing)),
-            If(passes, NextValue(self.upper, ~self.upper), self._step(following, count)),
+            "READ-KEYS",
+            keys.valid.eq(word.valid),
+            checks.key.eq(keys.valid & keys.ready),
+            word.ready.eq(keys.ready),
+            If(checks.key, self._step("READ-QUERIES", self.header["n_queries"], entries=2)),
+        )
+        self.fsm.act(
+            "READ-QUERIES",
+            queries.valid.eq(word.valid),
+            checks.query.eq(queries.valid & queries.ready),
+            word.ready.eq(queries.ready & (self.upper | self.closing)),
+            If(checks.query, NextValue(self.upper, ~self.upper), self._step("CHECK-LISTS", checks.LATENCY)),
         )
 
-    def _step(self, following: str, count) -> list:
-        """After an entry: the next one, or the next list."""
+    def _step(self, following: str, count, entries: int = 1) -> list:
+        """After so many entries: the next ones, or the next list."""
         word, rest = self.word, f"PASS-REST-BEFORE-{following}"
         self.fsm.act(rest, word.ready.eq(1), If(word.valid & word.last, NextState(following)))
         return [
-            NextValue(self.left, self.left - 1),
+            NextValue(self.left, self.left - entries),
             NextValue(self.first, 0),
             If(
                 self.closing,

@@ -11,7 +11,7 @@ from spatten_drivers.job import HEADER_BYTES, KeyPolicy
 from .answer import AnswerWriter
 from .checks import PLANES, STATUS_BITS, beats
 from .counters import Counters
-from .descriptor import Descriptor, head_layout, job_layout
+from .descriptor import SLOT_BITS, Descriptor, head_layout, job_layout
 from .fetch import Fetch
 from .fetch_control import FetchControl
 from .finish_heads import HeadFinish
@@ -182,21 +182,21 @@ class Engine(LiteXModule):
         descriptor = self.descriptor
         entry = Record(head_layout())
         heads = Memory(len(entry.raw_bits()), geometry.config.max_heads)
-        keys = SharedMemory(16, geometry.config.max_sequence)
+        keys = SharedMemory(2 * SLOT_BITS, -(-geometry.config.max_sequence // 2))  # a pair in a word
         write_head = heads.get_port(write_capable=True)
         write_key = keys.get_port(write_capable=True, mode=READ_FIRST)
         by_bases, by_rows, by_finish = (heads.get_port(async_read=True) for _ in range(3))
         by_fetch, by_others = (keys.get_port(mode=READ_FIRST) for _ in range(2))
         self.specials += heads, keys, write_head, write_key, by_bases, by_rows, by_finish, by_fetch, by_others
         head_place, key_place = Signal(5), Signal(bits_for(geometry.config.max_sequence))
-        for stream_in, port, place in (
-            (descriptor.heads, write_head, head_place),
-            (descriptor.keys, write_key, key_place),
+        for stream_in, data, port, place in (
+            (descriptor.heads, descriptor.heads.payload.raw_bits(), write_head, head_place),
+            (descriptor.keys, descriptor.keys.slots, write_key, key_place),
         ):
             self.comb += [
                 stream_in.ready.eq(1),
                 port.adr.eq(place),
-                port.dat_w.eq(stream_in.payload.raw_bits()),
+                port.dat_w.eq(data),
                 port.we.eq(stream_in.valid),
             ]
             self.sync += If(stream_in.valid, place.eq(Mux(stream_in.last, 0, place + 1)))
@@ -204,12 +204,12 @@ class Engine(LiteXModule):
         self.sync += self.keys_there.eq(descriptor.keys.valid & descriptor.keys.last)
 
         # Keys: tokens are finished while the last rows fetch their values -----------------------------
+        looked_up = Mux(self.running, self.tokens.list_index, self.visible.list_index)
+        other = self._entry(geometry, by_others, looked_up)
         self.comb += [
             descriptor.queries.connect(self.visible.queries),
-            by_fetch.adr.eq(self.fetch.list_index),
-            self.fetch.list_word.eq(by_fetch.dat_r),
-            by_others.adr.eq(Mux(self.running, self.tokens.list_index, self.visible.list_index)),
-            *[unit.list_word.eq(by_others.dat_r) for unit in (self.visible, self.tokens)],
+            self.fetch.list_word.eq(self._entry(geometry, by_fetch, self.fetch.list_index)),
+            *[unit.list_word.eq(other) for unit in (self.visible, self.tokens)],
         ]
 
         # Heads ---------------------------------------------------------------------------------------
@@ -234,6 +234,17 @@ class Engine(LiteXModule):
                 self.softmax.mults[slot].eq(of_rows.score_mult),
                 self.softmax.shifts[slot].eq(of_rows.score_shift),
             )
+
+    def _entry(self, geometry, port, index):
+        """The entry of the key list at ``index``, a cycle later."""
+        place, entry, upper = Signal(geometry.index_bits), Signal(SLOT_BITS), Signal(reset_less=True)
+        self.sync += upper.eq(place[0])
+        self.comb += [
+            place.eq(index),
+            port.adr.eq(place[1:]),
+            entry.eq(Mux(upper, port.dat_r[SLOT_BITS:], port.dat_r[:SLOT_BITS])),
+        ]
+        return entry
 
     # Rows --------------------------------------------------------------------------------------------
 

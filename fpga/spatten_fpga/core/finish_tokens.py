@@ -8,6 +8,7 @@ from litex.soc.interconnect import stream
 from migen import *
 
 from .descriptor import SLOT_BITS, slot_layout
+from .first_mark import first_mark
 from .geometry import IMPORTANCE_BITS, Geometry
 from .port import address_bits, write_layout
 from .skid import skid
@@ -146,7 +147,7 @@ class _Fill(LiteXModule):
 
 
 class _KeptPlaces(LiteXModule):
-    """Turns the marks of the top-k engine into places, one lane a cycle.
+    """Turns the marks of the top-k engine into places, one a cycle; a beat without any takes a cycle.
 
     Attributes
     ----------
@@ -165,20 +166,23 @@ class _KeptPlaces(LiteXModule):
 
         # # #
 
-        place, left = (Signal.like(one, reset_less=True) for one in (source.place, self.keep))
-        lane = place[: log2_int(lanes)] if lanes > 1 else C(0)
-        marked, onward = Signal(), Signal()
+        beat, left = (Signal.like(one, reset_less=True) for one in (source.place, self.keep))
+        given, marks = Signal(lanes, reset_less=True), Signal(lanes)  # of the beat
+        first, lane = first_mark(self, marks)
+        found, only = Signal(), Signal()
         self.comb += [
-            Case(lane, {i: marked.eq(sink.keep[i]) for i in range(lanes)}),
-            source.valid.eq(sink.valid & marked),
-            source.place.eq(place),
+            marks.eq(sink.keep & ~given),
+            found.eq(marks != 0),
+            only.eq(marks == first),
+            source.valid.eq(sink.valid & found),
+            source.place.eq(Cat(lane, beat) if lanes > 1 else beat),
             source.last.eq(left == 1),
-            onward.eq(sink.valid & (source.ready | ~marked)),
-            sink.ready.eq(onward & (lane == lanes - 1)),
+            sink.ready.eq(~found | (only & source.ready)),
         ]
         self.sync += [
-            If(onward, place.eq(place + 1), If(marked, left.eq(left - 1))),
-            If(self.start, place.eq(0), left.eq(self.keep)),
+            If(source.valid & source.ready, left.eq(left - 1), given.eq(given | first)),
+            If(sink.valid & sink.ready, beat.eq(beat + 1), given.eq(0)),
+            If(self.start, beat.eq(0), given.eq(0), left.eq(self.keep)),
         ]
 
 
@@ -264,10 +268,12 @@ class TokenFinish(LiteXModule):
 
     Slots are walked in order beside the key list. Live keys' new words go on into a top-k engine, with the
     protected bit on top, so that protected keys come first and of equals the lower slot. Its marks select
-    entries of the key list. Both lists are padded to a beat with zeros.
+    entries of the key list. Where all survive that list is read once more and nothing is searched for. Both
+    lists are padded to a beat with zeros.
 
     With memory at a word a cycle: ``n_slots`` cycles for the walk, then what is left of the top-k engine's
-    ``TopK.cycles()``, then up to ``n_keys`` cycles; at most 40 of latency in all.
+    ``TopK.cycles()`` unless all survive, then a cycle for each survivor and for each beat of the engine
+    without one; at most 40 of latency in all.
 
     Parameters
     ----------
@@ -318,7 +324,7 @@ class TokenFinish(LiteXModule):
         self.port = reader.port
         self.list_index, self.list_word = entries.index, entries.word
         self.comb += [
-            *(unit.start.eq(start) for unit in (walk, keys, reads, kept, importance, survivors)),
+            *(unit.start.eq(start) for unit in (walk, reads, kept, importance, survivors)),
             reader.start.eq(start & self.add_tokens),
             reader.base.eq(self.importance_address),
             reader.count.eq(self.n_slots),
@@ -341,6 +347,7 @@ class TokenFinish(LiteXModule):
         self.listing = listing = Signal()  # survivors, after importance
         self.ended = ended = Signal()  # a list is in memory
         drained = Signal()  # the top-k engine is empty
+        self.all_survive = all_survive = Signal()  # then there is nothing to search for
         self.fsm = fsm = FSM(reset_state="IDLE")
         fsm.act(
             "IDLE",
@@ -348,8 +355,12 @@ class TokenFinish(LiteXModule):
         )
         fsm.act("IMPORTANCE", If(ended, NextState("SURVIVORS")))
         fsm.act("SURVIVORS", listing.eq(1), If(ended, NextState("DRAIN")))
-        fsm.act("DRAIN", listing.eq(1), If(drained, NextValue(self.done, 1), NextState("IDLE")))
-        self.sync += If(done.valid & done.ready & done.last, drained.eq(1))
+        fsm.act("DRAIN", listing.eq(1), If(drained | all_survive, NextValue(self.done, 1), NextState("IDLE")))
+        self.comb += self.keys.start.eq(self.start | (fsm.ongoing("IMPORTANCE") & ended & all_survive))
+        self.sync += [
+            all_survive.eq(self.keep_tokens == self.n_keys),
+            If(done.valid & done.ready & done.last, drained.eq(1)),
+        ]
 
     def _entries(self) -> None:
         """Live keys and what they gained; later those that survive."""
@@ -359,7 +370,9 @@ class TokenFinish(LiteXModule):
             reads.source.connect(self.total_read, keep={"valid", "ready", "last"}),
             self.total_read.key.eq(reads.source.place),
             self.totals.connect(walk.totals),
-            If(listing, kept.source.connect(entries.sink)).Else(keys.source.connect(entries.sink)),
+            If(listing & ~self.all_survive, kept.source.connect(entries.sink)).Else(
+                keys.source.connect(entries.sink)
+            ),
             If(
                 listing,
                 survivors.sink.valid.eq(entries.source.valid),
@@ -383,7 +396,7 @@ class TokenFinish(LiteXModule):
             importance.sink.valid.eq(word.valid & room),
             importance.sink.data.eq(word.new),
             importance.sink.last.eq(word.last),
-            fill.sink.valid.eq(word.valid & word.live & room),
+            fill.sink.valid.eq(word.valid & word.live & room & ~self.all_survive),
             fill.sink.rank.eq(Cat(word.new, word.protected)),
             fill.sink.last.eq(word.final),
             fill.source.connect(topk.sink),

@@ -9,6 +9,7 @@ from litex.gen import *
 from litex.soc.interconnect import stream
 from migen import *
 
+from .first_mark import first_mark
 from .geometry import WEIGHT_BITS
 from .topk_emit import kept_layout
 from .weight import weights_layout
@@ -121,11 +122,8 @@ class CompactWeights(LiteXModule):
         # each is held back until the next one, or the end, is seen.
         values, left = (Signal(n, reset_less=True) for n in (parallel * WEIGHT_BITS, parallel))
         busy, last_beat, fresh = Signal(), Signal(reset_less=True), Signal(reset=1)
-        first = Signal(parallel)
-        lane = Signal(max=max(2, parallel))
+        first, lane = first_mark(self, left)
         base = Signal(geometry.index_bits + 1, reset_less=True)
-        self.comb += first.eq(left & (~left + 1))
-        self.comb += [If(first[i], lane.eq(i)) for i in range(parallel)]
         weight = Signal(WEIGHT_BITS)
         self.comb += Case(
             lane, {i: weight.eq(values[i * WEIGHT_BITS : (i + 1) * WEIGHT_BITS]) for i in range(parallel)}

@@ -6,6 +6,7 @@ from litex.soc.interconnect import stream
 from migen import *
 
 from .fetch import index_layout
+from .first_mark import first_mark
 from .geometry import SUM_BITS, WEIGHT_BITS, Geometry
 from .scores import placed_layout, scores_layout
 from .topk_count import at_least
@@ -83,17 +84,16 @@ class KeyPick(LiteXModule):
         parallel = geometry.config.topk_parallelism
         beats, index = self.beats, self.index
         tail = (beats.n - 1)[: log2_int(parallel)]  # last lane of the row's last beat that holds a key
-        above, first = Signal(parallel, reset_less=True), Signal(parallel)
-        lane, beat = Signal(max=max(2, parallel)), Signal(geometry.index_bits, reset_less=True)
+        above = Signal(parallel, reset_less=True)
+        first, lane = first_mark(self, above)
+        beat = Signal(geometry.index_bits, reset_less=True)
         busy, found, only = Signal(), Signal(), Signal()
         fresh = Signal(reset=1)  # the next beat is a row's first
         self.swept = Signal()  # nothing of the row is left, not even a beat on its way
         last_beat = Signal(reset_less=True)
         self.comb += [
-            first.eq(above & (~above + 1)),
             found.eq(above != 0),
             only.eq(above == first),
-            *[If(first[i], lane.eq(i)) for i in range(1, parallel)],
             index.valid.eq(busy & found),
             index.index.eq(Cat(lane, beat) if parallel > 1 else beat),
             beats.ready.eq(~busy | ~found | (only & index.ready)),

@@ -13,9 +13,7 @@ from .topk import TopK
 from .weight import WeightUnit
 from .weight_buffer import WeightBuffer
 
-UNDER_WAY = (
-    64  # picked keys between the fetch of their LSBs and their scores: as many beats as memory owes at most
-)
+UNDER_WAY = 64  # picked keys from the fetch of their LSBs to their scores: no memory here owes as many beats
 
 
 class SoftmaxPath(LiteXModule):

@@ -113,7 +113,7 @@ class JobModel(ABC):
         word = max(1.0, self.memory.beat_cycles * 4 / self.config.beat_bytes)
         header = TAKE + latency + HEADER_WORDS * word + CHECK_HEADER
         passed = int(job.visible[job.visible < job.keys].max(initial=0)) if job.causal else 0
-        lists = latency + 2 * job.heads + job.keys + job.queries + passed + BEGIN
+        lists = latency + 2 * job.heads + (job.keys + 1) // 2 * word + job.queries + passed + BEGIN
         return header + max(CHECK_REGIONS, lists)
 
     @property
@@ -123,13 +123,14 @@ class JobModel(ABC):
         return ANSWER + self.memory.queue / 2 + self.memory.beat_cycles * beats
 
     def token_finish(self, blocked: float) -> float:
-        """From the last gain on: the walk over all slots, the search, the list.
+        """From the last gain on: the walk over all slots, the search unless all survive, the list.
 
         ``blocked`` : cycles in which outputs go first.
         """
         job, units = self.job, self.units
         walk = job.slots * self.memory.slot_cycles + WALK + blocked
-        return walk + units.token_search(job.keys) + job.keys + TO_SURVIVORS
+        search = units.token_search(job.keys) if job.keep_tokens < job.keys else 0
+        return walk + search + units.token_list(job.keys, job.keep_tokens) + TO_SURVIVORS
 
     @property
     def head_finish(self) -> float:

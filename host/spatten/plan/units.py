@@ -87,8 +87,17 @@ class Units:
 
     def token_search(self, keys: int) -> int:
         """What is left of the top-k of tokens when the last importance is loaded."""
-        parallel = max(1, min(4, self.config.topk_parallelism // 4))
+        parallel = self._tokens_a_cycle
         return _search(keys, parallel, RANK_BITS, self.config.max_sequence) - -(-keys // parallel)
+
+    def token_list(self, keys: int, kept: int) -> float:
+        """A cycle for each survivor, and for each beat of the search that has none of them."""
+        parallel = self._tokens_a_cycle
+        return kept + -(-keys // parallel) * (1 - kept / keys) ** parallel
+
+    @property
+    def _tokens_a_cycle(self) -> int:
+        return max(1, min(4, self.config.topk_parallelism // 4))
 
     @property
     def buffer_words(self) -> int:

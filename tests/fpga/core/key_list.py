@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The key list in block RAM, as the core holds it beside a unit that looks it up."""
+"""The key list in block RAM, as the core shows it to a unit that looks it up."""
 
 from __future__ import annotations
 

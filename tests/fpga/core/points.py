@@ -97,6 +97,7 @@ def settings(core: TimedCore) -> list[Point]:
     keys, heads = f["n_keys"], f["n_heads"]
     progressive = run & (f["k_policy"] == 2)
     reuse = engine.rows.reuse
+    pair = engine.descriptor.keys
     table = [
         ("one of each", "one key, one query, one head", (keys == 1) & (f["n_queries"] == 1) & (heads == 1)),
         ("one live head", "all heads but one are pruned", (heads == 1) & (f["total_heads"] > 1)),
@@ -128,7 +129,7 @@ def settings(core: TimedCore) -> list[Point]:
         Point(
             "protected key",
             "survives whatever its importance",
-            moved(engine.descriptor.keys) & engine.descriptor.keys.slot[15],
+            moved(pair) & (pair.slots[15] | (pair.both & pair.slots[31])),
         ),
     ]
 

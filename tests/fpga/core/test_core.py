@@ -75,6 +75,16 @@ def test_corner_jobs(name: str) -> None:
     assert_same(core_of(CONFIGS["corners"]), build(CORNERS[name][1]))
 
 
+@pytest.mark.parametrize("keep", [51, 50, 7])
+def test_as_many_keys_as_an_odd_sequence_has(keep: int) -> None:
+    """The key list is kept in pairs; the last of them is a single key."""
+    config = replace(CONFIGS["corners"], max_sequence=51, kv_buffer_rows=32)
+    spec = JobSpec(
+        config, n_slots=51, keys=tuple(range(51)), queries=(50,), keep_tokens=keep, add_tokens=True
+    )
+    assert_same(core_of(config), build(spec))
+
+
 @pytest.mark.parametrize("start", range(0, JOBS, BATCH))
 @pytest.mark.parametrize("name", CONFIGS)
 def test_random_jobs_back_to_back(name: str, start: int) -> None:

@@ -135,7 +135,7 @@ def compare(image: JobImage, seed: int = 0) -> Status:
     dut.set("memory_bytes", len(image.memory))
     # Lists are read if checks 1 to 9 passed; a refusal by a later check comes after them.
     listed = job is not None or (answered and status in LATE and lists_are_inside(image))
-    counts = [fields[f"n_{name}"] if listed else 0 for name in LISTS]
+    counts = [tokens(fields, name) if listed else 0 for name in LISTS]
     run = dut.run(
         {"sink": [{"address": image.descriptor_address}]},
         dict(zip(LISTS, counts, strict=True)),
@@ -155,6 +155,12 @@ def compare(image: JobImage, seed: int = 0) -> Status:
         rows["output"] = job.pad(2 * job["head_dim"])
         assert {name: dut.get(f"row_{name}") * beat for name in ROWS} == rows
     return status
+
+
+def tokens(fields: dict[str, int], name: str) -> int:
+    """Of a list; keys come in pairs."""
+    entries = fields[f"n_{name}"]
+    return -(-entries // 2) if name == "keys" else entries
 
 
 LATE = (Status.BAD_LIST, Status.BAD_ADDRESS, Status.EMPTY_ROW)
@@ -195,8 +201,11 @@ def stated_lists(image: JobImage, fields: dict[str, int]) -> dict[str, list[dict
     at += pad(8 * fields["n_heads"], beat)
     for name in ("keys", "queries"):
         count = fields[f"n_{name}"]
-        slots = struct.unpack(f"<{count}H", memory[at : at + 2 * count])
-        lists[name] = [{"slot": slot} for slot in slots]
+        words = struct.unpack(f"<{-(-count // 2)}I", memory[at : at + (2 * count + 3) // 4 * 4])
+        if name == "keys":
+            lists[name] = [{"slots": w, "both": int(2 * i + 2 <= count)} for i, w in enumerate(words)]
+        else:
+            lists[name] = [{"slot": words[i // 2] >> 16 * (i % 2) & 0xFFFF} for i in range(count)]
         at += pad(2 * count, beat)
     return {
         name: [{**entry, "first": 0, "last": int(entry is entries[-1])} for entry in entries]
@@ -267,6 +276,42 @@ def test_a_byte_of_the_tables(beat: int) -> None:
     assert seen >= {Status.DONE, Status.BAD_LIST}
 
 
+@pytest.mark.parametrize("count", [4, 5])
+def test_a_wrong_key_at_every_place(count: int) -> None:
+    """Keys are checked two at a time: each within its pair, and against the pair before."""
+    config, keys = oracle_config(16), tuple(range(1, count + 1))
+    spec = JobSpec(config, n_slots=count + 2, keys=keys, keep_values=1, keep_tokens=1)
+    assert compare(build(spec)) is Status.DONE
+    if count % 2:
+        assert compare(with_key(spec, count, 0xFFFF)) is Status.DONE  # it only fills the last pair
+    for place in range(count):
+        wrong = [
+            spec.n_slots,
+            0x7FFF,
+            *([place] if place else []),
+            *([place + 2] if place < count - 1 else []),
+        ]
+        for slot in wrong:
+            assert compare(with_key(spec, place, slot)) is Status.BAD_LIST
+        for other in range(place):
+            image = with_key(spec, place, 0x8000 | place + 1)
+            assert compare(image) is Status.DONE
+            poke_key(image, spec, other, 0x8000 | other + 1)
+            assert compare(image) is Status.BAD_LIST  # more are protected than survive
+
+
+def with_key(spec: JobSpec, place: int, slot: int) -> JobImage:
+    image = build(spec)
+    poke_key(image, spec, place, slot)
+    return image
+
+
+def poke_key(image: JobImage, spec: JobSpec, place: int, entry: int) -> None:
+    """Overwrite an entry of the key list."""
+    at = image.descriptor_address + 256 + pad(8 * len(spec.heads), image.config.beat_bytes) + 2 * place
+    struct.pack_into("<H", image.memory, at, entry)
+
+
 @pytest.mark.parametrize("beat", BEATS)
 def test_the_end_of_a_vast_memory(beat: int) -> None:
     """Regions of the greatest strides that end with the memory, or a beat after; nothing wraps at 2^32."""
@@ -292,16 +337,17 @@ def test_the_end_of_a_vast_memory(beat: int) -> None:
 
 
 def test_cycles() -> None:
-    """A word, a key and a query a cycle, a head in two; checks in 8, and the latency of memory."""
+    """A word, two keys or a query a cycle, a head in two; checks in 8, and the latency of memory."""
     dut = bench(16)
     for spec in legal_specs(16, 3):
         image = build(spec)
         write_window(dut, image)
         dut.set("memory_bytes", len(image.memory))
-        counts = dict(zip(LISTS, (len(spec.heads), len(spec.keys), len(spec.queries)), strict=True))
+        pairs = -(-len(spec.keys) // 2)
+        counts = dict(zip(LISTS, (len(spec.heads), pairs, len(spec.queries)), strict=True))
         run = dut.run({"sink": [{"address": image.descriptor_address}]}, counts, after=0)
         assert run.cycles["heads"][0] - run.cycles["sink"][0] == 64 + 8 + 2 * LATENCY + HAND_OVER
-        assert run.cycles["keys"] == [run.cycles["keys"][0] + i for i in range(len(spec.keys))]
+        assert run.cycles["keys"] == [run.cycles["keys"][0] + i for i in range(pairs)]
         dut.tick(400)
         assert dut.get("status") == Status.DONE
 
