@@ -23,7 +23,7 @@ from .port import MemoryPort, ReadArbiter, WriteArbiter, beat_shift, write_layou
 from .ram import SharedMemory
 from .rows import SLOTS, RowControl
 from .score_path import ScorePath
-from .skid import skid
+from .skid import Skid
 from .softmax_path import SoftmaxPath
 from .value_path import ValuePath
 from .visible import VisibleKeys
@@ -89,7 +89,7 @@ class Engine(LiteXModule):
         ):
             self.comb += [port.command.connect(client.command), client.data.connect(port.data)]
         # Skid registers: units that finish a job decide much by what is written, the arbiter's turn does too.
-        self.tokens_skid, self.heads_skid = (skid(write_layout(geometry)) for _ in range(2))
+        self.tokens_skid, self.heads_skid = (Skid(write_layout(geometry)) for _ in range(2))
         self.comb += [
             self.tokens.write.connect(self.tokens_skid.sink),
             self.heads.write.connect(self.heads_skid.sink),

@@ -12,7 +12,7 @@ from .gather import Gather
 from .geometry import Geometry
 from .passes import pass_layout
 from .port import address_bits, command_layout
-from .skid import skid
+from .skid import Skid
 
 #: Which rows a command fetches: the first of the key list, the one at the address, or some of the key list:
 #: those whose values are kept, those that refetch by key.
@@ -60,7 +60,7 @@ class KeyLookup(LiteXModule):
 
         # # #
 
-        self.spare = spare = skid(slot_layout())
+        self.spare = spare = Skid(slot_layout())
         entry = stream.Endpoint(slot_layout())
         index = Signal(geometry.index_bits, reset_less=True)
         valid, last = Signal(), Signal(reset_less=True)
@@ -122,7 +122,7 @@ class Fetch(LiteXModule):
         self.index = index = stream.Endpoint(index_layout(geometry))
         self.picks = picks = stream.Endpoint(index_layout(geometry))
         self.passes = passes = stream.Endpoint(pass_layout(geometry))
-        self.command_skid = command_skid = skid(command_layout(geometry))
+        self.command_skid = command_skid = Skid(command_layout(geometry))
         self.command = command_skid.source
         self.issued = Signal()
         self.ending = Signal()

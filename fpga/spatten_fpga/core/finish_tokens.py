@@ -11,7 +11,7 @@ from .descriptor import SLOT_BITS, slot_layout
 from .first_mark import first_mark
 from .geometry import IMPORTANCE_BITS, Geometry
 from .port import address_bits, write_layout
-from .skid import skid
+from .skid import Skid
 from .token_importance import DECAY_BITS, TokenUpdate, key_layout, total_layout
 from .topk import TopK
 from .topk_emit import kept_layout
@@ -386,7 +386,7 @@ class TokenFinish(LiteXModule):
     def _new_words(self) -> None:
         """To memory and to the top-k engine."""
         walk, importance, fill, topk, kept = self.walk, self.importance, self.fill, self.topk, self.kept
-        self.words = words = skid(word_layout())
+        self.words = words = Skid(word_layout())
         word = words.source
         room = Signal()
         self.comb += [

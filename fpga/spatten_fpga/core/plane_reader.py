@@ -14,7 +14,7 @@ from .pack import Pack
 from .passes import KEYS, QUERY, VALUES, pass_layout
 from .port import data_layout
 from .query_store import stored_query_layout
-from .skid import skid
+from .skid import Skid
 
 
 def _word_tag(geometry: Geometry) -> list:
@@ -74,9 +74,9 @@ class PlaneReader(LiteXModule):
         tag_bits = layout_len(_row_tag(geometry))
         self.waiting = waiting = stream.SyncFIFO(pass_layout(geometry), depth)
         self.current = stream.Buffer(pass_layout(geometry), pipe_ready=True)
-        self.beats = beats = skid(data_layout(geometry))
+        self.beats = beats = Skid(data_layout(geometry))
         self.converter = converter = Converter(geometry, tag_bits)
-        self.segments = skid(segment_layout(geometry, tag_bits))
+        self.segments = Skid(segment_layout(geometry, tag_bits))
         self.pack = Pack(geometry, layout_len(_word_tag(geometry)))
         self.comb += [
             self.passes.connect(waiting.sink),

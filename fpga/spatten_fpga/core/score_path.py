@@ -11,7 +11,7 @@ from .operand_buffer import OperandBuffer, fill_layout, read_layout
 from .qk_array import QKArray
 from .query_store import QueryStore
 from .scores import scores_layout
-from .skid import skid
+from .skid import Skid
 
 
 def score_pass_layout(geometry: Geometry, slots: int) -> list:
@@ -59,7 +59,7 @@ class ScorePath(LiteXModule):
         self.fill = stream.Endpoint(fill_layout(geometry, geometry.buffer_words))
         self.passes = stream.Endpoint(score_pass_layout(geometry, slots))
         # A skid register: the array's whole pipeline hangs on the ready of its scores.
-        self.scores_skid = skid(scores_layout(geometry, slots))
+        self.scores_skid = Skid(scores_layout(geometry, slots))
         self.source = self.scores_skid.source
         self.busy = Signal()
         self.store = QueryStore(geometry, geometry.config.query_buffer_rows)

@@ -13,7 +13,7 @@ from .operand_buffer import OperandBuffer, fill_layout, read_layout
 from .pv_array import PVArray
 from .reciprocal import Reciprocal
 from .replay import Replay
-from .skid import skid
+from .skid import Skid
 from .token_importance import TokenSums
 from .topk_emit import kept_layout
 
@@ -76,8 +76,8 @@ class ValuePath(LiteXModule):
         self.scale = Normalise(geometry.outputs, geometry.accumulator_bits)
         self.totals = TokenSums(geometry.keys_a_word, geometry.config.max_sequence)
         # Skid registers end two long chains of ready: from memory to the array, from the array to top-k.
-        self.beats_skid = beats_skid = skid(self.ranked.description)
-        self.outputs_skid = outputs_skid = skid(self.scale.source.description)
+        self.beats_skid = beats_skid = Skid(self.ranked.description)
+        self.outputs_skid = outputs_skid = Skid(self.scale.source.description)
         self.outputs = outputs_skid.source
 
         # # #
@@ -174,8 +174,10 @@ class ValuePath(LiteXModule):
         self.weights_buffer = weights_buffer = stream.Buffer(compact.source.description, pipe_ready=True)
         weights = weights_buffer.source
         # What makes them waits for two.
-        self.words_skid = words_skid = skid(compact.source.description)
-        self.places_skid = places_skid = skid(compact.index.description)
+        self.words_skid = words_skid = Skid(compact.source.description)
+        self.places_skid = places_skid = Skid(compact.index.description)
+        # Nor must the many enables of the buffer hang on that flag.
+        self.values_skid = values_skid = Skid(self.buffer.source.description)
         values = stream.Endpoint(self.buffer.source.description)
         both = Signal()
         self.comb += [
@@ -186,6 +188,7 @@ class ValuePath(LiteXModule):
             self.orders["word_passes"].connect(words.row),
             self.orders["index_passes"].connect(places.row),
             self.orders["reads"].connect(self.buffer.read),
+            self.buffer.source.connect(values_skid.sink),
             compact.source.connect(words_skid.sink),
             compact.index.connect(places_skid.sink),
             words_skid.source.connect(words.sink),
@@ -196,7 +199,7 @@ class ValuePath(LiteXModule):
                 self.reuse,
                 aligned.source.connect(weights_buffer.sink),
                 self.fill.connect(self.buffer.sink),
-                self.buffer.source.connect(values),
+                values_skid.source.connect(values),
             ).Else(
                 words.source.connect(weights_buffer.sink, omit={"end"}),
                 self.fill.connect(values, omit={"base", "lsb"}),

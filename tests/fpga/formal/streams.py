@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from litex.gen import LiteXModule
 from litex.soc.interconnect import stream
 from litex.soc.interconnect.stream import Endpoint
 from migen import Cat, Signal
@@ -11,6 +15,7 @@ from spatten_fpga.core.fetch import KeyLookup
 from spatten_fpga.core.fork import Fork
 from spatten_fpga.core.normalise import Normalise
 from spatten_fpga.core.reciprocal import Reciprocal
+from spatten_fpga.core.skid import Skid
 from spatten_fpga.core.weight import WeightUnit
 from spatten_fpga.formal.proof import Proof
 from spatten_fpga.formal.rules import Ledger, Order, Progress, fields_of
@@ -53,12 +58,12 @@ def queue(depth: int):
     return build
 
 
-def buffer(pipe_valid: bool, pipe_ready: bool):
+def register(make: Callable[[list[tuple[str, int]]], LiteXModule], places: int = 1):
     def build(broken: str | None = None) -> Proof:
-        dut = stream.Buffer([("data", 2)], pipe_valid=pipe_valid, pipe_ready=pipe_ready)
+        dut = make([("data", 2)])
         proof = Proof(dut, broken)
         sink, source = proof.sink("sink", dut.sink), proof.source("source", dut.source)
-        order = passes(proof, "order", sink, source, 1)
+        order = passes(proof, "order", sink, source, places)
         proof.add("progress", Progress(2, order.inside != 0, moved(source), source.ready))
         return proof
 
@@ -151,8 +156,11 @@ STREAM = "tokens leave as they came, in order, none lost, none twice; what is of
 CASES = {
     "queue": Case("stream.SyncFIFO", "depth 4", STREAM + "; never more than 4 inside", queue(4), quick=True),
     "queue of two": Case("stream.SyncFIFO", "depth 2", STREAM, queue(2)),
-    "valid register": Case("stream.Buffer", "valid cut", STREAM, buffer(True, False), quick=True),
-    "ready register": Case("stream.Buffer", "ready cut", STREAM, buffer(False, True), quick=True),
+    "valid register": Case("stream.Buffer", "valid cut", STREAM, register(stream.Buffer), quick=True),
+    "ready register": Case("Skid", "ready cut", STREAM, register(Skid), quick=True),
+    "both registers": Case(
+        "stream.Buffer", "both cut", STREAM, register(partial(stream.Buffer, pipe_ready=True), 2)
+    ),
     "fork": Case(
         "Fork",
         "2 branches",
