@@ -18,7 +18,7 @@ from spatten_fpga.core.core import Core
 #: Modules that only join others: the diagram shows what is inside of them.
 JOINTS = ("Core", "Engine", "ScorePath", "SoftmaxPath", "ValuePath")
 #: Modules that a token passes unchanged: the diagram shows a stream through them as one arrow.
-WIRES = ("SyncFIFO", "Buffer", "Fork")
+WIRES = ("SyncFIFO", "Buffer", "Skid", "Fork")
 
 
 @dataclass(frozen=True)
