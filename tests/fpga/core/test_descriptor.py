@@ -201,11 +201,13 @@ def stated_lists(image: JobImage, fields: dict[str, int]) -> dict[str, list[dict
     at += pad(8 * fields["n_heads"], beat)
     for name in ("keys", "queries"):
         count = fields[f"n_{name}"]
-        words = struct.unpack(f"<{-(-count // 2)}I", memory[at : at + (2 * count + 3) // 4 * 4])
         if name == "keys":
-            lists[name] = [{"slots": w, "both": int(2 * i + 2 <= count)} for i, w in enumerate(words)]
+            pairs = tokens(fields, name)
+            words = struct.unpack(f"<{pairs}I", memory[at : at + 4 * pairs])
+            lists[name] = [{"slots": word, "both": int(2 * i + 2 <= count)} for i, word in enumerate(words)]
         else:
-            lists[name] = [{"slot": words[i // 2] >> 16 * (i % 2) & 0xFFFF} for i in range(count)]
+            slots = struct.unpack(f"<{count}H", memory[at : at + 2 * count])
+            lists[name] = [{"slot": slot} for slot in slots]
         at += pad(2 * count, beat)
     return {
         name: [{**entry, "first": 0, "last": int(entry is entries[-1])} for entry in entries]
@@ -343,11 +345,11 @@ def test_cycles() -> None:
         image = build(spec)
         write_window(dut, image)
         dut.set("memory_bytes", len(image.memory))
-        pairs = -(-len(spec.keys) // 2)
-        counts = dict(zip(LISTS, (len(spec.heads), pairs, len(spec.queries)), strict=True))
+        fields = stated_fields(image)
+        counts = {name: tokens(fields, name) for name in LISTS}
         run = dut.run({"sink": [{"address": image.descriptor_address}]}, counts, after=0)
         assert run.cycles["heads"][0] - run.cycles["sink"][0] == 64 + 8 + 2 * LATENCY + HAND_OVER
-        assert run.cycles["keys"] == [run.cycles["keys"][0] + i for i in range(pairs)]
+        assert run.cycles["keys"] == [run.cycles["keys"][0] + i for i in range(counts["keys"])]
         dut.tick(400)
         assert dut.get("status") == Status.DONE
 
