@@ -48,13 +48,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
         patch.setitem(data_module.STUDIES, "spam", task)
         patch.setattr(data_module, "DEVELOPMENT", 8)
         patch.setattr(knobs_module, "FORMATS", {"4": FORMATS["4"]})
-        found = Sweep([SEA], [5.0, 10.0], [0], EFFORT, home / "points")
+        found = Sweep([SEA], [5.0, 10.0], [0], EFFORT, home / "points", home / "build")
         list(found.run())
         yield found
 
 
 def test_headline_budgets_come_first_and_with_all_seeds() -> None:
-    sweep = Sweep([SEA], [2.0, 10.0], [0, 1, 2], EFFORT, Path())
+    sweep = Sweep([SEA], [2.0, 10.0], [0, 1, 2], EFFORT, Path(), Path())
     assert [(budget, seed) for _, budget, seed in sweep.points()] == [
         (10.0, 0),
         (10.0, 1),
@@ -71,14 +71,14 @@ def test_budgets_share_their_dense_model(sweep: Sweep) -> None:
         if "train_runtime" in (entry := json.loads(line))
     ]
     assert [entry["run"] for entry in ends] == ["dense", "control"]
-    five, ten = kept(sweep.folder)
+    five, ten = kept(sweep.points_folder)
     assert five["scores"]["control"] == ten["scores"]["control"]
     assert five["x32"] < ten["x32"]
 
 
 def test_a_point_is_that_of_a_tuning_by_itself(sweep: Sweep, tmp_path: Path) -> None:
     found = tune("tiny", "spam", "classification", tmp_path, budget=5.0, max_tokens=24, effort=EFFORT)
-    alone, point = json.loads(json.dumps(found.to_dict())), kept(sweep.folder)[0]
+    alone, point = json.loads(json.dumps(found.to_dict())), kept(sweep.points_folder)[0]
     assert {name: point[name] for name in alone} == alone
     assert not list(sweep.folder.glob("*/*x/*.safetensors")), "weights stay only with --keep"
 
@@ -89,7 +89,7 @@ def test_a_point_is_measured_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
-    far = Sweep([SEA], [1000.0], [0], EFFORT, sweep.folder / "far")
+    far = Sweep([SEA], [1000.0], [0], EFFORT, sweep.points_folder / "far", sweep.folder / "far")
     (point,) = far.run()
     assert "no schedule reads 1000x" in point["refused"]
     assert "no schedule reaches 1000x" in frontier_markdown([point], [], "plot.svg")
@@ -97,13 +97,13 @@ def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
 
 def test_rules_read_the_same_bytes(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules_module, "SHARES", (0.5,))
-    rules_module.compare(SEA, 0, sweep.home(SEA, 0), 4)
-    found = rules_module.kept(sweep.folder)
+    rules_module.compare(SEA, 0, sweep.home(SEA, 0), sweep.points_folder, 4)
+    found = rules_module.kept(sweep.points_folder)
     assert [part["rule"] for part in found] == [variant.name for variant in rules_module.VARIANTS]
     fixed = [part for part in found if "spared" not in part["rule"]]
     assert len({part["x32"] for part in fixed}) == 1
     assert found[0]["change"]["value"] == 0.0
-    page = frontier_markdown(kept(sweep.folder), found, "plot.svg")
+    page = frontier_markdown(kept(sweep.points_folder), found, "plot.svg")
     assert "Best on spam with 50 % of the tokens: **" in page
 
 

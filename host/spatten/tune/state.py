@@ -43,12 +43,6 @@ class State:
             self._save()
         return self.results[key]
 
-    @staticmethod
-    def read(folder: Path) -> dict[str, Any]:
-        """``settings`` and ``results`` of what a finished or stopped run left in ``folder``."""
-        found: dict[str, Any] = json.loads((folder / NAME).read_text("utf-8"))
-        return found
-
     def _take_up(self) -> None:
         try:
             found = json.loads(self.path.read_text("utf-8"))

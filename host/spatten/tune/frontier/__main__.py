@@ -59,13 +59,16 @@ def frontier(
     out: Annotated[Path, typer.Option(help="The page; its plot goes beside it, ending .svg.")] = Path(
         "docs/frontier.md"
     ),
-    build: Annotated[Path, typer.Option(help="Folder of frontier.json and, in frontier/, of points.")] = Path(
-        "build"
-    ),
+    points: Annotated[
+        Path, typer.Option(help="Folder of finished points; another one measures all anew.")
+    ] = Path("docs/frontier"),
+    build: Annotated[
+        Path, typer.Option(help="Folder of frontier.json and, in frontier/, of models and what is under way.")
+    ] = Path("build"),
 ) -> None:
-    """Tune for every task, budget and seed; a point that was measured once is taken from its folder.
+    """Tune for every task, budget and seed; a point that was measured once is taken from its file.
 
-    The page shows all points that stand in the folder, also of earlier commands. With `--tasks none` it is
+    The page shows all points that stand in their folder, also of earlier commands. With `--tasks none` it is
     written from those alone. Stopped, it goes on where it was.
 
     Examples:
@@ -96,15 +99,16 @@ def frontier(
             [ratio_of(budget) for budget in budgets.split(",")],
             range(first_seed, first_seed + seeds),
             effort,
+            points,
             build / "frontier",
             device,
             keep,
         )
         _measure(sweep, rules)
-        points, compared = kept(sweep.folder), rules_of.kept(sweep.folder)
-        write_atomic(numbers, json.dumps(frontier_json(points, compared), indent=1) + "\n")
-        save_plot(plot, lines_of(points))
-        write_atomic(out, frontier_markdown(points, compared, plot.name))
+        measured, compared = kept(points), rules_of.kept(points)
+        write_atomic(numbers, json.dumps(frontier_json(measured, compared), indent=1) + "\n")
+        save_plot(plot, lines_of(measured))
+        write_atomic(out, frontier_markdown(measured, compared, plot.name))
         err().print(f"wrote {out}, {plot} and {numbers}", soft_wrap=True)
 
 
@@ -127,7 +131,8 @@ def _compare(sweep: Sweep, told: Progress) -> None:
     for subject in sweep.subjects:
         if subject.name in ("spam", "sentiment"):
             seed = sweep.seeds[0]
-            rules_of.compare(subject, seed, sweep.home(subject, seed), sweep.effort.report, told)
+            home, rows = sweep.home(subject, seed), sweep.effort.report
+            rules_of.compare(subject, seed, home, sweep.points_folder, rows, told)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The points of a frontier: one tuning each, measured once and kept in a folder that its arguments name."""
+"""The points of a frontier: one tuning each, measured once and kept in a small file of its own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from ...report.write import write_atomic
 from ..search import NoScheduleError
 from ..trainer import Progress
 from ..tuning import Effort, tune
-
-#: What a finished point leaves in its folder.
-POINT = "point.json"
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,16 @@ class Sweep:
     subjects, budgets : each with each.
     seeds : the headline budget is measured with all of them, the others with the first.
     effort : of one tuning; its control is trained once for all budgets of a task and seed.
-    folder : of points and dense models.
-    keep : keep the tuned models, 90 MB each, not their numbers alone.
+    points_folder : of finished points, some 10 KB each: all that the page is written from.
+    folder : of dense models and of tunings that are under way.
+    keep : keep the tuned models in ``folder``, 90 MB each, not their numbers alone.
     """
 
     subjects: Sequence[Subject]
     budgets: Sequence[float]
     seeds: Sequence[int]
     effort: Effort
+    points_folder: Path
     folder: Path
     device: str = "emulator"
     keep: bool = False
@@ -100,16 +99,20 @@ class Sweep:
         digest = hashlib.sha256(json.dumps(effort, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{subject.name}-seed{seed}-{digest}"
 
+    def file(self, subject: Subject, budget: float, seed: int) -> Path:
+        """Of a finished point."""
+        return self.points_folder / f"{self.home(subject, seed).name}-{budget:g}x.json"
+
     def run(self, progress: Progress = lambda *_: None) -> Iterator[dict[str, Any]]:
         """Point after point, those of an earlier run from their files."""
         for subject, budget, seed in self.points():
-            place = self.home(subject, seed) / f"{budget:g}x"
-            if not (place / POINT).is_file():
-                self._measure(subject, budget, seed, place, progress)
-            yield json.loads((place / POINT).read_text("utf-8"))
+            file = self.file(subject, budget, seed)
+            if not file.is_file():
+                write_record(file, self._measured(subject, budget, seed, progress))
+            yield json.loads(file.read_text("utf-8"))
 
-    def _measure(self, subject: Subject, budget: float, seed: int, place: Path, progress: Progress) -> None:
-        began = time.monotonic()
+    def _measured(self, subject: Subject, budget: float, seed: int, progress: Progress) -> dict[str, Any]:
+        place, began = self.home(subject, seed) / f"{budget:g}x", time.monotonic()
         try:
             outcome = tune(
                 subject.model,
@@ -134,8 +137,13 @@ class Sweep:
         took = {"seconds": round(time.monotonic() - began), "command": command()}
         if not self.keep:
             shutil.rmtree(place)
-        place.mkdir(exist_ok=True)
-        write_atomic(place / POINT, json.dumps({**named, **took, **found}, indent=1) + "\n")
+        return {**named, **took, **found}
+
+
+def write_record(path: Path, record: Any) -> None:
+    """One line of JSON: scores of single examples are many numbers that nobody reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(record) + "\n")
 
 
 def command() -> str:
@@ -145,6 +153,6 @@ def command() -> str:
 
 def kept(folder: Path) -> list[dict[str, Any]]:
     """All points that stand in a folder, of this and of earlier sweeps, by task, budget and seed."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"*/*/{POINT}"))]
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     order = [subject.name for subject in SUBJECTS]
     return sorted(found, key=lambda part: (order.index(part["data"]), part["budget"], part["seed"]))

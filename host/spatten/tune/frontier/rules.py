@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from ..rules import RULES
 from ..state import State
 from ..tasks import KINDS
 from ..trainer import Progress
-from .points import Subject
+from .points import Subject, write_record
 
 #: Average shares of tokens behind the front: of the same share every rule reads the same bytes.
 SHARES = (0.3, 0.5)
 #: The number format, which costs nothing by itself.
 FORMAT = Quantization.static(8)
-#: State of a comparison, within the folder of its task.
+#: Of a comparison: its state within the folder of its task, finished ones within the folder of points.
 FOLDER = "rules"
 
 
@@ -61,12 +62,20 @@ VARIANTS = (
 
 
 def compare(
-    subject: Subject, seed: int, home: Path, rows: int | None, progress: Progress = lambda *_: None
-) -> list[dict[str, Any]]:
-    """Scores of test rows by variant and share, as the surrogate decides; kept in ``home/rules``.
+    subject: Subject,
+    seed: int,
+    home: Path,
+    finished: Path,
+    rows: int | None,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Scores of test rows by variant and share, as the surrogate decides; kept in ``finished/rules``.
 
-    ``home`` is the folder of the task's points, whose dense model is taken.
+    ``home`` is the folder of the task's tunings, whose dense model is taken.
     """
+    file = finished / FOLDER / f"{home.name}.json"
+    if file.is_file():
+        return
     state = State(home / FOLDER, {"data": subject.name, "seed": seed, "rows": rows})
     examples = read_examples(subject.name, subject.task, seed=seed)
     task, source = KINDS[subject.task](examples, subject.max_tokens), FOLDERS[subject.model]()
@@ -86,19 +95,15 @@ def compare(
                     return {"x32": count.planned(schedule), "scores": scores.tolist()}
 
                 part = state.once(f"{share} {variant.name}", work)
-                found.append({"data": subject.name, "share": share, "rule": variant.name, **part})
-    return found
+                named = {"data": subject.name, "seed": seed, "home": home.name}
+                found.append({**named, "share": share, "rule": variant.name, **part})
+    write_record(file, found)
 
 
-def kept(folder: Path) -> list[dict[str, Any]]:
-    """All comparisons that stand in the folder of a sweep, with the paper's rule as baseline of each."""
-    found: list[dict[str, Any]] = []
-    for path in sorted(folder.glob(f"*/{FOLDER}")):
-        state = State.read(path)
-        for key, part in state["results"].items():
-            share, _, name = key.partition(" ")
-            settings = {name: state["settings"][name] for name in ("data", "seed")}
-            found.append({**settings, "home": path.parent.name, "share": float(share), "rule": name, **part})
+def kept(finished: Path) -> list[dict[str, Any]]:
+    """All finished comparisons, with the paper's rule as baseline of each."""
+    files = sorted((finished / FOLDER).glob("*.json"))
+    found = [part for path in files for part in json.loads(path.read_text("utf-8"))]
     return [{**part, **_against(part, found)} for part in found]
 
 
