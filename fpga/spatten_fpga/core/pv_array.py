@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Probability x value: a multiply-accumulate a lane, and a drain that empties it while the next row runs."""
 
-from itertools import pairwise
-
 from litex.gen import *
 from litex.soc.interconnect.stream import Endpoint, EndpointDescription, SyncFIFO
 
@@ -27,28 +25,86 @@ def accumulator_layout(geometry: Geometry) -> EndpointDescription:
     return EndpointDescription([("accumulators", geometry.outputs * geometry.accumulator_bits)])
 
 
+# Accumulators -------------------------------------------------------------------------------------
+
+
+class Accumulators(LiteXModule):
+    """Sums of the row under way, a place for each word of a key, and those of the row that has ended.
+
+    One word is a register: a row that has ended stands there for a cycle, until the next one starts over it.
+    Several are LUT RAM, where rows take turns in two halves. Registers would cost a multiplexer before each
+    adder, and all of them once more in the drain.
+
+    Parameters
+    ----------
+    bits : width of the sums of a word, side by side.
+    words : most words of a key.
+
+    Attributes
+    ----------
+    add, place, sums : in, the sums of word ``place`` are ``sums`` from the next cycle on.
+    own : out, those of word ``place`` as they are.
+    last : in, with the last ``add`` of a row.
+    ended_place, ended : in, out, a word of the row whose ``last`` was the latest.
+    """
+
+    def __init__(self, bits: int, words: int) -> None:
+        self.add = Signal()
+        self.place = Signal(max=max(2, words))
+        self.sums = Signal(bits)
+        self.own = Signal(bits, reset_less=True)
+        self.last = Signal()
+        self.ended_place = Signal(max=max(2, words))
+        self.ended = Signal(bits)
+
+        # # #
+
+        if words == 1:
+            self.sync += If(self.add, self.own.eq(self.sums))
+            self.comb += self.ended.eq(self.own)
+        else:
+            self._in_turns(Memory(bits, 2 << len(self.place)))
+
+    def _in_turns(self, memory: Memory) -> None:
+        half = Signal()
+        write = memory.get_port(write_capable=True, mode=READ_FIRST)
+        own, ended = (memory.get_port(async_read=True) for _ in range(2))
+        self.specials += memory, write, own, ended
+        self.comb += [
+            write.adr.eq(Cat(self.place, half)),
+            write.we.eq(self.add),
+            write.dat_w.eq(self.sums),
+            own.adr.eq(Cat(self.place, half)),
+            self.own.eq(own.dat_r),
+            ended.adr.eq(Cat(self.ended_place, ~half)),
+            self.ended.eq(ended.dat_r),
+        ]
+        self.sync += If(self.add & self.last, half.eq(~half))
+
+
 # Drain --------------------------------------------------------------------------------------------
 
 
 class Drain(LiteXModule):
-    """Takes the accumulators of a row at once and gives its sums in order.
+    """Gives the sums of a row in order.
 
-    A shift register of all accumulators moves ``outputs`` places a sum. Where several keys share a word, each
-    has left a part of every sum: the register is tapped at the start of each, and the taps are added by a
-    tree with a register after each adder. ``ROOM`` sums wait behind the tree; the register moves while there
-    is a place for what it gives.
+    A shift register of a word's accumulators moves ``outputs`` places a sum, and takes the next word when it
+    is empty. Where several keys share a word, each has left a part of every sum: the register is tapped at
+    the start of each, and the taps are added by a tree with a register after each adder. ``ROOM`` sums wait
+    behind the tree; the register moves while there is a place for what it gives.
 
     Parameters
     ----------
     geometry : widths.
-    words : most words of a key, each with its own accumulators.
+    words : most words of a key.
 
     Attributes
     ----------
-    load : in, take ``accumulators`` and ``dim``. Only while not ``busy``.
-    accumulators : in, those of the oldest word first, a lane each; a key of fewer words uses the last ones.
+    load : in, a row has ended, of head dimension ``dim``. Only while not ``busy``.
     dim : in, head dimension.
-    busy : out, a row is in the shift register.
+    place, accumulators : out, in, a word of the row, element ``i`` at bit ``i * accumulator_bits``; they stay
+        until ``busy`` ends.
+    busy : out, the row is not out yet.
     ends : out, ``busy`` is 0 now or will be for certain in ``NOTICE`` cycles.
     source : out, sums. ``dim / outputs`` tokens a row, d ascending, ``last`` on the last.
     latency : cycles from ``load`` to the first sum.
@@ -57,10 +113,11 @@ class Drain(LiteXModule):
     NOTICE = 4
 
     def __init__(self, geometry: Geometry, words: int) -> None:
-        bits, size = geometry.accumulator_bits, words * geometry.lanes
+        bits = geometry.accumulator_bits
         self.load = Signal()
-        self.accumulators = Signal(size * bits)
         self.dim = Signal(8)
+        self.place = Signal(max=max(2, words))
+        self.accumulators = Signal(geometry.lanes * bits)
         self.busy = busy = Signal()
         self.ends = Signal()
         self.sums = sums = SyncFIFO(accumulator_layout(geometry), ROOM)
@@ -70,7 +127,7 @@ class Drain(LiteXModule):
 
         # Shift Register ---------------------------------------------------------------------------
         move, final = Signal(), Signal()
-        row = Signal(size * bits, reset_less=True)
+        row = Signal(geometry.lanes * bits, reset_less=True)
         dim, left = Signal(8, reset_less=True), Signal(8, reset_less=True)
         self.comb += final.eq(left == geometry.outputs)
         self.sync += If(
@@ -85,6 +142,8 @@ class Drain(LiteXModule):
             left.eq(left - geometry.outputs),
             busy.eq(~final),
         )
+        if words > 1:
+            self._next_words(geometry, move, final, row)
 
         # Room -------------------------------------------------------------------------------------
         room, free = Signal(max=ROOM + 1, reset=ROOM), Signal(reset=1)
@@ -98,7 +157,7 @@ class Drain(LiteXModule):
         ]
 
         # Sum of the Taps --------------------------------------------------------------------------
-        parts = self._taps(geometry, words, row, dim)
+        parts = self._taps(geometry, row, dim)
         valid, last, self.latency = move, final, 2
         while True:
             parts = [[self._sum(some[i : i + 2]) for i in range(0, len(some), 2)] for some in parts]
@@ -112,11 +171,23 @@ class Drain(LiteXModule):
             sums.sink.accumulators.eq(Cat(*[some[0] for some in parts])),
         ]
 
-    def _taps(self, geometry: Geometry, words: int, row: Signal, dim: Signal) -> list[list[Signal]]:
+    def _next_words(self, geometry: Geometry, move: Signal, final: Signal, row: Signal) -> None:
+        """The register takes a word in place of the last move out of the one before."""
+        moves = geometry.lanes // geometry.outputs  # a word
+        moved, empty = Signal(max=max(2, moves)), Signal()
+        self.comb += empty.eq(moved == moves - 1)
+        self.sync += [
+            If(move, moved.eq(Mux(empty | final, 0, moved + 1))),
+            If(self.load | (move & empty), self.place.eq(self.place + 1)),
+            If(move & empty, row.eq(self.accumulators)),
+            If(move & final, self.place.eq(0)),
+        ]
+
+    def _taps(self, geometry: Geometry, row: Signal, dim: Signal) -> list[list[Signal]]:
         """For each output, the parts of its sum."""
         bits = geometry.accumulator_bits
         found: list[list[Signal]] = [[] for _ in range(geometry.outputs)]
-        for place, dims in _taps(geometry, words).items():
+        for place, dims in _taps(geometry).items():
             for i, parts in enumerate(found):
                 at = (place + i) * bits
                 tap = Signal((bits, True))
@@ -132,13 +203,12 @@ class Drain(LiteXModule):
         return register
 
 
-def _taps(geometry: Geometry, words: int) -> dict[int, set[int]]:
-    """Places in the drain where sums start, each with the head dimensions that have one there."""
+def _taps(geometry: Geometry) -> dict[int, set[int]]:
+    """Places in a word where sums start, each with the head dimensions that have one there."""
     taps: dict[int, set[int]] = {}
     for dim, padded in zip(geometry.config.head_dims, geometry.padded_dims, strict=True):
-        start = (words - -(-dim // geometry.lanes)) * geometry.lanes
         for key in range(max(1, geometry.lanes // padded)):
-            taps.setdefault(start + key * padded, set()).add(dim)
+            taps.setdefault(key * padded, set()).add(dim)
     return taps
 
 
@@ -149,9 +219,9 @@ class PVArray(LiteXModule):
     """The probability x V array: ``acc_d = sum of e_j * v_jd`` over all words of a row.
 
     Each lane multiplies its element by the weight of its key and adds the product to its accumulator. Where a
-    key takes several words, a lane has an accumulator a word; they stand in a ring that turns by one with
-    each word, so a lane has one adder in any case. Behind the last word of a row the accumulators move to the
-    drain, and the next row starts over them in the same cycle.
+    key takes several words, a lane has an accumulator a word and one adder all the same. Behind the last word
+    of a row the drain has its accumulators, and the next row starts over them in the same cycle or, where
+    they are several, beside them.
 
     Lanes without an element must be 0 in the word (as Pack makes them); weights of keys that are not there
     may be anything. Sums of any row of weights that the contract allows fit in ``accumulator_bits``.
@@ -181,9 +251,10 @@ class PVArray(LiteXModule):
         # # #
 
         self._geometry = geometry
-        self._words = words = -(-max(geometry.config.head_dims) // geometry.lanes)
+        words = -(-max(geometry.config.head_dims) // geometry.lanes)
 
-        # Drain ------------------------------------------------------------------------------------
+        # Accumulators and Drain -------------------------------------------------------------------
+        self.accumulators = accumulators = Accumulators(geometry.lanes * geometry.accumulator_bits, words)
         self.drain = Drain(geometry, words)
         self.source = self.drain.source
 
@@ -195,6 +266,8 @@ class PVArray(LiteXModule):
             enter.eq(sink.valid & sink.ready),
             self.drain.load.eq(done),
             self.drain.dim.eq(done_dim),
+            accumulators.ended_place.eq(self.drain.place),
+            self.drain.accumulators.eq(accumulators.ended),
         ]
 
         # Words of a Row ---------------------------------------------------------------------------
@@ -207,13 +280,17 @@ class PVArray(LiteXModule):
         )
 
         # Products ---------------------------------------------------------------------------------
-        entered = self._stage([enter, sink.last, start, sink.dim])
-        valid, last, start, dim = self._stage(entered)
+        entered = self._stage([enter, sink.last, start, sink.dim, word])
+        valid, last, start, dim, word = self._stage(entered)
         products = self._multiply()
 
-        # Accumulators -----------------------------------------------------------------------------
-        rings = [self._accumulate(product, valid, start, dim) for product in products]
-        self.comb += self.drain.accumulators.eq(Cat(*[ring[w] for w in range(words) for ring in rings]))
+        # Sums -------------------------------------------------------------------------------------
+        self.comb += [
+            accumulators.add.eq(valid),
+            accumulators.place.eq(word),
+            accumulators.last.eq(last),
+            accumulators.sums.eq(Cat(*self._sums(products, start))),
+        ]
         coming = (enter & sink.last) | (entered[0] & entered[1]) | (valid & last) | done
         self.sync += [
             done.eq(valid & last),
@@ -255,18 +332,14 @@ class PVArray(LiteXModule):
         self.sync += Case(self.sink.dim, cases)
         return weight
 
-    def _accumulate(self, product: Signal, add: Signal, start: Signal, dim: Signal) -> list[Signal]:
-        """The ring of a lane: the newest sum is the last, a word's own is as far back as a key has words."""
-        geometry, words = self._geometry, self._words
-        shape = (geometry.accumulator_bits, True)
-        ring = [Signal(shape, reset_less=True) for _ in range(words)]
-        own = Signal(shape)
-        cases = {d: own.eq(ring[words - -(-d // geometry.lanes)]) for d in geometry.config.head_dims}
-        cases["default"] = cases.pop(max(cases))
-        self.comb += Case(dim, cases)
-        self.sync += If(
-            add,
-            *[old.eq(new) for old, new in pairwise(ring)],
-            ring[-1].eq(Mux(start, 0, own) + product),
-        )
-        return ring
+    def _sums(self, products: list[Signal], start: Signal) -> list[Signal]:
+        """The products of a word added to its accumulators, a lane each; at the start of a row, to 0."""
+        bits, sums = self._geometry.accumulator_bits, []
+        for lane, product in enumerate(products):
+            own, total = Signal((bits, True)), Signal((bits, True))
+            self.comb += [
+                own.eq(self.accumulators.own[lane * bits : (lane + 1) * bits]),
+                total.eq(Mux(start, 0, own) + product),
+            ]
+            sums.append(total)
+        return sums
