@@ -93,6 +93,16 @@ def test_a_budget_is_kept_by_the_most_tokens(device: Device) -> None:
     assert counted.fitted(replace(PAPER, formats="12"), 40.0) is None
 
 
+def test_a_chosen_schedule_is_counted_on_more_examples(device: Device) -> None:
+    """Of a progressive one, where data decide: what one example reads is not what all three read."""
+    counted = _pairs(device)
+    knobs = replace(PAPER, formats="6+4 below 0.1")
+    few, many = (counted.fitted(knobs, 7.0, examples) for examples in (1, 3))
+    for fitted, examples in ((few, 1), (many, 3)):
+        assert fitted[1] == counted.ratio(fitted[0].schedule(), examples) >= 7.0
+    assert few[1] != counted.ratio(few[0].schedule(), 3)
+
+
 def test_knobs_survive_json_and_stay_legal() -> None:
     seen = {PAPER, GENERATION}
     for _ in range(3):

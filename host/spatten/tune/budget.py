@@ -24,8 +24,9 @@ from .knobs import LEAST_TOKENS, Knobs
 from .measure import device_scores
 from .tasks import Feature, TuneTask
 
-#: Examples that a schedule is run on to count its bytes, where data decide them.
-RUN_ON = 8
+#: Examples that a schedule is run on to count its bytes, where data decide them: one that is looked at, and
+#: one that is chosen, for few examples can be some percent off.
+RUN_ON, CHOSEN_ON = 8, 64
 #: Halvings of the interval of the share of tokens: planned, and run.
 HALVINGS, HALVINGS_RUN = 10, 6
 
@@ -63,12 +64,12 @@ class Bytes:
     features: Sequence[Feature]
     device: Device
 
-    def ratio(self, schedule: Schedule) -> float:
-        """Dense 32-bit K and V bytes over those read."""
+    def ratio(self, schedule: Schedule, examples: int = RUN_ON) -> float:
+        """Dense 32-bit K and V bytes over those read; where data decide, on so many of the examples."""
         if not _decides(schedule):
             return self.planned(schedule)
-        step = max(1, len(self.features) // RUN_ON)
-        run = self.features[::step][:RUN_ON]
+        step = max(1, len(self.features) // examples)
+        run = self.features[::step][:examples]
         return device_scores(self.model, self.task, run, schedule, self.device).ratio(32)
 
     def planned(self, schedule: Schedule) -> float:
@@ -80,15 +81,19 @@ class Bytes:
             dense += count * 2 * 4 * job.head_dim * self._dense_rows(job)
         return dense / read
 
-    def fitted(self, knobs: Knobs, budget: float) -> tuple[Knobs, float] | None:
+    def fitted(self, knobs: Knobs, budget: float, examples: int = RUN_ON) -> tuple[Knobs, float] | None:
         """The knobs with the greatest share of tokens that keeps the budget, and the ratio it gives.
 
-        ``None`` if even the smallest share reads too much.
+        ``None`` if even the smallest share reads too much. ``examples`` as for :meth:`ratio`.
         """
         found = _most_tokens(knobs, budget, self.planned, 1.0, HALVINGS)
         if found is None or not _decides(knobs.schedule()):
             return found
-        return _most_tokens(knobs, budget, self.ratio, found[0].tokens, HALVINGS_RUN)
+
+        def counted(schedule: Schedule) -> float:
+            return self.ratio(schedule, examples)
+
+        return _most_tokens(knobs, budget, counted, found[0].tokens, HALVINGS_RUN)
 
     def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
         """Layer jobs, and how often each is done: texts of one length have the same."""

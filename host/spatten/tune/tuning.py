@@ -17,14 +17,14 @@ from spatten_drivers import Device, open_device
 from ..catalog import FOLDERS, check_vocabulary, from_hub
 from ..errors import InputError, ModelError
 from ..hf.families import family_of
-from .budget import Bytes
+from .budget import CHOSEN_ON, Bytes
 from .data import COLUMNS, read_examples
 from .knobs import Knobs
 from .measure import Measured, batched_scores, device_scores, expected_loss
 from .metrics import lost_points
 from .result import Outcome, save_result
 from .rules import RULES
-from .search import Candidate, Search, knobs_of, widest
+from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State
 from .tasks import KINDS, Feature, TuneTask
 from .trainer import Progress, Recipe, append, train
@@ -304,10 +304,26 @@ class _Tuning:
         """The best of a few trials."""
         finalists = self._search(model).finalists(self.settings["budget"], self.effort.trials)
         if len(finalists) == 1:
-            return finalists[0]
+            return self._settled(finalists[0])
         losses = [self._trial(model, start, c, f"trial-{i}")["loss"] for i, c in enumerate(finalists)]
         model.load_state_dict(start)
-        return finalists[int(np.argmin(losses))]
+        return self._settled(finalists[int(np.argmin(losses))])
+
+    def _settled(self, chosen: Candidate) -> Candidate:
+        """The budget kept on more examples than a look takes, by a smaller share of tokens if it must."""
+
+        def work() -> dict[str, Any]:
+            self.progress("counting bytes", 0, 1)
+            found = self.bytes.fitted(chosen.knobs, self.settings["budget"], CHOSEN_ON)
+            if found is None:
+                raise NoScheduleError(
+                    f"the schedule that was chosen reads more than {self.settings['budget']:g}x allows on "
+                    f"{CHOSEN_ON} examples; ask for less, or give longer texts"
+                )
+            return {"knobs": found[0].to_dict(), "ratio": found[1], "loss": chosen.loss}
+
+        settled = self.state.once("settled", work)
+        return replace(chosen, knobs=knobs_of(settled["knobs"]), ratio=settled["ratio"])
 
     def _within_loss(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:
         """The fewest bytes at which a trial loses no more than allowed on the development rows."""
