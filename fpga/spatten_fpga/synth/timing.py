@@ -10,7 +10,14 @@ from typing import Any
 _FREQUENCY = re.compile(r"Max frequency for clock '[^']*': +([\d.]+) MHz")
 _TILES = re.compile(r"at iteration .* wirelen = (\d+)")
 _SHARED = re.compile(r"iter=\d+ wires=\d+ overused=(\d+)")
+#: What yosys hangs on a signal's name to name what it makes of it, and the number of a bit.
+_MADE = re.compile(r"_(TRELLIS_FF|LUT4|PFUMX|L6MUX21|CCU2C|MULT18X18D|DP16KD)_.*|\[\d+\]$|[$.].*")
 _PART = re.compile(r"\$(CCU2_COMB\d|TRELLIS_\w+|COMB\d?|PFUMX\w*)$")  # nextpnr's suffixes of a cell's parts
+
+
+def signal_of(name: str) -> str:
+    """The signal of the source that a net or cell was named after; empty if it was none."""
+    return _MADE.sub("", name)
 
 
 def frequencies(log: str) -> list[float]:

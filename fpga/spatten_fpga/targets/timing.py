@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from spatten_drivers.errors import SpattenError
-from spatten_fpga.synth.timing import in_numbers
+from spatten_fpga.synth.timing import in_numbers, signal_of
 
 #: MHz that nextpnr is told for clocks that nobody says anything about. None of ours is so slow.
 UNSAID = 1.0
-#: What yosys hangs on a signal's name to name what it makes of it, and the number of a bit.
-_MADE = re.compile(r"_(TRELLIS_FF|LUT4|PFUMX|L6MUX21|CCU2C|MULT18X18D|DP16KD)_.*|\[\d+\]$|[$.].*")
 
 
 class TimingError(SpattenError):
@@ -110,7 +107,7 @@ def check(found: Sequence[Clock], margin: float = 0.0, wanted: Mapping[str, floa
 
 def in_words(path: Sequence[Mapping[str, Any]]) -> str:
     """Length, wires, ends and the signals on the way of a path of nextpnr's report."""
-    names = (_MADE.sub("", step["net"]) for step in path if step["type"] == "routing")
+    names = (signal_of(step["net"]) for step in path if step["type"] == "routing")
     over = list(dict.fromkeys(name for name in names if name))
     return in_numbers(path) + (f" by {', '.join(over)}" if over else "")
 
