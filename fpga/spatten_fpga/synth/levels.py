@@ -14,6 +14,7 @@ from typing import Any
 
 from spatten_drivers.errors import SpattenError
 
+from .netlist import pins
 from .timing import signal_of
 
 EPILOG = """\
@@ -84,9 +85,9 @@ def chains(module: Module) -> list[Chain]:
     for bit in _starts(module):
         name, (levels, _) = names.get(bit, "?"), ahead.get(bit, (0, None))
         if levels > (found[name].levels if name in found else 0):
-            *over, last = _way(bit, ahead)
-            told = tuple(dict.fromkeys(names[at] for at in [*over[1:], last] if at in names))
-            found[name] = Chain(levels, name, ends[last], told)
+            way = _way(bit, ahead)
+            over = dict.fromkeys(names[at] for at in way[1:] if at in names)
+            found[name] = Chain(levels, name, ends[way[-1]], tuple(over))
     by_end: dict[str, Chain] = {}
     for chain in sorted(found.values(), key=lambda chain: (-chain.levels, chain.start)):
         by_end.setdefault(chain.end, chain)
@@ -97,10 +98,10 @@ def _followed(module: Module) -> dict[Bit, list[tuple[Bit, int]]]:
     """What logic makes of each bit, and the levels on the way."""
     found: dict[Bit, list[tuple[Bit, int]]] = {}
     for cell in module["cells"].values():
-        for pin, bit in _bits(cell, "input"):
+        for pin, bit in pins(cell, "input"):
             if _passes(cell["type"], pin):
                 levels = _levels(cell["type"], pin)
-                found.setdefault(bit, []).extend((made, levels) for _, made in _bits(cell, "output"))
+                found.setdefault(bit, []).extend((made, levels) for _, made in pins(cell, "output"))
     return found
 
 
@@ -126,7 +127,9 @@ def _way(bit: Bit, ahead: Mapping[Bit, tuple[int, Bit | None]]) -> list[Bit]:
 
 def _passes(kind: str, pin: str) -> bool:
     """Whether outputs follow the pin in the same cycle: those of LUT RAM follow what it is read by alone."""
-    return kind in LEVELS and (kind != "TRELLIS_DPR16X4" or pin.startswith("RAD"))
+    if kind == "TRELLIS_DPR16X4":
+        return pin.startswith("RAD")
+    return kind in LEVELS and pin not in CLOCKS
 
 
 def _levels(kind: str, pin: str) -> int:
@@ -138,7 +141,7 @@ def _starts(module: Module) -> Iterator[Bit]:
     """Bits that chains begin with."""
     for cell in module["cells"].values():
         if cell["type"] not in LEVELS:
-            yield from (bit for _, bit in _bits(cell, "output"))
+            yield from (bit for _, bit in pins(cell, "output"))
 
 
 def _ends(module: Module) -> dict[Bit, str]:
@@ -146,16 +149,9 @@ def _ends(module: Module) -> dict[Bit, str]:
     return {
         bit: f"{signal_of(name)}.{pin}"
         for name, cell in module["cells"].items()
-        for pin, bit in _bits(cell, "input")
+        for pin, bit in pins(cell, "input")
         if pin not in CLOCKS and not _passes(cell["type"], pin)
     }
-
-
-def _bits(cell: Mapping[str, Any], direction: str) -> Iterator[tuple[str, Bit]]:
-    """Pins of a direction with their nets, but for constants."""
-    for pin, bits in cell["connections"].items():
-        if cell["port_directions"].get(pin) == direction:
-            yield from ((pin, bit) for bit in bits if isinstance(bit, int))
 
 
 def _names(module: Module) -> dict[Bit, str]:

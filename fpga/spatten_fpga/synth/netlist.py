@@ -107,16 +107,17 @@ def _anchor(name: str, cell: Mapping[str, Any], nets: Mapping[int, str], units: 
 
 def _readers(cells: Cells) -> dict[str, list[str]]:
     """Cells that read an output of a cell, by its name."""
-    driven = {bit: name for name, cell in cells.items() for bit in _bits(cell, "output")}
+    driven = {bit: name for name, cell in cells.items() for _, bit in pins(cell, "output")}
     found: dict[str, list[str]] = defaultdict(list)
     for name, cell in cells.items():
-        for bit in _bits(cell, "input"):
+        for _, bit in pins(cell, "input"):
             if bit in driven:
                 found[driven[bit]].append(name)
     return found
 
 
-def _bits(cell: Mapping[str, Any], direction: str) -> Iterator[int]:
+def pins(cell: Mapping[str, Any], direction: str) -> Iterator[tuple[str, int]]:
+    """Each net at an ``input`` or ``output`` of a cell, with its pin; constants are none."""
     for port, bits in cell["connections"].items():
         if cell["port_directions"][port] == direction:
-            yield from (bit for bit in bits if isinstance(bit, int))  # constants are strings
+            yield from ((port, bit) for bit in bits if isinstance(bit, int))  # constants are strings

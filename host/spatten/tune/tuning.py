@@ -310,7 +310,7 @@ class _Tuning:
         return self._settled(finalists[int(np.argmin(losses))])
 
     def _settled(self, chosen: Candidate) -> Candidate:
-        """The budget kept on more examples than a look takes, by a smaller share of tokens if it must."""
+        """The share of tokens that keeps the budget on more examples than a look takes."""
 
         def work() -> dict[str, Any]:
             self.progress("counting bytes", 0, 1)
