@@ -36,6 +36,33 @@ to the device. MiniLM on 64 tokens, GPT-2-small with a prompt of 128 and 32 toke
 paper's schedules, dense in 8 bits. The share is that of the DRAM's peak, pruned.
 
 """
+SOURCED = """\
+## Price and power
+
+What others state, each with its source; nothing here was bought or measured by us, and no figure of a board
+under such a load was found. At rest the core supply of an LFE5U-85F draws 212 mA, typically (Lattice
+FPGA-DS-02012, table 3.8, as read in two projects' design notes, not in the table itself), which is 0.23 W at
+1.1 V; what it draws in use only a board or Lattice's calculator can tell.
+
+"""
+#: By board: price, and power with where it is stated.
+OUTLAY = {
+    "ecpix5": ("150 EUR, its maker's shop, out of stock in August 2026", "not found"),
+    "butterstick": ("180 USD, GroupGets campaign of 2021; not sold now", "not found; fed with 5 V by USB-C"),
+    "orangecrab": (
+        "120 to 140 USD, of some variant; the 85F is out of production",
+        "0.55 to 1.45 W at a test of memory, by a USB meter, variant not stated (litedram, issue 216)",
+    ),
+    "ulx3s": (
+        "275 USD, Crowd Supply, August 2026",
+        "5 V, 0.5 A are enough with everything on the board in use (emard/ulx3s, doc/MANUAL.md): 2.5 W",
+    ),
+    "colorlight_i5": (
+        "50 USD with its carrier (tomverbeure.github.io, January 2021)",
+        "not found; a 5A-75E with the same chip, LiteX and Ethernet: 1.2 W (q3k/chubby75, issue 59)",
+    ),
+    "colorlight_i9": ("40 to 80 USD with its carrier, marketplaces, August 2026", "not found"),
+}
 #: Kinds of cells by their name in nextpnr's report.
 CELLS = {"LUT": "TRELLIS_COMB", "FF": "TRELLIS_FF", "EBR": "DP16KD", "multipliers": "MULT18X18D"}
 PLANS = (
@@ -65,7 +92,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def page(built: Mapping[str, Mapping[str, Any]]) -> str:
     """The page of all boards, of which ``built`` has the manifests by name."""
-    return "\n".join([HEAD, _sizes(built), _clocks(built), _predictions(built), _systems()])
+    return "\n".join([HEAD, _sizes(built), _clocks(built), _predictions(built), _systems(), _outlay()])
 
 
 def _table(*rows: tuple[str, ...]) -> str:
@@ -146,6 +173,10 @@ def _systems() -> str:
         rows.append((name, board.title, core, chips, board.memory.rate, ", ".join(board.links)))
     head = ("board", "is", "core", "DRAM chips", "rate", "links")
     return "## What each target builds\n\n" + _table(head, *rows)
+
+
+def _outlay() -> str:
+    return SOURCED + _table(("board", "price", "power"), *((name, *OUTLAY[name]) for name in NAMES))
 
 
 if __name__ == "__main__":
