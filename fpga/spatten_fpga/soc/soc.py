@@ -20,6 +20,7 @@ from spatten_fpga.core.accelerator import SpAtten
 from spatten_fpga.core.geometry import Geometry
 
 from .processor import TESTED_BYTES, add_console, options_for
+from .register_slice import RegisterSlice
 
 BUS_TIMEOUT = 4096  # cycles until an access that nobody answers is counted as an error; LiteX waits a million
 
@@ -148,6 +149,15 @@ class SpattenSoc(SoCCore):
         master : its bus, with addresses of words or bytes.
         """
         self.bus.add_master(name=name, master=master)
+
+    def finalize(self) -> None:
+        """Put registers before every master: from one through the bus and back to it is a long way."""
+        if not self.finalized:
+            for name, master in self.bus.masters.items():
+                sliced = RegisterSlice(master)
+                self.add_module(f"{name}_registers", sliced)
+                self.bus.masters[name] = sliced.bus
+        super().finalize()
 
 
 def chip_bytes(chips: SDRAMModule, settings: PhySettings) -> int:
