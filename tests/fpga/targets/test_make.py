@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The Makefile's goals for boards: a wrong name is told at once, and no model is installed for a bitstream."""
+"""The Makefile's goals for boards: a wrong name is told at once, a bitstream takes no models."""
 
 from __future__ import annotations
 
