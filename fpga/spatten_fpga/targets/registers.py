@@ -19,6 +19,7 @@ from .line import Line
 from .system import BoardSoc
 
 WORD = 32
+BRIDGE = "uartbone"  # the link that they are tried by
 RESET = "ctrl_reset"  # spared: writing it resets the system, or
 PROCESSOR = 2  # holds its processor in reset
 ERRORS = "ctrl_bus_errors"
@@ -56,7 +57,7 @@ def check_registers(
     ------
     SpattenError : one reads something else, or nobody answered at an address.
     """
-    if "uartbone" not in soc.links:
+    if BRIDGE not in soc.links:
         return None
     found = registers(soc, json.loads(csr.read_text("utf-8")))
     width = round(soc.sys_clk_freq / soc.baudrate)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from spatten_drivers import AcceleratorConfig
 from spatten_drivers.errors import ConfigError
@@ -16,8 +15,6 @@ from spatten_fpga.soc.soc import SpattenSoc
 
 from .board import Board
 from .links import add_links, check_links
-
-SLOWEST, FASTEST = 10e6, 200e6  # Hz: limits of the chips' delay lines and of the PHY
 
 
 @dataclass(frozen=True)
@@ -31,9 +28,8 @@ class Choice:
     chips : name of the DRAM's module.
     links : ways to a host.
     ip_address, mac_address, baudrate : of these.
-    memory_bytes : that jobs may reach; all there are unless given.
     cpu_type : of :func:`.chosen_processor`: SERV where memory is levelled unless given.
-    options : more for :class:`.SpattenSoc`, such as ``with_analyzer``.
+    with_analyzer : of :class:`.SpattenSoc`.
     """
 
     config: AcceleratorConfig
@@ -43,9 +39,8 @@ class Choice:
     ip_address: str = IP_ADDRESS
     mac_address: int = MAC_ADDRESS
     baudrate: int | None = None
-    memory_bytes: int | None = None
     cpu_type: str | None = None
-    options: dict[str, Any] | None = None
+    with_analyzer: bool = False
 
 
 class BoardSoc(SpattenSoc):
@@ -68,12 +63,10 @@ class BoardSoc(SpattenSoc):
     """
 
     def __init__(self, board: Board, choice: Choice) -> None:
-        clock = choice.clock or board.clock
-        if not SLOWEST <= clock <= FASTEST:
-            raise ConfigError(f"the clock is {clock:g} Hz; expected {SLOWEST:g} to {FASTEST:g}")
+        clock = board.clock if choice.clock is None else choice.clock
         self.board, self.core_config = board, choice.config
         self.links = tuple(board.links if choice.links is None else choice.links)
-        self.chips = choice.chips or next(iter(board.memory.chips))
+        self.chips = next(iter(board.memory.chips)) if choice.chips is None else choice.chips
         check_links(board, self.links)
         if self.chips not in board.memory.chips:
             raise ConfigError(f"chips are {self.chips!r}; expected one of {', '.join(board.memory.chips)}")
@@ -85,9 +78,9 @@ class BoardSoc(SpattenSoc):
         cpu_type = chosen_processor(choice.cpu_type, phy.settings, board.name)
         if cpu_type is not None:
             versions()  # raises before anything is elaborated
-        options = {"memory_bytes": choice.memory_bytes, "cpu_type": cpu_type, **(choice.options or {})}
+        options = {"cpu_type": cpu_type, "with_analyzer": choice.with_analyzer}
         super().__init__(platform, clock, choice.config, phy, module, **options)
         self.crg = crg
         self.comb += ties
-        self.baudrate = choice.baudrate or board.baudrate
+        self.baudrate = board.baudrate if choice.baudrate is None else choice.baudrate
         add_links(self, self.links, choice.ip_address, choice.mac_address, self.baudrate)

@@ -93,7 +93,7 @@ def check(found: Sequence[Clock], margin: float = 0.0, wanted: Mapping[str, floa
         if clock.asked < 0.995 * needed:
             texts.append(f"clock {clock.name} was held to {clock.asked:.1f} MHz, but runs at {needed:.1f}")
     for clock in found:
-        if clock.asked > UNSAID and clock.margin < margin:
+        if clock.asked > UNSAID and not clock.margin >= margin:  # so of nan too
             more = f" and {margin:.0%} more" if margin else ""
             texts.append(
                 f"clock {clock.name} reaches {clock.reached:.1f} MHz; expected {clock.asked:.1f}{more}. "

@@ -19,8 +19,7 @@ from spatten_fpga.core.checks import STATUS_BITS
 from spatten_fpga.core.descriptor import job_layout
 from spatten_fpga.core.geometry import Geometry
 from spatten_fpga.core.port import MemoryPort
-from spatten_fpga.targets import find
-from spatten_fpga.targets.command import main
+from spatten_fpga.targets.__main__ import main
 
 
 class HollowCore(LiteXModule):
@@ -41,4 +40,4 @@ class HollowCore(LiteXModule):
 
 if __name__ == "__main__":
     accelerator.Core = HollowCore
-    sys.exit(main(find(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1:]))

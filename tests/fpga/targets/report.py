@@ -118,12 +118,19 @@ def _clocks(built: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name in (name for name in NAMES if name in built):
         record = built[name]
-        spread = ", ".join(f"{seed}: {mhz:.1f}" for seed, mhz in record["seeds"].items())
+        spread = _spread(record)
         for clock, mhz in record["clocks"].items():
             told = (f"{mhz['asked_mhz']:.1f}", f"{mhz['reached_mhz']:.1f}", f"{mhz['margin']:+.1%}")
             rows.append((name, clock, *told, spread if clock == "sys" else ""))
     head = ("board", "clock", "asked, MHz", "reached, MHz", "margin", "sys by seed, MHz")
     return "## Clocks\n\n" + (_table(head, *rows) if rows else "No board was built yet.\n")
+
+
+def _spread(record: Mapping[str, Any]) -> str:
+    """MHz by seed, and the seeds that could not be routed; manifests did not always name these."""
+    told = {seed: f"{mhz:.1f}" for seed, mhz in record["seeds"].items()}
+    told |= {seed: "not routed" for seed, margin in record.get("seed_margins", {}).items() if margin is None}
+    return ", ".join(f"{seed}: {words}" for seed, words in told.items())
 
 
 def _predictions(built: Mapping[str, Mapping[str, Any]]) -> str:

@@ -39,6 +39,11 @@ def test_a_page_of_one_built_board() -> None:
     assert "| colorlight_i9 | 30 | SDR x32, 8 MiB | 120 |" in predicted  # as built
 
 
+def test_seeds_that_could_not_be_routed_are_in_the_spread() -> None:
+    text = page({"colorlight_i9": MANIFEST | {"seed_margins": {"1": 0.11, "2": 0.017, "3": None}}})
+    assert "| +11.0% | 1: 66.6, 2: 61.0, 3: not routed |" in text
+
+
 def test_what_does_not_fit_says_why() -> None:
     """512 slots of GPT-2-small are more than the i9's 8 MiB."""
     assert "device memory, MiB: 11.56 asked, expected at most 8 |" in page({})

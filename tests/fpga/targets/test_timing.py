@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -113,6 +114,12 @@ def test_every_slow_clock_is_named() -> None:
 def test_too_little_margin() -> None:
     with pytest.raises(TimingError, match=r"clock sys reaches 65.9 MHz; expected 60.0 and 10% more"):
         check(found(sys=(65.9, 60.0)), margin=0.1)
+
+
+@pytest.mark.parametrize(("reached", "margin"), [(66.0, math.nan), (math.nan, 0.0)])
+def test_what_is_no_number_is_too_slow(reached: float, margin: float) -> None:
+    with pytest.raises(TimingError, match="clock sys reaches"):
+        check(found(sys=(reached, 60.0)), margin)
 
 
 def test_a_clock_that_nobody_constrained() -> None:
