@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from .agreement import contradictions
 from .config import AcceleratorConfig
 from .errors import BitstreamError, ConfigError, DeviceMismatchError
 
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
     from .devices.base import Device
 
 MANIFEST, SCHEMA = "manifest.json", 1
-BITSTREAM, REGISTER_MAP, DRAM = "spatten.bit", "csr.json", "dram.json"
-#: Files that every folder has; the driver reads :data:`DRAM` too where there is one.
-NEEDED = (BITSTREAM, "spatten.svf.gz", REGISTER_MAP, "config.yml")
+BITSTREAM, REGISTER_MAP, DRAM, CONFIG = "spatten.bit", "csr.json", "dram.json", "config.yml"
+#: Files that every folder has, and those of some systems: how memory is made ready, what LiteScope samples.
+NEEDED, OPTIONAL = (BITSTREAM, "spatten.svf.gz", REGISTER_MAP, CONFIG), (DRAM, "analyzer.csv")
+FILES = NEEDED + OPTIONAL
+#: What the manifests of a simulator and of a bare core have, and no bitstream's has.
+OTHER_KINDS = frozenset({"library", "ports"})
 LINKS = ("spl-udp", "etherbone", "uart", "spl-uart")
 
 Rule = Callable[[Any], bool]
@@ -40,7 +46,19 @@ def _count(least: int = 0) -> Rule:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_frequency(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_date(value: Any) -> bool:
+    """Of the form that the schema has, and in the calendar."""
+    try:
+        return _text(_DATE)(value) and datetime.fromisoformat(value) is not None
+    except ValueError:
+        return False
 
 
 def _is_pair(value: Any) -> bool:
@@ -60,7 +78,7 @@ def _record(**rules: Rule) -> Rule:
 
 _SHA256 = _text("[0-9a-f]{64}")
 _FILE = _record(sha256=_SHA256, bytes=_count())
-_CLOCK = _record(asked_mhz=_is_number, reached_mhz=_is_number, margin=_is_number)
+_CLOCK = _record(asked_mhz=_is_frequency, reached_mhz=_is_frequency, margin=_is_number)
 _CHECKED = _record(count=_count(1), csr_sha256=_SHA256)
 _DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)"
 
@@ -84,13 +102,13 @@ FIELDS: dict[str, tuple[Rule, str]] = {
     "files": (_table(_FILE, r"[A-Za-z0-9_][A-Za-z0-9_.-]*"), "sha256 and bytes of every file by name"),
     "verilog_sha256": (_SHA256, "64 hex digits"),
     "registers_checked": (lambda value: value is None or _CHECKED(value), "null, or count and csr_sha256"),
-    "clocks": (_table(_CLOCK), "asked_mhz, reached_mhz and margin of every clock by name"),
+    "clocks": (_table(_CLOCK), "asked_mhz, reached_mhz and margin of every clock by name, finite numbers"),
     "utilisation": (_table(_is_pair), "how many are used and how many there are, by kind of cell"),
     "seed": (_count(), "the seed of the placement"),
     "seeds": (_table(_is_number, r"\d+"), "MHz of the system's clock by seed"),
     "tools": (_table(_text(".+")), "version of every tool by name"),
     "source_commit": (_text("[0-9a-f]{40}"), "40 hex digits"),
-    "date": (_text(_DATE), "date and time with a zone, ISO 8601"),
+    "date": (_is_date, "date and time with a zone, ISO 8601"),
     "rebuild": (_text("python3 -m .+"), "the command that builds the same again, python3 -m ..."),
 }
 
@@ -123,17 +141,9 @@ class Bitstream:
         ------
         BitstreamError : there is none, or fields are missing or of another kind; names each with its value.
         """
-        path = Path(folder) / MANIFEST
-        try:
-            record = json.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise BitstreamError(
-                f"{path}: cannot be read: {error.strerror}; expected the folder of a bitstream, such as "
-                "bitstreams/ecpix5"
-            ) from error
-        except ValueError as error:
-            raise BitstreamError(f"{path}: no JSON: {error}. Get the folder anew") from error
+        record = _read_manifest(Path(folder))
         if odd := list(_odd_fields(record)):
+            path = Path(folder) / MANIFEST
             raise BitstreamError(f"{path}: {'; '.join(odd)}. Get the folder anew, or build it")
         return cls(Path(folder), record)
 
@@ -173,8 +183,9 @@ class Bitstream:
             )
 
     def problems(self) -> list[str]:
-        """What does not match, a line each: files, digest of the configuration, ABI, register map."""
-        return [*self._odd_config(), *self._odd_files()]
+        """What does not match, a line each: files, digest of the configuration, what stands twice."""
+        looked_into = (self.folder / name for name in (BITSTREAM, REGISTER_MAP, CONFIG))
+        return [*self._odd_config(), *self._odd_files(), *contradictions(self.record, *looked_into)]
 
     def require_device(self, device: Device) -> None:
         """See that the device answers as the manifest says; it must have been identified.
@@ -208,7 +219,10 @@ class Bitstream:
             yield str(error)
             return
         if digest != self.record["config_digest"]:
-            yield f"config_digest is {self.record['config_digest']}, but that of config is {digest}"
+            yield (
+                f"config_digest is {self.record['config_digest']}, but that of config with abi "
+                f"{self.record['abi']} is {digest}"
+            )
 
     def _odd_files(self) -> Iterator[str]:
         files = self.files
@@ -216,8 +230,9 @@ class Bitstream:
             yield f"files names no {name}"
         for name, of in files.items():
             yield from _odd_file(self.folder / name, of)
-        if DRAM not in files and (self.folder / DRAM).exists():  # a build leaves more, which nobody reads
-            yield f"files does not name {DRAM}, which is there"
+        for name in OPTIONAL:  # a build leaves more, which nobody reads
+            if name not in files and (self.folder / name).exists():
+                yield f"files does not name {name}, which is there"
         checked = self.record["registers_checked"]
         if checked and REGISTER_MAP in files and checked["csr_sha256"] != files[REGISTER_MAP].sha256:
             yield (
@@ -227,26 +242,36 @@ class Bitstream:
 
 
 def bitstream_beside(path: Path) -> Bitstream | None:
-    """The verified bitstream in whose folder a file lies; ``None`` if no manifest of one is there.
+    """The verified bitstream in whose folder a file lies.
 
-    Simulators and bare cores have a ``manifest.json`` of another kind beside their register map.
+    ``None`` if there is no manifest, as in the folder of a build that has not ended, or one of another kind:
+    simulators and bare cores have theirs beside their register map.
 
     Raises
     ------
-    BitstreamError : the folder does not match its manifest.
+    BitstreamError : the manifest cannot be read, or the folder does not match it.
     """
-    manifest = path.with_name(MANIFEST)
-    if not manifest.is_file():
+    if not path.with_name(MANIFEST).exists():
         return None
-    try:
-        record = json.loads(manifest.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BitstreamError(f"{manifest}: cannot be read: {error}. Get the folder anew") from error
-    if not (isinstance(record, dict) and "schema" in record):
+    record = _read_manifest(path.parent)
+    if isinstance(record, dict) and "schema" not in record and OTHER_KINDS & record.keys():
         return None
     found = Bitstream.load(path.parent)
     found.verify()
     return found
+
+
+def _read_manifest(folder: Path) -> Any:
+    path = folder / MANIFEST
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BitstreamError(
+            f"{path}: cannot be read: {error.strerror}; expected the folder of a bitstream, such as "
+            "bitstreams/ecpix5"
+        ) from error
+    except ValueError as error:
+        raise BitstreamError(f"{path}: no JSON: {error}. Get the folder anew") from error
 
 
 def _odd_fields(record: Any) -> Iterator[str]:
@@ -257,8 +282,14 @@ def _odd_fields(record: Any) -> Iterator[str]:
         if name not in record:
             yield f"has no field {name}; expected {words}"
         elif not rule(record[name]):
-            shown = json.dumps(record[name])
+            shown = json.dumps(_odd_part(rule, record[name]))
             yield f"{name} is {shown if len(shown) <= 80 else shown[:79] + '…'}; expected {words}"
+
+
+def _odd_part(rule: Rule, value: Any) -> Any:
+    """Of a table the entries that break the rule; of anything else all of it."""
+    parts = {k: v for k, v in value.items() if not rule({k: v})} if isinstance(value, dict) else {}
+    return parts or value
 
 
 def _odd_file(path: Path, wanted: FileRecord) -> Iterator[str]:

@@ -30,6 +30,10 @@ class DeviceError(SpattenError, RuntimeError):
     """A device cannot be opened, or does not answer as the contract says."""
 
 
+class UriError(DeviceError):
+    """A uri names no device, or lacks what its kind needs: no waiting mends it."""
+
+
 class DeviceMismatchError(DeviceError):
     """The device's configuration digest or ABI is not one this driver knows."""
 

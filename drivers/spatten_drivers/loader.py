@@ -31,12 +31,14 @@ class Way:
     sram, flash : flags; ``None`` where there is no such way.
     usb : what of the board must be seen on USB, for rules and ``lsusb``: vendor:product, or part of a name.
     wake : what to do with the board before it can be loaded.
+    serial : whether its serial line is a port of the same USB device.
     """
 
     sram: tuple[str, ...] | None
     flash: tuple[str, ...] | None
     usb: str
     wake: str
+    serial: bool = True
 
 
 _DFU = ("--dfu", "--vid", "0x1209", "--pid", "0x5af1", "--altsetting", "0")
@@ -53,9 +55,14 @@ WAYS: dict[str, Way] = {
         _DFU,
         "1209:5af1",
         "for SRAM connect an FT2232H probe to its JTAG pins; for flash start its DFU bootloader",
+        serial=False,
     ),
     "orangecrab": Way(
-        None, ("-b", "orangeCrab"), "1209:5af0", "hold its button while you plug it in: the bootloader starts"
+        None,
+        ("-b", "orangeCrab"),
+        "1209:5af0",
+        "hold its button while you plug it in: the bootloader starts",
+        serial=False,
     ),
     "colorlight_i5": Way(
         ("-b", "colorlight-i5"),
@@ -85,7 +92,7 @@ def command(board: str, bit: Path, flash: bool, flags: str = "") -> list[str]:
             f"how to load {board!r} is not known; it is for {', '.join(WAYS)}. Give openFPGALoader's flags "
             "for its cable: --flags '-c ft2232'"
         )
-    chosen = tuple(shlex.split(flags)) + (("-f",) if flash else ()) if flags else None
+    chosen = (*_split(flags), *(("-f",) if flash else ())) if flags else None
     if way is not None and chosen is None:
         chosen = way.flash if flash else way.sram
     if chosen is None:
@@ -94,6 +101,16 @@ def command(board: str, bit: Path, flash: bool, flags: str = "") -> list[str]:
             "--flags '-c ft2232' with a JTAG probe at its pins"
         )
     return [program(), *chosen, str(bit)]
+
+
+def _split(flags: str) -> list[str]:
+    try:
+        return shlex.split(flags)
+    except ValueError as error:
+        raise LoadError(
+            f"flags are {flags!r}, which no shell takes: {error}; expected openFPGALoader's, as in --flags "
+            "'-c ft2232'. Close what is quoted"
+        ) from None
 
 
 def program() -> str:
@@ -172,10 +189,10 @@ def explained(board: str, said: str) -> str:
         return f"the board is there, but you may not open it. {udev_hint(board)}"
     if _CLAIMED.search(said):
         return "another program holds the board's USB port: close terminals and debuggers, or plug it in anew"
-    if _NOT_FOUND.search(said):
-        return f"no board was found. Check power and cable (lsusb must show {_usb(board)}): {_wake(board)}"
     if _OTHER_CHIP.search(said):
         return "the chip that answers is another one than the bitstream is for: check the board's name"
+    if _NOT_FOUND.search(said):
+        return f"no board was found. Check power and cable (lsusb must show {_usb(board)}): {_wake(board)}"
     return "openFPGALoader failed for a reason that is not known here; it said:"
 
 

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spatten_drivers.bitstream import MANIFEST, Bitstream
+from spatten_drivers.bitstream import BITSTREAM, MANIFEST, REGISTER_MAP, Bitstream
 from spatten_drivers.errors import BitstreamError
 
 ENVIRONMENT = "SPATTEN_BITSTREAMS"
 ROOT = Path(__file__).parents[2]
 _LUTS = "TRELLIS_COMB"
+#: A folder with one of these is a board's.
+_MARKS = (MANIFEST, BITSTREAM, REGISTER_MAP)
+#: The tools run as WebAssembly, whose runtime puts an empty folder of its own here.
+HIDDEN = Path("/tmp")
 
 
 def default_folder() -> Path:
@@ -71,17 +75,28 @@ class Shelved:
 
 
 def shelf(folder: Path) -> list[Shelved]:
-    """Every folder in ``folder`` that has a manifest, verified, by name."""
-    return [examined(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}"))]
+    """Every board's folder in ``folder``, verified, by name.
+
+    Raises
+    ------
+    BitstreamError : it is no folder, or a board's own.
+    """
+    return [examined(folder / name) for name in _boards(folder)]
 
 
 def examined(folder: Path) -> Shelved:
-    """A folder, verified."""
+    """A board's folder, verified; it must have the board's name."""
+    if not (folder / MANIFEST).exists():
+        there = ", ".join(name for name in _MARKS if (folder / name).exists())
+        lost = (
+            f"has {there}, but no {MANIFEST} to verify it by: its build has not ended, or the file was lost"
+        )
+        return Shelved(folder.name, None, (f"{lost}. Get the folder anew, or build it",))
     try:
         bitstream = Bitstream.load(folder)
     except BitstreamError as error:
         return Shelved(folder.name, None, (str(error),))
-    return Shelved(folder.name, bitstream, tuple(bitstream.problems()))
+    return Shelved(folder.name, bitstream, (*_misplaced(bitstream), *bitstream.problems()))
 
 
 def chosen(folder: Path, board: str) -> Bitstream:
@@ -89,18 +104,47 @@ def chosen(folder: Path, board: str) -> Bitstream:
 
     Raises
     ------
-    BitstreamError : there is none of that name, or it is damaged.
+    BitstreamError : there is none of that name, it is another board's, or it is damaged.
     """
     name = board.replace("-", "_")
-    if not (folder / name / MANIFEST).is_file():
-        there = ", ".join(path.parent.name for path in sorted(folder.glob(f"*/{MANIFEST}"))) or "none"
+    if name not in (boards := _boards(folder)):
         raise BitstreamError(
-            f"no bitstream of {board!r} in {folder}; there is {there}. Build it (make bitstream "
-            f"BOARD={name}), or name another folder (--folder)"
+            f"no bitstream of {board!r} in {folder}; there is {', '.join(boards) or 'none'}. Build it (make "
+            f"bitstream BOARD={name}), or name another folder (--folder)"
         )
     bitstream = Bitstream.load(folder / name)
     bitstream.verify()
+    if misplaced := _misplaced(bitstream):
+        raise BitstreamError(f"{folder / name}: {misplaced[0]}")
     return bitstream
+
+
+def _misplaced(bitstream: Bitstream) -> tuple[str, ...]:
+    """Why the folder is not where its manifest belongs, if so: it would be loaded as another board's."""
+    name = bitstream.folder.name
+    if bitstream.board == name:
+        return ()
+    return (
+        f"the folder is {name}, but the board of its manifest is {bitstream.board}. Call the folder "
+        f"{bitstream.board}, or get that of {name}",
+    )
+
+
+def _boards(folder: Path) -> list[str]:
+    """Names of the boards' folders in a folder."""
+    expected = (
+        "expected one with a folder a board, such as bitstreams of the source tree; name it with --folder or "
+        f"${ENVIRONMENT}"
+    )
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise BitstreamError(f"{folder} {what}; {expected}")
+    if any((folder / name).exists() for name in _MARKS):
+        raise BitstreamError(
+            f"{folder} is the folder of one board; expected that around it: --folder "
+            f"{folder.absolute().parent}"
+        )
+    return sorted({path.parent.name for name in _MARKS for path in folder.glob(f"*/{name}")})
 
 
 # Building again -----------------------------------------------------------------------------------
@@ -120,6 +164,30 @@ class Rebuilt:
     differences: tuple[str, ...]
 
 
+def other_tools(bitstream: Bitstream) -> list[str]:
+    """Tools that are here in another version than the bitstream was built with, a line each.
+
+    Raises
+    ------
+    BitstreamError : what builds bitstreams is not installed.
+    """
+    from .cli.console import version_of
+
+    try:
+        from spatten_fpga.targets.manifest import PACKAGES
+    except ImportError as error:
+        raise BitstreamError(
+            f"no bitstream can be built here: {error}. make bitstream installs the tools into .venv"
+        ) from error
+    pairs = {
+        name: (version, version_of(PACKAGES.get(name, name)))
+        for name, version in bitstream.record["tools"].items()
+    }
+    return [
+        f"{name} {built} built it, {ours} is here" for name, (built, ours) in pairs.items() if built != ours
+    ]
+
+
 def rebuild(bitstream: Bitstream, work: Path, this_tree: bool = False) -> Rebuilt:
     """Run the manifest's command in a fresh folder below ``work`` and compare every file, byte by byte.
 
@@ -127,8 +195,14 @@ def rebuild(bitstream: Bitstream, work: Path, this_tree: bool = False) -> Rebuil
 
     Raises
     ------
-    BitstreamError : the commit cannot be had, or the command fails; its log is named, and kept.
+    BitstreamError : the tools would not see the folder, the commit cannot be had, or the command fails; its
+        log is named, and kept.
     """
+    if work.resolve().is_relative_to(HIDDEN.resolve()):
+        raise BitstreamError(
+            f"{work}: nothing can be built below {HIDDEN}: nextpnr and ecppack run as WebAssembly and have "
+            f"an empty {HIDDEN} of their own. Give --work a folder elsewhere, such as build"
+        )
     try:
         work.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"rebuild-{bitstream.board}-", dir=work)).absolute()

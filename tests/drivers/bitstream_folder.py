@@ -11,10 +11,10 @@ from typing import Any
 from spatten_drivers import PRESETS
 
 FILES = {
-    "spatten.bit": b"\xff\x00Part: LFE5U-25F-6BG381C\x00" + bytes(range(256)),
+    "spatten.bit": b"\xff\x00Part: LFE5U-25F-6CABGA381\x00\xe2\0\0\0\x41\x11\x10\x43" + bytes(range(256)),
     "spatten.svf.gz": b"\x1f\x8b not really",
-    "csr.json": b"{}\n",
-    "config.yml": b"name: spatten_core\n",
+    "csr.json": b"{}\n",  # with what the manifest says: csr_of
+    "config.yml": b"memory: 8MiB\n",
 }
 
 
@@ -44,22 +44,37 @@ def record(preset: str = "ecp5-25f", board: str = "colorlight_i5", **changes: An
         "tools": {"yosys": "0.69"},
         "source_commit": "0123456789" * 4,
         "date": "2026-11-28T01:12:09+00:00",
-        "rebuild": "python3 -m spatten_fpga.targets.colorlight_i5 --build --seed 1",
+        "rebuild": f"python3 -m spatten_fpga.targets.{board} --build --seed 1",
     }
     return whole | changes
+
+
+def csr_of(manifest: dict[str, Any]) -> bytes:
+    """What LiteX writes as the system's csr.json, as far as a manifest says the same."""
+    identifier = f"spatten, abi {manifest['abi']}, configuration {manifest['config_digest']}"
+    found = {
+        "csr_registers": {},
+        "csr_bases": {},
+        "constants": {
+            "config_clock_frequency": manifest["clock_hz"],
+            "config_identifier": identifier,
+        },
+        "memories": {"main_ram": {"base": 0x4000_0000, "size": manifest["memory_bytes"], "type": "cached"}},
+    }
+    return json.dumps(found).encode()
 
 
 def write_folder(folder: Path, files: dict[str, bytes] | None = None, **changes: Any) -> Path:
     """Files and their manifest; ``changes`` replace fields of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = FILES | (files or {})
+    manifest = record(**changes)
+    contents = FILES | {"csr.json": csr_of(manifest)} | (files or {})
     for name, data in contents.items():
         (folder / name).write_bytes(data)
-    named = {
+    manifest["files"] = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in contents.items()
     }
-    manifest = record(**({"files": named} | changes))
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
     return folder
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def test_a_whole_folder(folder: Path) -> None:
     found.verify()
     assert found.problems() == []
     assert (found.board, found.digest, found.config) == ("colorlight_i5", CONFIG.digest, CONFIG)
-    assert found.files["csr.json"].bytes == 3
+    assert found.files["config.yml"].bytes == len(b"memory: 8MiB\n")
 
 
 def refused(folder: Path) -> str:
@@ -57,8 +59,8 @@ def test_a_changed_byte_names_both_hashes(folder: Path) -> None:
 
 
 def test_a_cut_file_names_both_sizes(folder: Path) -> None:
-    (folder / "csr.json").write_bytes(b"{")
-    assert "csr.json has 1 bytes, the manifest says 3" in refused(folder)
+    (folder / "spatten.svf.gz").write_bytes(b"{")
+    assert "spatten.svf.gz has 1 bytes, the manifest says 13" in refused(folder)
 
 
 def test_missing_and_unnamed_files(folder: Path) -> None:
@@ -78,19 +80,22 @@ def test_what_a_build_leaves_beside_does_not_matter(folder: Path) -> None:
 
 def test_a_digest_that_is_not_of_the_configuration(folder: Path) -> None:
     change(folder, config_digest="00" * 8)
-    assert f"config_digest is {'00' * 8}, but that of config is {CONFIG.digest:016x}" in refused(folder)
+    assert f"config_digest is {'00' * 8}, but that of config with abi 1.1 is {CONFIG.digest:016x}" in refused(
+        folder
+    )
 
 
 def test_another_abi(folder: Path) -> None:
     assert "abi is '2.0'; this release speaks 1.0 and 1.1" in refused(change(folder, abi="2.0"))
-    assert "but that of config is" in refused(change(folder, abi="1.0"))
+    said = refused(change(folder, abi="1.0"))
+    assert "but that of config with abi 1.0 is" in said
+    assert "abi is 1.0, but that of csr.json is 1.1" in said
 
 
-def test_a_bitstream_of_an_older_contract(folder: Path) -> None:
+def test_a_bitstream_of_an_older_contract(tmp_path: Path) -> None:
     """It stays good, its device is found to run it, and one of the same fields that is newer is not."""
     older = replace(CONFIG, abi_minor=0)
-    change(folder, abi="1.0", config_digest=f"{older.digest:016x}")
-    found = Bitstream.load(folder)
+    found = Bitstream.load(write_folder(tmp_path, abi="1.0", config_digest=f"{older.digest:016x}"))
     assert (found.problems(), found.config) == ([], older)
     found.require_device(Emulator(older, memory_bytes=8 << 20))
     with pytest.raises(DeviceMismatchError, match=r"; abi 1\.0 in the manifest, 1\.1 on the device\. Load"):
@@ -103,6 +108,50 @@ def test_what_ships_is_whole(board: str) -> None:
     shipped = Bitstream.load(ROOT / "bitstreams" / board)
     assert shipped.problems() == []
     assert config_from_digest(shipped.digest) == shipped.config
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"board": "ecpix5"}, "board is ecpix5, but that of rebuild is colorlight_i5"),
+        ({"device": "LFE5U-45F-6BG381C"}, "but the part of spatten.bit is LFE5U-25F-6CABGA381"),
+        ({"device": "LFE5U-25F-6BG256C"}, "but the part of spatten.bit is LFE5U-25F-6CABGA381"),
+        ({"idcode": "0x41112043"}, "idcode is 0x41112043, but that of spatten.bit is 0x41111043"),
+        ({"clock_hz": 75_000_000}, "but config_clock_frequency of csr.json is 60000000"),
+        ({"memory_bytes": 16 << 20}, "memory_bytes is 16777216, but memory of config.yml is 8388608"),
+        ({"seed": 7}, "seed is 7, but what seeds has is 1, 2"),
+        ({"seed": 2}, "seeds.2 is 68.0, but clocks.sys.reached_mhz is 71.3"),
+        ({"clocks": {"sys": {"asked_mhz": 60.0, "reached_mhz": 71.3, "margin": 0.19}}}, "- 1 is 0.188"),
+    ],
+    ids=["board", "size", "package", "idcode", "clock", "memory", "no such seed", "other seed", "margin"],
+)
+def test_what_stands_twice_must_be_the_same(folder: Path, changes: dict[str, Any], said: str) -> None:
+    (problem,) = Bitstream.load(change(folder, **changes)).problems()
+    assert problem.startswith(f"{next(iter(changes))}")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"clocks": {"sys": {"asked_mhz": 60.0, "reached_mhz": 71.3, "margin": float("nan")}}},
+            'clocks is {"sys": {"asked_mhz": 60.0, "reached_mhz": 71.3, "margin": NaN}}; expected asked_mhz',
+        ),
+        ({"seeds": {"1": 71.3, "2": float("inf")}}, 'seeds is {"2": Infinity}; expected MHz'),
+        ({"date": "2026-99-99T01:12:09Z"}, 'date is "2026-99-99T01:12:09Z"; expected date and time'),
+    ],
+    ids=["margin", "seed", "date"],
+)
+def test_what_is_no_number_and_no_date(folder: Path, changes: dict[str, Any], said: str) -> None:
+    """JSON has no NaN, but Python reads it; the entry that is odd is named, not the whole table."""
+    assert said in refused(change(folder, **changes))
+
+
+def test_a_map_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"csr.json": b"{}"})
+    (problem,) = Bitstream.load(folder).problems()
+    assert "csr.json: no register map of LiteX" in problem
 
 
 def test_registers_checked_of_another_map(folder: Path) -> None:
@@ -161,11 +210,25 @@ def test_overlay_refuses_a_damaged_folder_and_a_foreign_file(folder: Path) -> No
         Overlay(folder / "spatten.bit", device=device)
 
 
-def test_a_manifest_of_another_kind_is_none(tmp_path: Path) -> None:
-    """Beside a simulator or a bare core."""
-    (tmp_path / "manifest.json").write_text('{"preset": "small"}', "utf-8")
+@pytest.mark.parametrize("key", ["library", "ports"])
+def test_a_manifest_of_another_kind_is_none(tmp_path: Path, key: str) -> None:
+    """Beside a simulator or a bare core; and a build that has not ended has none yet."""
+    (tmp_path / "manifest.json").write_text(json.dumps({"preset": "small", key: ""}), "utf-8")
     assert bitstream_beside(tmp_path / "csr.json") is None
     assert bitstream_beside(tmp_path / "nowhere" / "csr.json") is None
+
+
+def test_a_damaged_manifest_does_not_pass_for_another_kind(folder: Path) -> None:
+    """One changed letter, and one that is no manifest at all: neither opens unchecked."""
+    path = folder / "manifest.json"
+    path.write_text(path.read_text("utf-8").replace('"schema"', '"schemb"'), "utf-8")
+    device = Emulator(CONFIG, memory_bytes=8 << 20)
+    with pytest.raises(BitstreamError, match=r"has no field schema; expected 1\. Get the folder anew"):
+        Overlay(folder / "spatten.bit", device=device)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BitstreamError, match=r"manifest\.json: cannot be read: Is a directory"):
+        bitstream_beside(folder / "csr.json")
 
 
 def test_a_board_must_run_the_bitstream_of_its_folder(folder: Path) -> None:
@@ -186,7 +249,7 @@ def faults(value: Any, schema: dict[str, Any]) -> list[str]:
     known = {
         "$schema", "$id", "title", "description", "type", "const", "enum", "pattern", "minimum", "minLength",
         "items", "minItems", "maxItems", "properties", "required", "additionalProperties", "propertyNames",
-        "minProperties", "anyOf",
+        "minProperties", "anyOf", "exclusiveMinimum", "format",
     }  # fmt: skip
     assert set(schema) <= known
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
@@ -207,8 +270,16 @@ def _text_faults(value: Any, schema: dict[str, Any]) -> list[str]:
         found.append(f"{value!r} does not match {schema['pattern']}")
     if isinstance(value, str) and len(value) < schema.get("minLength", 0):
         found.append(f"{value!r} is too short")
-    if isinstance(value, int | float) and value < schema.get("minimum", value):
+    too_small = isinstance(value, int | float) and (
+        value < schema.get("minimum", value) or value <= schema.get("exclusiveMinimum", value - 1)
+    )
+    if too_small:
         found.append(f"{value} is too small")
+    if schema.get("format") == "date-time":
+        with suppress(ValueError):
+            datetime.fromisoformat(value)
+            return found
+        found.append(f"{value!r} is no date")
     return found
 
 
@@ -262,6 +333,8 @@ CHANGES: list[dict[str, Any]] = [
     {"tools": {"yosys": ""}},
     {"source_commit": "main"},
     {"date": "yesterday"},
+    {"date": "2026-13-28T01:12:09Z"},
+    {"clocks": {"sys": {"asked_mhz": 0, "reached_mhz": 71.3, "margin": 0.188}}},
     {"rebuild": "rm -rf /"},
 ]
 

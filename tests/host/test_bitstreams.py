@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,13 @@ def place(tmp_path: Path) -> Path:
     """Two boards."""
     folder = tmp_path / "bitstreams"
     write_folder(folder / "colorlight_i5")
-    write_folder(folder / "ecpix5", board="ecpix5", seed=3)
+    write_folder(folder / "ecpix5", board="ecpix5")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _tools_see_where_tests_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spatten.shelf.HIDDEN", tmp_path / "hidden")
 
 
 def command(*arguments: str | Path) -> Result:
@@ -69,9 +75,9 @@ def test_json(place: Path) -> None:
     found = {one["name"]: one for one in json.loads(result.stdout)["bitstreams"]}
     assert found["colorlight_i5"]["verdict"] == "good"
     assert found["colorlight_i5"]["manifest"]["clock_hz"] == 60_000_000
-    assert [text.partition(": ")[2] for text in found["ecpix5"]["problems"]] == [
-        "config: abi is '3.0'; this release speaks 1.0 and 1.1"
-    ]
+    unknown, other = found["ecpix5"]["problems"]
+    assert unknown.endswith("config: abi is '3.0'; this release speaks 1.0 and 1.1")
+    assert other == "abi is 3.0, but that of csr.json is 1.1"
 
 
 def test_an_empty_folder_says_how_to_build_one(tmp_path: Path) -> None:
@@ -80,6 +86,47 @@ def test_an_empty_folder_says_how_to_build_one(tmp_path: Path) -> None:
     assert "There is no bitstream in" in result.stdout
     assert "make bitstream BOARD=ecpix5" in result.stdout
     assert json.loads(command("--folder", tmp_path, "--json").stdout)["bitstreams"] == []
+
+
+@pytest.mark.parametrize("name", ["spatten.bit", "csr.json"])
+def test_a_board_without_a_manifest_is_told(place: Path, name: str) -> None:
+    (place / "ulx3s").mkdir()
+    (place / "ulx3s" / name).write_bytes(b"")
+    (place / "no board").mkdir()
+    result = command("--folder", place)
+    assert result.exit_code == 1
+    assert f"damaged ulx3s: has {name}, but no manifest.json to verify it by" in result.stdout
+    assert [one.name for one in shelf(place)] == ["colorlight_i5", "ecpix5", "ulx3s"]
+
+
+def test_a_folder_of_another_board(place: Path) -> None:
+    (place / "ecpix5").rename(place / "orangecrab")
+    result = command("--folder", place)
+    assert result.exit_code == 1
+    said = "the folder is orangecrab, but the board of its manifest is ecpix5"
+    assert f"damaged orangecrab: {said}" in result.stdout
+    with pytest.raises(BitstreamError, match=said):
+        chosen(place, "orangecrab")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "file", "bitstreams/ecpix5"])
+def test_what_is_no_folder_of_boards(tmp_path: Path, place: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    expected = {
+        "nosuch": "nosuch does not exist; expected one with a folder a board",
+        "file": "file is no folder; expected one with a folder a board",
+        "bitstreams/ecpix5": f"is the folder of one board; expected that around it: --folder {place}",
+    }
+    for arguments in ((), ("--json",), ("--rebuild", "ecpix5")):
+        result = command("--folder", tmp_path / name, *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert expected[name] in result.stderr.replace("\n", "")
+
+
+def test_what_to_build_from_needs_what_to_build(place: Path) -> None:
+    result = command("--folder", place, "--this-tree")
+    assert result.exit_code == 2
+    assert "--rebuild BOARD" in result.stderr
 
 
 def test_the_folder_is_that_of_the_tree_or_of_the_environment(
@@ -140,6 +187,24 @@ def test_other_bytes_are_named_and_kept(builds: Any) -> None:
     assert "of commit 012345678901 with yosys 0.69" in result.stderr
     (kept,) = work.glob("rebuild-colorlight_i5-*/output/spatten.bit")
     assert len(kept.read_bytes()) == 41
+
+
+def test_other_tools_are_told_before_the_build(builds: Any, place: Path) -> None:
+    change(place / "colorlight_i5", tools={"migen": version("migen"), "numpy": "0.1"})
+    result, _ = builds()
+    assert result.exit_code == 0
+    warning = f"warning: numpy 0.1 built it, {version('numpy')} is here, so bytes may differ\nbuilding"
+    assert result.stderr.startswith(warning)
+
+
+def test_nothing_is_built_where_the_tools_do_not_see_it(
+    builds: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spatten.shelf.HIDDEN", tmp_path)
+    result, work = builds()
+    assert result.exit_code == 1
+    assert f"nothing can be built below {tmp_path}: nextpnr and ecppack run as" in result.stderr
+    assert not work.exists()
 
 
 def test_a_build_that_fails_shows_its_last_words(builds: Any) -> None:

@@ -5,17 +5,30 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from spatten.cli import app
-from spatten.loading import usual_uri, wait_for, with_map
+from spatten.loading import for_selftest, usual_uri, wait_for, with_map
 from spatten_drivers import Emulator
 from spatten_drivers.bitstream import BITSTREAM, Bitstream
-from spatten_drivers.errors import DeviceBusyError, DeviceMismatchError, LinkTimeoutError, LoadError
+from spatten_drivers.devices import Refusal, check_uri
+from spatten_drivers.devices.litex.opening import DEFAULTS
+from spatten_drivers.devices.uri import options_of
+from spatten_drivers.errors import (
+    DeviceBusyError,
+    DeviceError,
+    DeviceMismatchError,
+    LinkTimeoutError,
+    LoadError,
+    UriError,
+)
 from spatten_drivers.loader import WAYS, command, explained
 from spatten_drivers.loader import load as load_into
 from tests.drivers.bitstream_folder import change, record, write_folder
@@ -48,6 +61,10 @@ SAID = {
         "built without cmsisdap, which the board's probe speaks",
     ),
     "too old": ("Error: cannot find board 'ecpix5'", "too old to know the board"),
+    "another chip": (
+        "idcode 0x41111043 mismatch, Not found",
+        "the chip that answers is another one than the bitstream is for",
+    ),
     "something else": ("the moon is in the wrong place", "for a reason that is not known here"),
 }
 
@@ -111,6 +128,14 @@ def test_flags_of_ones_own(place: Path, loader: Any) -> None:
     assert calls.read_text("utf-8").startswith("-b ecpix5_r03 -f ")
 
 
+def test_flags_that_no_shell_takes(place: Path, loader: Any) -> None:
+    calls = loader()
+    result = spatten_load(place, "ecpix5", "--flags", "'-c")
+    assert result.exit_code == 3
+    assert """flags are "'-c", which no shell takes: No closing quotation""" in result.stderr
+    assert not calls.exists()
+
+
 def test_a_board_that_has_flash_only(place: Path, loader: Any) -> None:
     calls = loader()
     result = spatten_load(place, "orangecrab")
@@ -123,7 +148,7 @@ def test_a_board_that_has_flash_only(place: Path, loader: Any) -> None:
 @pytest.mark.parametrize("code", [0, 1], ids=["code 0", "code 1"])
 def test_what_the_loader_says_in_plain_words(place: Path, loader: Any, name: str, code: int) -> None:
     said, meant = SAID[name]
-    if code == 0 and name in ("no library", "held", "something else"):
+    if code == 0 and name in ("no library", "held", "another chip", "something else"):
         pytest.skip("nothing of this ends with 0")
     loader(said, code)
     result = spatten_load(place, "ecpix5")
@@ -164,6 +189,15 @@ def test_a_damaged_bitstream_is_not_loaded(place: Path, loader: Any) -> None:
     assert not calls.exists()
 
 
+def test_a_bitstream_under_another_boards_name_is_not_loaded(place: Path, loader: Any) -> None:
+    calls = loader()
+    change(place / "orangecrab", board="ecpix5", rebuild="python3 -m spatten_fpga.targets.ecpix5 --build")
+    result = spatten_load(place, "orangecrab")
+    assert result.exit_code == 1
+    assert "the folder is orangecrab, but the board of its manifest is ecpix5" in result.stderr
+    assert not calls.exists()
+
+
 def test_a_board_without_a_bitstream(place: Path) -> None:
     result = spatten_load(place, "versa")
     assert result.exit_code == 1
@@ -175,13 +209,22 @@ def test_a_board_without_a_bitstream(place: Path) -> None:
 
 
 def test_uris(place: Path) -> None:
-    ecpix5, ulx3s = (Bitstream.load(place / board) for board in ("ecpix5", "ulx3s"))
+    ecpix5 = Bitstream.load(place / "ecpix5")
     csr = place / "ecpix5" / "csr.json"
     assert usual_uri(ecpix5) == f"litex:link://192.168.1.50?csr={csr}"
-    assert usual_uri(ulx3s) is None
     assert with_map("litex:udp://10.0.0.2?level=1", ecpix5) == f"litex:udp://10.0.0.2?level=1&csr={csr}"
     assert with_map("litex:udp://10.0.0.2?csr=mine", ecpix5) == "litex:udp://10.0.0.2?csr=mine"
     assert with_map("emulator", ecpix5) == "emulator"
+
+
+@pytest.mark.parametrize("name", ["a+b", "a&b", "a%41", "a b", "a#b", "a?b=c"])
+def test_the_path_of_the_map_survives_the_uri(tmp_path: Path, name: str) -> None:
+    """However its folder is called, the parser gives back the path that was put in."""
+    found = Bitstream.load(write_folder(tmp_path / name, board="ecpix5"))
+    for uri in (usual_uri(found), with_map("litex:udp://10.0.0.2?level=1", found)):
+        assert isinstance(uri, str)
+        options = options_of("litex device", urlsplit(uri), DEFAULTS)
+        assert options["csr"] == str(tmp_path / name / "csr.json")
 
 
 def test_it_waits_until_the_board_answers(place: Path, loader: Any) -> None:
@@ -194,6 +237,15 @@ def test_it_waits_until_the_board_answers(place: Path, loader: Any) -> None:
     assert "next: spatten selftest --device 'emulator?preset=ecp5-25f&memory=8MiB'" in result.stdout
 
 
+def test_the_self_test_levels_anew_what_was_leveled_from_here() -> None:
+    """Without that it would find memory ready, and no window to show; SDRAM has none."""
+    uri = "litex:link://10.0.0.2?csr=map"
+    assert for_selftest(uri, SimpleNamespace(leveling=object())) == f"{uri}&level=1"
+    assert for_selftest(f"{uri}&level=1", SimpleNamespace(leveling=object())) == f"{uri}&level=1"
+    assert for_selftest(uri, SimpleNamespace(leveling=None)) == uri
+    assert for_selftest("emulator", Emulator(memory_bytes=1 << 16)) == "emulator"
+
+
 def test_another_bitstream_that_answers_is_refused(place: Path, loader: Any) -> None:
     loader()
     result = spatten_load(place, "colorlight-i5", "--uri", "emulator?memory=8MiB")
@@ -201,11 +253,98 @@ def test_another_bitstream_that_answers_is_refused(place: Path, loader: Any) -> 
     assert "config.lanes 8 in the manifest, 64 on the device" in result.stderr
 
 
-def test_a_serial_line_has_to_be_named(place: Path, loader: Any) -> None:
-    loader()
-    result = spatten_load(place, "ulx3s")
-    assert result.exit_code == 0
-    assert "litex:serial:///dev/ttyUSB0?baud=1000000" in result.stderr
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("foo", "no device is known by 'foo'"),
+        ("litex:foo://10.0.0.2", "expected litex: and one of udp://"),
+        ("litex:link://10.0.0.2:http", "whole numbers"),
+        ("litex:link://10.0.0.2?speed=1", "has no option"),
+        ("litex:link://10.0.0.2?csr=nowhere", "nowhere: cannot be read"),
+        ("emulator?memory=much", "memory is 'much'"),
+        ("verilator?door=side", "door is 'side'"),
+        ("pynq:", "pynq needs the path of a bitstream"),
+    ],
+)
+def test_a_wrong_uri_is_told_before_loading(place: Path, loader: Any, uri: str, said: str) -> None:
+    calls = loader()
+    result = spatten_load(place, "ecpix5", "--uri", uri)
+    assert result.exit_code == 3
+    assert said in result.stderr
+    assert not calls.exists()
+
+
+# Serial ports -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts serial ports into this machine: vendor:product, or the product's name, by path."""
+
+    def ports(**usb: str) -> None:
+        found = []
+        for name, of in usb.items():
+            vendor, colon, product = of.partition(":")
+            numbers = (int(vendor, 16), int(product, 16)) if colon else (None, None)
+            there = SimpleNamespace(device=f"/dev/{name}", vid=numbers[0], pid=numbers[1], product=of)
+            found.append(there)
+        list_ports = SimpleNamespace(comports=lambda: found)
+        modules = {"serial": SimpleNamespace(), "serial.tools": SimpleNamespace(list_ports=list_ports)}
+        for name, module in (modules | {"serial.tools.list_ports": list_ports}).items():
+            monkeypatch.setitem(sys.modules, name, module)
+
+    return ports
+
+
+@pytest.mark.parametrize(
+    ("board", "link", "usb", "uri"),
+    [
+        ("ulx3s", "uart", {"ttyS0": "", "ttyUSB3": "0403:6015"}, "litex:serial:///dev/ttyUSB3"),
+        ("colorlight_i9", "uart", {"ttyACM0": "DAPLink CMSIS-DAP"}, "litex:serial:///dev/ttyACM0"),
+        ("ulx3s", "spl-uart", {"ttyUSB0": "0403:6015"}, "litex:link+serial:///dev/ttyUSB0"),
+    ],
+)
+def test_the_one_serial_port_of_a_board(
+    place: Path, ports: Any, board: str, link: str, usb: dict[str, str], uri: str
+) -> None:
+    ports(**usb)
+    found = Bitstream.load(change(place / board, links=[link]))
+    assert usual_uri(found) == f"{uri}?csr={place / board / 'csr.json'}"
+
+
+@pytest.mark.parametrize(
+    ("board", "usb", "said"),
+    [
+        ("ulx3s", {}, "of USB device 0403:6015 there is no serial port"),
+        ("ulx3s", {"a": "0403:6015", "b": "0403:6015"}, "of USB device 0403:6015 there is /dev/a and /dev/b"),
+        ("orangecrab", {"a": "1209:5af0"}, "orangecrab has no serial port of its own on USB"),
+    ],
+)
+def test_a_port_that_is_not_known_has_to_be_named(
+    place: Path, loader: Any, ports: Any, board: str, usb: dict[str, str], said: str
+) -> None:
+    """The board is loaded, but a script must not take it for one that answers."""
+    calls = loader()
+    ports(**usb)
+    change(place / board, links=["uart"])
+    result = spatten_load(place, board, "--flash")
+    assert (result.exit_code, calls.exists()) == (3, True)
+    assert f"{board} was loaded, but nothing was verified: {said}" in result.stderr
+    assert f"'litex:serial:///dev/ttyUSB0?csr={place / board / 'csr.json'}'" in result.stderr
+    assert spatten_load(place, board, "--flash", "--wait", "0").exit_code == 0
+
+
+def test_ports_are_not_looked_for_without_pyserial(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("serial", "serial.tools.list_ports"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = usual_uri(Bitstream.load(place / "ulx3s"))
+    assert isinstance(found, Refusal)
+    assert "without pyserial (pip install pyserial)" in found.reason
+    with pytest.raises(DeviceError, match="needs pyserial"):
+        check_uri(f"litex:serial:///dev/ttyUSB0?csr={place / 'ulx3s' / 'csr.json'}")
+
+
+# Waiting for it -----------------------------------------------------------------------------------
 
 
 class Board:
@@ -247,7 +386,7 @@ def test_a_board_that_never_answers(place: Path) -> None:
     assert board.time == 9.0
 
 
-@pytest.mark.parametrize("error", [DeviceBusyError, DeviceMismatchError])
+@pytest.mark.parametrize("error", [DeviceBusyError, DeviceMismatchError, UriError])
 def test_what_no_waiting_mends_is_told_at_once(place: Path, error: type[Exception]) -> None:
     with pytest.raises(error):
         Board(1000, error).wait(place / "ecpix5", 60.0)

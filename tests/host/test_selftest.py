@@ -19,11 +19,15 @@ from spatten.cli.selftest import vectors_here
 from spatten.selftest import FAIL, ITEMS, NOT_RUN, PASS, UNMEASURED, Bench, Item, Report, run_selftest
 from spatten.selftest import memory as memory_items
 from spatten.selftest.jobs import golden, image_of, random_jobs
+from spatten.selftest.memory import READ_DELAY
+from spatten.selftest.result import SelftestFault
 from spatten.selftest.speed import HOST_CYCLES, _impossible
 from spatten_drivers import PRESETS, AcceleratorConfig, Emulator
+from spatten_drivers.devices import SocDevice
 from spatten_drivers.errors import LinkDamageError, LinkTimeoutError
 from spatten_drivers.job import decode_header
 from spatten_drivers.registers import REGISTER_BY_NAME
+from tests.drivers.devices.soc_bus import EmulatedSoc
 from tests.model.oracle import run_job
 from tests.model.oracle_config import OracleConfig
 from tests.model.oracle_format import Status
@@ -271,6 +275,53 @@ def test_counters_that_cannot_be_right(change: dict[str, Any], said: str) -> Non
     assert bool(_impossible(row)) is bool(said)
 
 
+class Leveled(SocDevice):
+    """A board whose memory somebody else made ready, with a console or without one."""
+
+    def __init__(self, printed: str, *registers: str) -> None:
+        bus = EmulatedSoc(Emulator(CONFIG, memory_bytes=1 << 16))
+        bus.csr_map.addresses.update(dict.fromkeys(registers, 0))
+        super().__init__(bus, bus.csr_map, name="board", is_board=True)
+        self.printed = printed
+
+    def console(self) -> str:
+        return self.printed
+
+
+REPORT = """Read leveling:
+  m0, b00: |00000000| delays: -
+  m0, b01: |01111000| delays: 02+-01
+  best: m0, b01 delays: 02+-01
+  m1, b01: |00111000| delays: 03+-01
+  best: m1, b01 delays: 03+-01"""
+
+
+def test_leveling_that_the_processor_did_is_read_from_its_console() -> None:
+    """The last start counts."""
+    old = REPORT.replace("best: m1, b01 delays: 03+-01", "best: m1, b00 delays: -")
+    device = Leveled(f"BIOS\n{old}\nMemtest KO\n\nBIOS\n{REPORT}\nSwitching SDRAM\n", READ_DELAY)
+    found = memory_items.leveling(Bench(device))
+    assert found.measured
+    assert found.text == f"the board's processor printed:\n{REPORT}"
+    assert found.figures == {"delays_by_lane": {0: "02+-01", 1: "03+-01"}}
+    with pytest.raises(SelftestFault, match=r"no window on byte lane \[1\]"):
+        memory_items.leveling(Bench(Leveled(old, READ_DELAY)))
+
+
+@pytest.mark.parametrize(
+    ("registers", "said"),
+    [
+        ((READ_DELAY,), "nobody tells its windows: open it with level=1 behind its uri"),
+        ((), "there is no DRAM that needs it"),
+    ],
+    ids=["DDR3", "SDRAM"],
+)
+def test_leveling_that_nobody_tells_of(registers: tuple[str, ...], said: str) -> None:
+    found = memory_items.leveling(Bench(Leveled("", *registers)))
+    assert not found.measured
+    assert said in found.text
+
+
 # Jobs ---------------------------------------------------------------------------------------------
 
 
@@ -330,7 +381,9 @@ def test_command_on_the_emulator(run: Callable[..., tuple[Result, dict[str, Any]
     result, written = run("--device", device, "--memory", "4KiB", "--soak", "0")
     assert result.exit_code == 0, result.output
     assert "PASS  emulator (config" in result.stdout
+    assert "; not measured: leveling, cycles, link\n" in result.stdout
     assert written["verdict"] == "PASS"
+    assert written["not_measured"] == ["leveling", "cycles", "link"]
     assert written["config_digest"] == f"{CONFIG.digest:016x}"
     assert {"python", "spatten", "numpy"} <= set(written["versions"])
     assert [item["name"] for item in written["items"]] == NAMES

@@ -4,9 +4,19 @@
 from .base import Device
 from .bus import Bus
 from .csr_map import CsrMap
-from .discovery import known_devices, open_device
+from .discovery import check_uri, known_devices, open_device
 from .emulator import Emulator
 from .soc import SocDevice
 from .uri import Refusal
 
-__all__ = ["Bus", "CsrMap", "Device", "Emulator", "Refusal", "SocDevice", "known_devices", "open_device"]
+__all__ = [
+    "Bus",
+    "CsrMap",
+    "Device",
+    "Emulator",
+    "Refusal",
+    "SocDevice",
+    "check_uri",
+    "known_devices",
+    "open_device",
+]

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from ..errors import DeviceError
+from ..errors import DeviceError, UriError
 from .base import Device
 from .emulator import Emulator
 from .uri import Refusal
@@ -25,7 +25,8 @@ class Kind(NamedTuple):
     name : what its uri begins with.
     module : beside this one, loaded when it is needed. Its ``probe() -> Refusal | str`` says why it cannot be
         opened here, or by which uri it can; its ``open_uri(parts, kernel) -> Device`` opens one, given the
-        split uri and the kernel that :func:`open_device` was called with.
+        split uri and the kernel that :func:`open_device` was called with; its ``check_uri(parts)`` raises
+        what that does for a uri that is wrong, and opens nothing.
     is_board : whether ``auto`` takes it.
     """
 
@@ -70,9 +71,7 @@ def open_device(
     DeviceError : the URI is unknown, the device does not open, or a board is required and none was found.
     """
     if not isinstance(uri, str):
-        raise DeviceError(
-            f"device is {uri!r}; expected a uri such as 'auto' or 'emulator', or an open device"
-        )
+        raise UriError(f"device is {uri!r}; expected a uri such as 'auto' or 'emulator', or an open device")
     if uri != "auto":
         device = _open_named(uri, kernel)
         if require_board and not device.is_board:
@@ -82,6 +81,19 @@ def open_device(
             )
         return device
     return _open_any(require_board, kernel, announce)
+
+
+def check_uri(uri: str) -> None:
+    """See that a uri is right, without opening anything.
+
+    Raises
+    ------
+    UriError : it names no kind of device, or lacks what its kind needs.
+    DeviceMismatchError : its register map is none.
+    """
+    if uri != "auto":
+        kind, parts = _kind_of(uri)
+        kind.load().check_uri(parts)
 
 
 def known_devices() -> list[tuple[str, str]]:
@@ -119,12 +131,17 @@ def _open_any(require_board: bool, kernel: str, announce: Callable[[str], None])
 
 
 def _open_named(uri: str, kernel: str) -> Device:
+    kind, parts = _kind_of(uri)
+    device: Device = kind.load().open_uri(parts, kernel)
+    return device
+
+
+def _kind_of(uri: str) -> tuple[Kind, SplitResult]:
     parts = urlsplit(uri)
     for kind in KINDS:
         if kind.name == (parts.scheme or parts.path):
-            device: Device = kind.load().open_uri(parts, kernel)
-            return device
-    raise DeviceError(
+            return kind, parts
+    raise UriError(
         f"no device is known by {uri!r}; expected auto or one of {', '.join(kind.name for kind in KINDS)}, "
         "with options behind a question mark: emulator?preset=ecp5-25f"
     )

@@ -191,15 +191,22 @@ def probe() -> Refusal | str:
 
 def open_uri(parts: SplitResult, kernel: str) -> Emulator:
     """The emulator that a uri such as ``emulator?preset=ecp5-25f&memory=64MiB&debug=1`` names."""
-    newest = PRESETS[DEFAULT_PRESET].abi
-    defaults = {"preset": DEFAULT_PRESET, "abi": newest, "memory": "1GiB", "kernel": kernel, "debug": "0"}
-    options = options_of("emulator", parts, defaults)
-    require_choice("preset", options["preset"], PRESETS)
-    require_choice("abi", options["abi"], ABI_VERSIONS)
-    require_choice("debug", options["debug"], ("0", "1"))
+    options = check_uri(parts, kernel)
     return Emulator(
         replace(PRESETS[options["preset"]], abi_minor=ABI_VERSIONS[options["abi"]]),
         memory_bytes=memory_option(options["memory"]),
         kernel=options["kernel"],
         debug=options["debug"] == "1",
     )
+
+
+def check_uri(parts: SplitResult, kernel: str = "auto") -> dict[str, str]:
+    """Its options; raises :class:`UriError` if one is wrong."""
+    newest = PRESETS[DEFAULT_PRESET].abi
+    defaults = {"preset": DEFAULT_PRESET, "abi": newest, "memory": "1GiB", "kernel": kernel, "debug": "0"}
+    options = options_of("emulator", parts, defaults)
+    require_choice("preset", options["preset"], PRESETS)
+    require_choice("abi", options["abi"], ABI_VERSIONS)
+    require_choice("debug", options["debug"], ("0", "1"))
+    memory_option(options["memory"])
+    return options

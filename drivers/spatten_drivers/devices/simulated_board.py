@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from ..errors import DeviceError, SpattenError
 from ..link.faults import FaultRates, FaultyPath
@@ -58,7 +59,9 @@ class SimulatedBoard:
         self._inward = FaultyPath(rates, random.Random(f"{seed} in"), self.faults)
         self._outward = FaultyPath(rates, random.Random(f"{seed} out"), self.faults)
         self._socket = _bound(host, port)
-        self.uri = "litex:link://{}:{}?csr={}".format(*self._socket.getsockname(), folder / "csr.json")
+        self.uri = "litex:link://{}:{}?csr={}".format(
+            *self._socket.getsockname(), quote(str(folder / "csr.json"))
+        )
         self.device = Verilator(folder)  # makes memory ready, as software on a board would
         self._line = SimulatedLine(self.device.bus)
         self._quiet = QUIET_CYCLES  # cycles without an answer or a request

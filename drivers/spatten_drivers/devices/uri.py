@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl
 
-from ..errors import ConfigError, DeviceError
+from ..errors import ConfigError, UriError
 from ..sizes import bytes_of
 
 
@@ -23,18 +23,18 @@ def options_of(kind: str, parts: SplitResult, defaults: Mapping[str, str]) -> di
 
     Raises
     ------
-    DeviceError : one of them is not an option of this kind.
+    UriError : one of them is not an option of this kind.
     """
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(set(given) - set(defaults)):
-        raise DeviceError(f"the {kind} has no option {unknown}; it has {list(defaults)}")
+        raise UriError(f"the {kind} has no option {unknown}; it has {list(defaults)}")
     return {**defaults, **given}
 
 
 def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Refuse a value that is none of ``choices``."""
     if value not in choices:
-        raise DeviceError(f"{name} is {value!r}; expected one of {list(choices)}")
+        raise UriError(f"{name} is {value!r}; expected one of {list(choices)}")
 
 
 def memory_option(text: str) -> int:
@@ -42,4 +42,4 @@ def memory_option(text: str) -> int:
     try:
         return bytes_of(text)
     except ConfigError as error:
-        raise DeviceError(str(error)) from None
+        raise UriError(str(error)) from None

@@ -223,6 +223,12 @@ def probe() -> Refusal | str:
 
 def open_uri(parts: SplitResult, kernel: str) -> Device:
     """The simulator that a uri such as ``verilator?preset=ecp5-85f&door=back`` names."""
+    preset, door, memory, extras = check_uri(parts)
+    return Verilator(built_folder(preset, memory, extras=extras), door)
+
+
+def check_uri(parts: SplitResult) -> tuple[str, str, int | None, list[str]]:
+    """Preset, door, memory and extras; raises :class:`UriError` if one is wrong."""
     defaults = {"preset": DEFAULT_PRESET, "door": "front", "memory": "", "with": ""}
     options = options_of("verilator", parts, defaults)
     require_choice("preset", options["preset"], PRESETS)
@@ -231,7 +237,7 @@ def open_uri(parts: SplitResult, kernel: str) -> Device:
     extras = [extra for extra in options["with"].split(",") if extra]
     for extra in extras:
         require_choice("with", extra, EXTRAS)
-    return Verilator(built_folder(options["preset"], memory, extras=extras), options["door"])
+    return options["preset"], options["door"], memory, extras
 
 
 def built_folder(

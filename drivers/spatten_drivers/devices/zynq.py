@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..allocator import Allocator
-from ..errors import DeviceError, DeviceMemoryError, DeviceMismatchError
+from ..errors import DeviceError, DeviceMemoryError, DeviceMismatchError, UriError
 from ..overlay import CORE_TYPE
 from ..pynq_bridge.environment import import_pynq, refusal
 from ..registers import REGISTERS
@@ -125,11 +125,16 @@ def probe() -> Refusal | str:
 
 def open_uri(parts: SplitResult, kernel: str) -> ZynqDevice:
     """The board that ``pynq:path.bit?memory=64MiB`` names; ``kernel`` is the emulator's."""
+    return ZynqDevice(*check_uri(parts))
+
+
+def check_uri(parts: SplitResult) -> tuple[str, int]:
+    """Path and bytes of memory; raises :class:`UriError` if one is wrong."""
     path = unquote(parts.path) if parts.scheme else ""
     if not path:
-        raise DeviceError(f"pynq needs the path of a bitstream, pynq:path.bit: {NO_BITSTREAM}")
+        raise UriError(f"pynq needs the path of a bitstream, pynq:path.bit: {NO_BITSTREAM}")
     options = options_of("pynq device", parts, {"memory": DEFAULT_MEMORY})
-    return ZynqDevice(path, memory_option(options["memory"]))
+    return path, memory_option(options["memory"])
 
 
 def _load(pynq: Any, bitstream: Path, pynq_device: Any) -> Any:

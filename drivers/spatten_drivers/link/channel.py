@@ -120,15 +120,20 @@ def tcp_channel(host: str, port: int, name: str, timeout: float = 3.0) -> Socket
     return SocketChannel(tcp, name)
 
 
+def pyserial(name: str) -> Any:
+    """The package, which is imported only here; ``name`` is that of who needs it."""
+    try:
+        return importlib.import_module("serial")
+    except ImportError:
+        raise DeviceError(f"{name}: a serial port needs pyserial; pip install pyserial") from None
+
+
 class SerialChannel(Channel):
-    """A serial port through pyserial, which is imported only here."""
+    """A serial port through pyserial."""
 
     def __init__(self, port: str, baud: int, name: str) -> None:
         self.name = name
-        try:
-            serial: Any = importlib.import_module("serial")
-        except ImportError:
-            raise DeviceError(f"{name}: a serial port needs pyserial; pip install pyserial") from None
+        serial = pyserial(name)
         try:
             self._port = serial.serial_for_url(port, baud, timeout=0, write_timeout=2.0, exclusive=True)
         except (OSError, ValueError) as error:

@@ -50,6 +50,8 @@ def bitstreams(
     from ..shelf import default_folder, shelf
 
     place = folder or default_folder()
+    if this_tree and rebuild is None:
+        raise typer.BadParameter("--this-tree says what --rebuild BOARD builds from: give that too")
     if rebuild is not None:
         _rebuild(place, rebuild, work, this_tree, as_json)
         return
@@ -69,10 +71,12 @@ def bitstreams(
 
 
 def _rebuild(place: Path, board: str, work: Path, this_tree: bool, as_json: bool) -> None:
-    from ..shelf import chosen
+    from ..shelf import chosen, other_tools
     from ..shelf import rebuild as build_again
 
     bitstream = chosen(place, board)
+    for words in other_tools(bitstream):
+        say(f"warning: {words}, so bytes may differ")
     say(f"building {bitstream.board} again, which takes minutes: {bitstream.record['rebuild']}")
     with progress(1) as bar:
         bar.update(bar.task_ids[0], description=f"building {bitstream.board}")

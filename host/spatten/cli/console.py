@@ -139,10 +139,11 @@ def quiet_libraries() -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on; ``none`` where a package is not installed."""
-    return {name: _version(name) for name in PACKAGES}
+    return {name: version_of(name) for name in PACKAGES}
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Of a package; ``none`` if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -37,13 +37,19 @@ def load(
 ) -> None:
     """Verify a bitstream, load it with openFPGALoader, and wait until the board answers with its digest.
 
+    A board without Ethernet answers at the serial port of its USB device, if there is one such port; else
+    name it with --uri. Exit code 3 if the board was not loaded, or was and did not answer or could not be
+    asked; --wait 0 does not ask.
+
     Examples:
 
     - `spatten load ecpix5`
-    - `spatten load ulx3s --flash --uri 'litex:serial:///dev/ttyUSB0?baud=1000000'`
+    - `spatten load ulx3s --flash --uri litex:serial:///dev/ttyUSB0`
     - `spatten load butterstick --flags '-c digilent_hs2'`
     """
     from spatten_drivers.bitstream import BITSTREAM
+    from spatten_drivers.devices import Refusal, check_uri
+    from spatten_drivers.errors import LoadError
     from spatten_drivers.loader import load as load_into
 
     from ..loading import usual_uri, with_map
@@ -51,24 +57,25 @@ def load(
 
     bitstream = chosen(folder or default_folder(), board)
     say(f"{bitstream.folder}: whole, configuration {bitstream.record['config_digest']}")
+    place = with_map(uri, bitstream) if uri else usual_uri(bitstream)
+    if not isinstance(place, Refusal):
+        check_uri(place)
     with progress(1) as bar:
         bar.update(bar.task_ids[0], description=f"loading {bitstream.board}")
         line = load_into(bitstream.board, bitstream.folder / BITSTREAM, flash, flags)
     out().print(f"loaded: {shlex.join(line)}", soft_wrap=True, markup=False)
-    place = with_map(uri, bitstream) if uri else usual_uri(bitstream)
     if not wait:
         return
-    if place is None:
-        say(
-            f"{bitstream.board} is on a serial line: see that it answers with --uri "
-            "'litex:serial:///dev/ttyUSB0?baud=1000000', or name its port in the same way to spatten selftest"
+    if isinstance(place, Refusal):
+        raise LoadError(
+            f"{bitstream.board} was loaded, but nothing was verified: {place.reason}, to spatten "
+            "selftest --device or spatten load --uri; --wait 0 leaves it unverified"
         )
-        return
     _wait(bitstream, place, wait)
 
 
 def _wait(bitstream: Bitstream, uri: str, seconds: float) -> None:
-    from ..loading import wait_for
+    from ..loading import for_selftest, wait_for
 
     def tried(why: str) -> None:
         bar.update(bar.task_ids[0], description=f"waiting: {why[:60]}")
@@ -77,5 +84,6 @@ def _wait(bitstream: Bitstream, uri: str, seconds: float) -> None:
         bar.update(bar.task_ids[0], description=f"waiting for {uri}")
         with wait_for(bitstream, uri, seconds, tried=tried) as device:
             said = f"answers: {device}, {device.memory_bytes >> 20:,} MiB"
+            tested = for_selftest(uri, device)
     out().print(said, soft_wrap=True, markup=False)
-    out().print(f"next: spatten selftest --device {shlex.quote(uri)}", soft_wrap=True, markup=False)
+    out().print(f"next: spatten selftest --device {shlex.quote(tested)}", soft_wrap=True, markup=False)

@@ -93,6 +93,7 @@ def _show(report: Report, file: Path) -> None:
         _show_item(item)
     style = _STYLES[report.verdict]
     which = f": {', '.join(report.failed)}" if report.failed else ""
+    which += f"; not measured: {', '.join(report.unmeasured)}" if report.unmeasured else ""
     name = report.about.get("name", report.device)
     digest = report.about.get("config_digest")
     what = f"{name} (config {digest})" if digest else name

@@ -8,6 +8,7 @@ patterns.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spatten_drivers.devices import SocDevice
 from spatten_drivers.devices.litex.leveling import MIN_WINDOW, Leveling
 from spatten_drivers.errors import LinkDamageError
 
@@ -30,6 +32,10 @@ PASSES = 20  # that all parts together make over the window, reads and writes
 BUDGET = 12.0  # seconds for them
 ONES = np.uint32(0xFFFFFFFF)
 _SHOWN = 4  # wrong words that are listed
+READ_DELAY = "ddrphy_rdly_dq_rst"  # a register of systems whose DRAM needs read levelling
+#: What LiteX's software prints of it, and in that its choice for each byte lane.
+PRINTED = re.compile(r"Read leveling:(?:\n  .*)+")
+CHOSEN = re.compile(r"best: m(\d+), b\d+ +delays: (\S+)")
 
 
 @dataclass(frozen=True)
@@ -210,20 +216,34 @@ def patterns(tester: Tester, base: int, window: int, seed: int) -> None:
 
 
 def leveling(bench: Bench) -> Finding:
-    """The windows that read levelling chose, if this program levelled the memory."""
-    found: Leveling | None = getattr(bench.device, "leveling", None)
-    if found is None:
-        return Finding(_why_no_leveling(bench), measured=False)
+    """The windows that read levelling chose: this program's, or those that the board's processor printed."""
+    device = bench.device
+    found: Leveling | None = getattr(device, "leveling", None)
+    if found is not None:
+        return _leveled_from_here(found)
+    if not (isinstance(device, SocDevice) and READ_DELAY in device.csr_map.addresses):
+        return Finding("there is no DRAM that needs it", measured=False)
+    if reports := PRINTED.findall(device.console()):
+        return _leveled_by_processor(reports[-1])
+    return Finding(
+        "memory was ready when the device was opened, and nobody tells its windows: open it with level=1 "
+        "behind its uri, which levels it anew",
+        measured=False,
+    )
+
+
+def _leveled_from_here(found: Leveling) -> Finding:
     widths = {lane.lane: lane.best.width if lane.best else 0 for lane in found.lanes}
     if narrow := [lane for lane, width in widths.items() if width < MIN_WINDOW]:
         raise SelftestFault(f"no window of {MIN_WINDOW} delays on byte lane {narrow}:\n{found.text()}")
     return Finding(found.text(), {"window_delays_by_lane": widths})
 
 
-def _why_no_leveling(bench: Bench) -> str:
-    if not bench.device.is_board:
-        return "there is no DRAM that needs it"
-    return (
-        "memory was ready when the device was opened: open it with level=1 behind its uri to level it anew, "
-        "or read the serial console if the board has a processor that levels"
-    )
+def _leveled_by_processor(report: str) -> Finding:
+    """LiteX prints the middle of each lane's window and half its width, or a dash where there is none."""
+    chosen = {int(lane): delays for lane, delays in CHOSEN.findall(report)}
+    if missing := [lane for lane, delays in chosen.items() if delays == "-"]:
+        raise SelftestFault(
+            f"no window on byte lane {missing}, as the board's processor prints it:\n{report}"
+        )
+    return Finding(f"the board's processor printed:\n{report}", {"delays_by_lane": chosen})

@@ -62,6 +62,11 @@ class Report:
         return [item.name for item in self.items if item.verdict == FAIL]
 
     @property
+    def unmeasured(self) -> list[str]:
+        """Names of the items that had nothing to measure."""
+        return [item.name for item in self.items if item.verdict == UNMEASURED]
+
+    @property
     def verdict(self) -> str:
         """``PASS`` if no item failed and every item ran."""
         return FAIL if self.failed or any(item.verdict == NOT_RUN for item in self.items) else PASS
@@ -83,6 +88,7 @@ class Report:
             "spatten_selftest": 1,
             "verdict": self.verdict,
             "failed": self.failed,
+            "not_measured": self.unmeasured,
             "device": self.device,
             **self.about,
             "items": items,

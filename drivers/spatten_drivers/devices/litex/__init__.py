@@ -2,6 +2,6 @@
 """Boards behind the link SpL or LiteX's bridges: Etherbone, a UART, ``litex_server``."""
 
 from .device import LitexDevice
-from .opening import open_uri, probe
+from .opening import check_uri, open_uri, probe
 
-__all__ = ["LitexDevice", "open_uri", "probe"]
+__all__ = ["LitexDevice", "check_uri", "open_uri", "probe"]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from ...bitstream import bitstream_beside
-from ...errors import DeviceError, DeviceMismatchError
+from ...errors import DeviceMismatchError, UriError
 from ...link import LinkClient, SerialTransport, Transport, UdpTransport
-from ...link.channel import SerialChannel, tcp_channel, udp_channel
+from ...link.channel import SerialChannel, pyserial, tcp_channel, udp_channel
 from ...link.format import UDP_PORT
 from ...registers import IDENTITY_MAGIC
 from ..bus import Bus
@@ -79,6 +79,7 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
 
     Raises
     ------
+    UriError : what the uri lacks.
     DeviceError : with what is wrong and what to do.
     BitstreamError : the folder does not match its manifest.
     """
@@ -103,6 +104,13 @@ def open_uri(parts: SplitResult, kernel: str) -> LitexDevice:
             window=1 << 14 if scheme in ("udp", "link") else 1 << 10,
             bitstream=bitstream,
         )
+
+
+def check_uri(parts: SplitResult) -> None:
+    """Raises :class:`DeviceError` if no board can be opened by it: the uri, its map, no pyserial."""
+    board = _place(parts).board
+    if board.split(":")[0] in _SERIAL:
+        pyserial(board)
 
 
 def _udp(place: Place) -> Bus:
@@ -172,12 +180,12 @@ def _place(parts: SplitResult) -> Place:
     require_choice("level", options["level"], ("0", "1"))
     where = urlsplit(parts.path)
     if where.scheme not in BUSES:
-        raise DeviceError(
+        raise UriError(
             f"litex:{parts.path}: expected litex: and one of {', '.join(f'{kind}://' for kind in BUSES)}, "
             f"such as {EXAMPLE}"
         )
     if not options["csr"]:
-        raise DeviceError(
+        raise UriError(
             f"litex:{parts.path}: names no register map; add ?csr=path/of/csr.json, which is beside the "
             "bitstream"
         )
@@ -186,11 +194,11 @@ def _place(parts: SplitResult) -> Place:
         baud, depth = int(options["baud"] or 0), int(options["depth"])
         lifetime = int(options["lifetime"]) / 1000
     except ValueError as error:
-        raise DeviceError(
+        raise UriError(
             f"litex:{parts.path}: port, baud, depth and lifetime are whole numbers ({error})"
         ) from None
     if where.scheme not in _SERIAL and not (where.hostname and port):
-        raise DeviceError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
+        raise UriError(f"litex:{parts.path}: names no host and port; expected {where.scheme}://host:port")
     csr_map = CsrMap.load(options["csr"])
     baud = baud or csr_map.constants.get(BAUD_CONSTANT, DEFAULT_BAUD)
     board = f"{where.scheme}://{_one_name(where.scheme, where.hostname or '', where.path)}"
@@ -208,7 +216,7 @@ def _one_name(scheme: str, host: str, path: str) -> str:
     try:
         return socket.gethostbyname(host)
     except OSError as error:
-        raise DeviceError(f"litex:{scheme}://{host}: no such host ({error})") from error
+        raise UriError(f"litex:{scheme}://{host}: no such host ({error})") from error
 
 
 def _marker(csr_map: CsrMap) -> tuple[int, int]:
