@@ -23,7 +23,7 @@ from spatten_fpga.synth.netlist import totals
 
 from .board import Board
 from .flow import Layout, Say, lay_out, pack, synthesise
-from .gateware import NAME, Gateware, write_gateware
+from .gateware import NAME, Gateware, device_record, write_gateware
 from .links import LINKS, possible
 from .manifest import write_manifest
 from .registers import check_registers
@@ -124,7 +124,7 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
     except TimingError as error:
         sys.stderr.write(f"error: seed {best.seed}: {error}\n")
         return 1
-    pack(best, output, say)
+    pack(best, device_record(soc), output, say)
     rebuild = _rebuild(board, given, best.seed)
     write_manifest(soc, gateware, best, layouts, output, _preset(config), checked, rebuild)
     say(f"done: {output / NAME}.bit; the largest process took {_most_memory():,} MB")

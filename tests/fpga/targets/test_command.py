@@ -164,7 +164,8 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise SynthesisError("nextpnr ended with code 1: no route")
         return layout(seed, gateware.folder)
 
-    def packed(best: Layout, output: Path, say) -> None:
+    def packed(best: Layout, chip, output: Path, say) -> None:
+        assert chip == {"device": "LFE5U-45F-6BG381C", "idcode": "0x41112043"}
         (output / "spatten.bit").write_bytes(bytes([best.seed]))
 
     monkeypatch.setattr(command, "write_gateware", written)
