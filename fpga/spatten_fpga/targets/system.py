@@ -59,6 +59,7 @@ class BoardSoc(SpattenSoc):
     Attributes
     ----------
     board, core_config, links, chips : Board, AcceleratorConfig, names of links, name of the DRAM's module.
+    ip_address, mac_address : of the board, where a link is over Ethernet.
     baudrate : of the serial line, 0 if there is none.
 
     Raises
@@ -72,6 +73,7 @@ class BoardSoc(SpattenSoc):
         if not SLOWEST <= clock <= FASTEST:
             raise ConfigError(f"the clock is {clock:g} Hz; expected {SLOWEST:g} to {FASTEST:g}")
         self.board, self.core_config = board, choice.config
+        self.ip_address, self.mac_address = choice.ip_address, choice.mac_address
         self.links = tuple(board.links if choice.links is None else choice.links)
         self.chips = choice.chips or next(iter(board.memory.chips))
         check_links(board, self.links)
