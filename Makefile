@@ -41,7 +41,7 @@ export HF_HUB_OFFLINE       := 1
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # pip would run twice at once in one environment
 .PHONY: help run test test-deep test-pynq pytest lint format wheel bench bitstream rebuild seeds boards \
-        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report frontier plan-grid quality rules soak soc-report clean
+        core-coverage core-formal core-fuzz core-mutate core-netlist core-pnr core-report frontier plan-grid quality rules soak soc-report unpack clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ rebuild: $(SYN) ## the shipped bitstream of BOARD built again and compared byte 
 
 seeds: $(SYN) ## the same with each of SEEDS; the best is kept, build/BOARD/manifest.json tells the spread
 	$(BIN)/python -m spatten_fpga.targets $(BOARD) --build --seed $(SEEDS) $(BUILD_ARGS)
+
+unpack: $(SYN) ## the shipped bitstreams taken apart: each is whole and for the chip of its manifest, a minute
+	$(BIN)/python -m spatten_fpga.targets.unpack
 
 boards: $(DEV) ## sizes, clocks and predictions of all boards; writes docs/boards.md from bitstreams/*/manifest.json
 	$(BIN)/python -m tests.fpga.targets.report

@@ -25,6 +25,7 @@ BOARD = Board(
     preset="ecp5-85f-slim",
     clock=50e6,
     links=("spl-udp", "etherbone"),
+    idle_high=("user_btn0",),  # low resets the system
     ethernet=Rgmii(),  # the board's KSZ9031 delays what it receives by 1.2 ns itself
 )
 

@@ -25,10 +25,10 @@ from spatten_fpga.synth.netlist import totals
 
 from .board import FASTEST, SLOWEST, Board
 from .flow import Layout, Say, lay_out, pack, synthesise
-from .gateware import Gateware, write_gateware
+from .gateware import Gateware, device_record, write_gateware
 from .links import LINKS, possible
 from .manifest import FILES, write_manifest
-from .registers import BRIDGE, check_registers
+from .registers import SPARED, check_registers, tried_by
 from .system import Choice
 from .timing import Clock, TimingError, check
 from .values import ip_address, mac_address, within
@@ -102,10 +102,10 @@ def _odd_call(board: Board, given: argparse.Namespace) -> str | None:
     if given.stop_after and (given.load or given.flash):
         return f"--stop-after {given.stop_after} makes no bitstream; leave it out, or --load and --flash"
     links = board.links if given.link is None else given.link
-    if given.stop_after == "registers" and BRIDGE not in links:
+    if given.stop_after == "registers" and tried_by(links) is None:
         return (
-            f"registers are tried by the link {BRIDGE}, but the links are {', '.join(links)}; give "
-            f"--stop-after verilog, or --link {BRIDGE} too if the board can have it"
+            f"registers are tried by one of {', '.join(SPARED)}, but the links are {', '.join(links)}; give "
+            "--stop-after verilog, or a --link that they are tried by"
         )
     return None
 
@@ -136,7 +136,7 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
         return 0
     checked = check_registers(soc, gateware, output / REGISTER_MAP, say)
     if checked is None:
-        say(f"registers were not tried: the system has no {BRIDGE}")
+        say(f"registers were not tried: the system has none of {', '.join(SPARED)}")
     if given.stop_after == "registers":
         return 0
     module = synthesise(gateware, say)
@@ -154,7 +154,7 @@ def _build(board: Board, given: argparse.Namespace, output: Path, say: Say) -> i
     except TimingError as error:
         sys.stderr.write(f"error: seed {best.seed}: {error}\n")
         return 1
-    pack(best, output, say)
+    pack(best, device_record(soc), output, say)
     rebuild = _rebuild(board, given, best.seed)
     record = write_manifest(soc, gateware, best, tried, output, _preset(config), checked, rebuild)
     say(f"done: {output / BITSTREAM}; the largest process took {_most_memory():,} MB")

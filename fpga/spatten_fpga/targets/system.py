@@ -54,6 +54,7 @@ class BoardSoc(SpattenSoc):
     Attributes
     ----------
     board, core_config, links, chips : Board, AcceleratorConfig, names of links, name of the DRAM's module.
+    ip_address, mac_address : of the board, where a link is over Ethernet.
     baudrate : of the serial line, 0 if there is none.
 
     Raises
@@ -65,6 +66,7 @@ class BoardSoc(SpattenSoc):
     def __init__(self, board: Board, choice: Choice) -> None:
         clock = board.clock if choice.clock is None else choice.clock
         self.board, self.core_config = board, choice.config
+        self.ip_address, self.mac_address = choice.ip_address, choice.mac_address
         self.links = tuple(board.links if choice.links is None else choice.links)
         self.chips = next(iter(board.memory.chips)) if choice.chips is None else choice.chips
         check_links(board, self.links)

@@ -12,14 +12,15 @@ from litex.soc.interconnect import stream, wishbone
 from migen import ClockDomainsRenamer
 
 from spatten_fpga.sim import Bench
-from spatten_fpga.soc.etherbone import UDP_PORT, Etherbone, udp_stack
+from spatten_fpga.sim.frames import PREAMBLE, Host
+from spatten_fpga.soc.etherbone import IP_ADDRESS, MAC_ADDRESS, UDP_PORT, Etherbone, udp_stack
 from tests.drivers.devices.litex import test_faults
 from tests.drivers.devices.litex.bridges import EtherboneSlave, System
 from tests.drivers.devices.litex.faults import damaged
-from tests.fpga.bridges.frames import PREAMBLE, arp_reply, datagram, split
 from tests.fpga.bridges.test_litex import DEPTH, WORDS, Memory, some_request
 
 pytestmark = pytest.mark.deep
+HOST = Host(UDP_PORT, UDP_PORT, IP_ADDRESS, "192.168.1.100", MAC_ADDRESS)
 
 
 class Phy(LiteXModule):
@@ -53,7 +54,7 @@ class Board(EtherboneSlave):
 
     def handle(self, packet: bytes) -> list[bytes]:
         answers = super().handle(packet)
-        assert self.exchange(datagram(packet, UDP_PORT)) == answers
+        assert self.exchange(HOST.datagram(packet)) == answers
         return answers
 
     def exchange(self, frame: bytes) -> list[bytes]:
@@ -65,8 +66,8 @@ class Board(EtherboneSlave):
                 {"data": b, "last": int(i == last), "last_be": int(i == last)} for i, b in enumerate(frame)
             ]
             run = self._bench.run({"rx": tokens}, {}, after=2500, record={"tx": 4096})
-            found, requests = split(bytes(token["data"] for token in run.tokens["tx"]))
-            answers, frame = answers + found, arp_reply() if requests else b""
+            found, requests = HOST.split(bytes(token["data"] for token in run.tokens["tx"]))
+            answers, frame = answers + found, HOST.arp_reply() if requests else b""
         return answers
 
 
@@ -81,7 +82,7 @@ def test_frames_that_are_damaged_do_nothing(ethernet: Bench) -> None:
     source, board = random.Random(4), Board(ethernet, Memory())
     for number in range(150):
         packet = some_request(source, 0xE0000000 + 4 * number)
-        hurt = damaged(datagram(packet, UDP_PORT)[len(PREAMBLE) :], source)
+        hurt = damaged(HOST.datagram(packet)[len(PREAMBLE) :], source)
         assert board.exchange(PREAMBLE + hurt) == []
         board.handle(packet)
 

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
-from liteeth.common import convert_ip, eth_phy_description
+from liteeth.common import eth_phy_description
 from liteeth.core import LiteEthUDPIPCore
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream
@@ -15,13 +12,11 @@ from migen import ClockDomainsRenamer
 from spatten_drivers.link.format import UDP_PORT
 from spatten_fpga.link.udp import UdpLink
 from spatten_fpga.sim.bench import Bench
+from spatten_fpga.sim.frames import Host
 
 from .board import Board, SimulatedTransport
 
-DEVICE_MAC, HOST_MAC = 0x10E2D5000001, 0x020000000002
-DEVICE_IP, HOST_IP = "192.168.1.50", "192.168.1.5"
-HOST_PORT = 40123
-PREAMBLE = bytes([0x55] * 7 + [0xD5])
+HOST = Host(UDP_PORT, 40123, "192.168.1.50", "192.168.1.5", 0x10E2D5000001)
 FRAME_BYTES = 1 << 15  # that may leave in a run
 WAIT, WAITS = 3000, 6
 
@@ -42,38 +37,14 @@ class EthernetBoard(LiteXModule):
     def __init__(self) -> None:
         self.board = Board(16)
         self.cable = Cable()
-        core = LiteEthUDPIPCore(self.cable, DEVICE_MAC, DEVICE_IP, 75e6, dw=32, with_icmp=False)
+        core = LiteEthUDPIPCore(self.cable, HOST.board_mac, HOST.address, 75e6, dw=32, with_icmp=False)
         self.udp = UdpLink(core.udp, self.board.link)
         self.core = ClockDomainsRenamer({"eth_tx": "sys", "eth_rx": "sys"})(core)
 
 
-def checksum(header: bytes) -> int:
-    """Of an IPv4 header."""
-    total = sum(struct.unpack(f">{len(header) // 2}H", header))
-    return ~(total % 0xFFFF) & 0xFFFF
-
-
-def datagram(payload: bytes) -> bytes:
-    """A frame from the host to the link, without preamble and FCS."""
-    udp = struct.pack(">4H", HOST_PORT, UDP_PORT, 8 + len(payload), 0) + payload
-    places = convert_ip(HOST_IP), convert_ip(DEVICE_IP)
-    header = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, *places)
-    header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
-    return DEVICE_MAC.to_bytes(6, "big") + HOST_MAC.to_bytes(6, "big") + b"\x08\x00" + header + udp
-
-
-def arp_answer(question: bytes) -> bytes:
-    """To a question for the host's address."""
-    me = HOST_MAC.to_bytes(6, "big") + convert_ip(HOST_IP).to_bytes(4, "big")
-    body = struct.pack(">HHBBH", 1, 0x800, 6, 4, 2) + me + question[22:32]
-    return question[6:12] + HOST_MAC.to_bytes(6, "big") + b"\x08\x06" + body
-
-
 def on_the_wire(frame: bytes) -> list[dict[str, int]]:
-    """Bytes of a frame with what a MAC puts around it."""
-    frame = frame.ljust(60, b"\0")
-    line = PREAMBLE + frame + zlib.crc32(frame).to_bytes(4, "little")
-    return [{"data": byte, "last": int(i == len(line) - 1)} for i, byte in enumerate(line)]
+    """Bytes of a frame."""
+    return [{"data": byte, "last": int(i == len(frame) - 1)} for i, byte in enumerate(frame)]
 
 
 class EthernetTransport(SimulatedTransport):
@@ -99,7 +70,7 @@ class EthernetTransport(SimulatedTransport):
         self._frame: list[int] = []
 
     def send(self, packet: bytes) -> None:
-        self._run(on_the_wire(datagram(packet)), 20)
+        self._run(on_the_wire(HOST.datagram(packet)), 20)
 
     def _run(self, tokens: list[dict[str, int]], after: int) -> None:
         record = {"out": FRAME_BYTES, "pushed": 1024}
@@ -116,14 +87,7 @@ class EthernetTransport(SimulatedTransport):
                 self._came(frame)
 
     def _came(self, frame: bytes) -> None:
-        assert frame[:8] == PREAMBLE
-        frame = frame[8:]
-        assert zlib.crc32(frame[:-4]).to_bytes(4, "little") == frame[-4:]
-        if frame[12:14] == b"\x08\x06":
-            self._run(on_the_wire(arp_answer(frame)), 20)
-        else:
-            assert frame[26:38] == convert_ip(DEVICE_IP).to_bytes(4, "big") + convert_ip(HOST_IP).to_bytes(
-                4, "big"
-            ) + struct.pack(">HH", UDP_PORT, HOST_PORT)
-            size = int.from_bytes(frame[38:40], "big")
-            self._answers.append(frame[42 : 34 + size])
+        datagrams, questions = HOST.split(frame)
+        self._answers += datagrams
+        if questions:
+            self._run(on_the_wire(HOST.arp_reply()), 20)

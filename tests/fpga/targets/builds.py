@@ -19,10 +19,10 @@ def run(module: str, *arguments: str, hash_seed: int = 1) -> subprocess.Complete
 
 
 @cache
-def hollow(name: str, *options: str, hash_seed: int = 1, stage: str = "verilog") -> Path:
-    """The files of a target whose core is hollow, built up to a stage."""
+def hollow(name: str, *options: str, hash_seed: int = 1) -> Path:
+    """The files of a target whose core is hollow."""
     folder = Path(mkdtemp(prefix=f"{name}-"))
-    given = [name, "--build", "--stop-after", stage, "--output-dir", str(folder), *options]
+    given = [name, "--build", "--stop-after", "verilog", "--output-dir", str(folder), *options]
     done = run("tests.fpga.targets.hollow", *given, hash_seed=hash_seed)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

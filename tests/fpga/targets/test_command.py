@@ -62,9 +62,9 @@ def test_the_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None
             "--stop-after verilog makes no bitstream; leave it out, or --load and --flash",
         ),
         (
-            ["--build", "--stop-after", "registers", "--link", "spl-udp", "--link", "etherbone"],
-            "registers are tried by the link uartbone, but the links are spl-udp, etherbone; give "
-            "--stop-after verilog, or --link uartbone too if the board can have it",
+            ["--build", "--stop-after", "registers", "--link", "spl-uart"],
+            "registers are tried by one of uartbone, spl-udp, etherbone, but the links are spl-uart; give "
+            "--stop-after verilog, or a --link that they are tried by",
         ),
     ],
     ids=["nothing", "preset", "chips", "toolchain", "processor", "both", "unbuilt", "no bridge"],
@@ -253,7 +253,8 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise SynthesisError("nextpnr ended with code 1: no route")
         return layout(seed, gateware.folder)
 
-    def packed(best: Layout, output: Path, say) -> None:
+    def packed(best: Layout, chip, output: Path, say) -> None:
+        assert chip == {"device": "LFE5U-45F-6BG381C", "idcode": "0x41112043"}
         (output / "spatten.bit").write_bytes(bytes([best.seed]))
 
     monkeypatch.setattr(command, "write_gateware", written)
@@ -335,8 +336,11 @@ def test_registers_that_cannot_be_tried_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "check_registers", lambda *_: None)
-    assert command.main(I9, ["--build", "--link", "spl-udp", "--output-dir", str(tmp_path)]) == 0
-    assert "registers were not tried: the system has no uartbone\n" in capsys.readouterr().out
+    assert command.main(I9, ["--build", "--link", "spl-uart", "--output-dir", str(tmp_path)]) == 0
+    assert (
+        "registers were not tried: the system has none of uartbone, spl-udp, etherbone\n"
+        in capsys.readouterr().out
+    )
     assert json.loads((tmp_path / "manifest.json").read_text())["registers_checked"] is None
 
 

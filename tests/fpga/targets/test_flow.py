@@ -27,6 +27,7 @@ endmodule
 """
 PINS = [("clk25", "P3"), ("led[0]", "U16"), ("led[1]", "K18"), ("led[2]", "J17"), ("led[3]", "H18")]
 DEVICE = ("--25k", "--package", "CABGA381", "--speed", "6")
+CHIP = {"device": "LFE5U-25F-6BG381C", "idcode": "0x41111043"}
 
 
 def gateware(folder: Path, mhz: float = 25.0, verilog: str = VERILOG) -> Gateware:
@@ -58,7 +59,7 @@ def test_two_folders_get_the_same_bitstream(tmp_path: Path) -> None:
         made = gateware(tmp_path / place)
         layout = lay_out(made, synthesise(made, said.append), 1, said.append)
         check(layout.clocks, 0.0, made.frequencies)
-        taken.append([path.read_bytes() for path in pack(layout, tmp_path / place, said.append)])
+        taken.append([path.read_bytes() for path in pack(layout, CHIP, tmp_path / place, said.append)])
         assert layout.utilisation["MULT18X18D"][0] > 0
     assert taken[0] == taken[1]
     assert len(taken[0][0]) > 10_000

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from spatten_drivers.errors import SpattenError
 from spatten_fpga.targets.registers import ERRORS, RESET, Register, exercise, hold_processor
 
-from .builds import hollow
+from .builds import run
 
 HOLD = [Register(f"hold_{n}", 4 * n, 1, bits, n % 2) for n, bits in enumerate((1, 1, 8, 32, 1, 32))]
 ALL = [*HOLD, Register("look", 100, 2, 0, 0), Register(ERRORS, 200, 1, 0, 0)]
@@ -45,7 +48,7 @@ def test_what_a_processors_software_has_written_by_then_does_not_count() -> None
     bus = Words()
     before = dict(bus.words)
     bus.words |= {4: 0, 8: 0x55}
-    hold_processor(bus, [*ALL, Register(RESET, 300, 1, 2, 0)])
+    hold_processor(bus, [*ALL, Register(RESET, 300, 1, 0, 0)])
     assert bus.words == before | {300: 2}
 
 
@@ -72,6 +75,28 @@ def test_an_address_that_nobody_answers() -> None:
         exercise(Words(), [*ALL, Register("gone", 300, 1, 0, 0)])
 
 
-def test_a_board_in_simulation() -> None:
-    """The i9 with all but its core: every register of its map answers over the simulated serial line."""
-    hollow("colorlight_i9", stage="registers")
+# Boards with all but their cores, in simulation ---------------------------------------------------
+
+
+def require_tried(folder: Path, link: str, name: str, *options: str) -> None:
+    """Every register of the map answers by a link."""
+    given = [name, "--build", "--stop-after", "registers", "--output-dir", str(folder), *options]
+    done = run("tests.fpga.targets.hollow", *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    count = len(json.loads((folder / "csr.json").read_text("utf-8"))["csr_registers"])
+    assert count > 30
+    assert f"{count} registers by {link}\n" in done.stdout
+
+
+def test_a_board_by_its_serial_line(tmp_path: Path) -> None:
+    require_tried(tmp_path, "uartbone", "colorlight_i9")
+
+
+def test_a_board_that_has_ethernet_alone(tmp_path: Path) -> None:
+    require_tried(tmp_path, "spl-udp", "butterstick", "--cpu-type", "none")
+
+
+@pytest.mark.deep
+def test_a_board_by_etherbone_at_another_address(tmp_path: Path) -> None:
+    place = ["--ip-address", "10.1.2.3", "--mac-address", "0x020304050607"]
+    require_tried(tmp_path, "etherbone", "colorlight_i9", "--link", "etherbone", *place)
