@@ -29,7 +29,8 @@ MANIFEST, SCHEMA = "manifest.json", 1
 BITSTREAM, REGISTER_MAP, DRAM, CONFIG = "spatten.bit", "csr.json", "dram.json", "config.yml"
 #: Files that every folder has, and those of some systems: how memory is made ready, what LiteScope samples.
 NEEDED, OPTIONAL = (BITSTREAM, "spatten.svf.gz", REGISTER_MAP, CONFIG), (DRAM, "analyzer.csv")
-FILES = NEEDED + OPTIONAL
+#: Those and the register map for LiteX's tools, which a driver does not read and older manifests do not name.
+FILES = (*NEEDED, *OPTIONAL, "csr.csv")
 #: What the manifests of a simulator and of a bare core have, and no bitstream's has.
 OTHER_KINDS = frozenset({"library", "ports"})
 LINKS = ("spl-udp", "etherbone", "uart", "spl-uart")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spatten_drivers import PRESETS, AcceleratorConfig
-from spatten_drivers.bitstream import BITSTREAM, MANIFEST, REGISTER_MAP, Bitstream
+from spatten_drivers.bitstream import BITSTREAM, FILES, MANIFEST, REGISTER_MAP, Bitstream
 from spatten_drivers.errors import LoadError, SpattenError
 from spatten_drivers.loader import load
 from spatten_fpga.gen.options import load_options
@@ -27,7 +27,7 @@ from .board import FASTEST, SLOWEST, Board
 from .flow import Layout, Say, lay_out, pack, synthesise
 from .gateware import Gateware, device_record, write_gateware
 from .links import LINKS, possible
-from .manifest import FILES, write_manifest
+from .manifest import write_manifest
 from .registers import SPARED, check_registers, tried_by
 from .system import Choice
 from .timing import Clock, TimingError, check

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from litex.build.lattice.trellis import LatticeTrellisToolchain
 from litex.soc.integration.builder import Builder
+from litex.soc.integration.export import get_csr_csv
 from migen import ClockDomain
 
 from spatten_drivers.errors import ConfigError
@@ -72,10 +73,10 @@ def write_gateware(board: Board, choice: Choice, output: Path) -> tuple[BoardSoc
         compile_software=has_cpu,
         compile_gateware=False,
         csr_json=str(output / "csr.json"),
-        csr_csv=str(output / "csr.csv"),
     )
     options = {"build_name": NAME}
     names = run_builder(builder, output, **options) if has_cpu else builder.build(**options)
+    (output / "csr.csv").write_text(_map_for_litex(soc), "utf-8")
     (output / "config.yml").write_text(_config(soc), "utf-8")
     _write_dram(soc, output, has_cpu)
     _write_analyzer(soc, output)
@@ -89,6 +90,12 @@ def _config(soc: BoardSoc) -> str:
     """What :mod:`spatten_fpga.gen` builds the same core from."""
     record = {"memory": f"{soc.memory_bytes >> 20}MiB", "config": soc.core_config.to_dict()}
     return yaml.safe_dump(record, sort_keys=False, default_flow_style=None)
+
+
+def _map_for_litex(soc: BoardSoc) -> str:
+    """What litex_cli and litex_server read, without LiteX's head, which has a date."""
+    text = get_csr_csv(soc.csr_regions, soc.constants, soc.mem_regions)
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
 
 
 def _write_dram(soc: BoardSoc, output: Path, has_cpu: bool) -> None:

