@@ -35,12 +35,12 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class Shelved:
-    """A folder with a manifest.
+    """A board's folder.
 
     Attributes
     ----------
     name : of the folder.
-    bitstream : ``None`` if the manifest cannot be read as one.
+    bitstream : ``None`` if there is no manifest, or it cannot be read as one.
     problems : what does not match; none of a good one.
     """
 
@@ -88,9 +88,7 @@ def examined(folder: Path) -> Shelved:
     """A board's folder, verified; it must have the board's name."""
     if not (folder / MANIFEST).exists():
         there = ", ".join(name for name in _MARKS if (folder / name).exists())
-        lost = (
-            f"has {there}, but no {MANIFEST} to verify it by: its build has not ended, or the file was lost"
-        )
+        lost = f"has {there}, but no {MANIFEST} to verify it by: its build has not ended, or that was lost"
         return Shelved(folder.name, None, (f"{lost}. Get the folder anew, or build it",))
     try:
         bitstream = Bitstream.load(folder)

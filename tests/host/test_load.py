@@ -286,7 +286,9 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, of in usb.items():
             vendor, colon, product = of.partition(":")
             numbers = (int(vendor, 16), int(product, 16)) if colon else (None, None)
-            there = SimpleNamespace(device=f"/dev/{name}", vid=numbers[0], pid=numbers[1], product=of)
+            there = SimpleNamespace(
+                device=f"/dev/{name}", vid=numbers[0], pid=numbers[1], product=None if colon else of
+            )
             found.append(there)
         list_ports = SimpleNamespace(comports=lambda: found)
         modules = {"serial": SimpleNamespace(), "serial.tools": SimpleNamespace(list_ports=list_ports)}
