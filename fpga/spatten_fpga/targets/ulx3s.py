@@ -20,7 +20,7 @@ BOARD = Board(
     clocks=lambda platform, clock: _CRG(platform, clock, sdram_rate="1:2"),
     # The chip differs from board to board; what is written on it tells.
     memory=Sdram({"MT48LC16M16": MT48LC16M16, "AS4C32M16": AS4C32M16, "IS42S16160": IS42S16160}, rate="1:2"),
-    preset="ecp5-25f",
+    preset="ecp5-85f-slim",
     clock=50e6,
     links=("uartbone",),
     baudrate=1_000_000,
