@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from spatten import catalog
 from spatten.quality.data import Labelled
@@ -18,10 +21,11 @@ from spatten.quality.tasks import Classification
 from spatten.tune import Effort, Recipe, tune
 from spatten.tune import data as data_module
 from spatten.tune import knobs as knobs_module
+from spatten.tune.frontier import __main__ as main_module
 from spatten.tune.frontier import points as points_module
 from spatten.tune.frontier import rules as rules_module
 from spatten.tune.frontier.page import best, frontier_json, frontier_markdown, lines_of
-from spatten.tune.frontier.points import Subject, Sweep, kept
+from spatten.tune.frontier.points import Subject, Sweep, command, kept
 from spatten.tune.knobs import FORMATS
 from spatten.tune.rules import RULES
 from tests.host.tiny_models import WORDS, tiny_bert
@@ -88,6 +92,22 @@ def test_a_point_is_measured_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch)
     assert sorted(point["budget"] for point in sweep.run()) == [5.0, 10.0]
 
 
+def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that its settings say comes back through the command line."""
+    taken: list[Sweep] = []
+    monkeypatch.setattr(main_module, "_measure", lambda found, rules: taken.append(found))
+    point = kept(sweep.points_folder)[0]
+    words = shlex.split(command(point["settings"]))
+    assert words[:3] == ["python", "-m", "spatten.tune.frontier"]
+    folders = ["--out", str(sweep.folder / "page.md"), "--points", str(sweep.points_folder)]
+    done = CliRunner().invoke(main_module.app, [*words[3:], *folders, "--build", str(sweep.folder)])
+    assert done.exit_code == 0, done.output
+    (subject, budget, seed), *more = taken[0].points()
+    assert (subject.name, budget, seed, more) == ("spam", 5.0, 0, [])
+    effort = point["settings"]["effort"]
+    assert asdict(taken[0].effort) == {**effort, "dense": {**effort["dense"], "rate": 1e-3 * 5 / 3}}
+
+
 def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
     far = Sweep([SEA], [1000.0], [0], EFFORT, sweep.points_folder / "far", sweep.folder / "far")
     (point,) = far.run()
@@ -112,9 +132,12 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
     rows = 400
     scores = {"control": [1.0] * rows, "tuned": tuned + [1] * (rows - len(tuned)), "before": [0.0] * rows}
     settings = {
+        "data": "spam",
         "task": "classification",
+        "budget": budget,
         "max_tokens": 128,
-        "effort": {"examples": 8, "dense": {"epochs": 1}, "tuned": {"epochs": 2}},
+        "seed": seed,
+        "effort": asdict(EFFORT),
     }
     named = {
         "data": "spam",
@@ -129,7 +152,6 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
     return {
         **named,
         "seconds": 60,
-        "command": "c",
         "scores": scores,
         "settings": settings,
         "schedule": {**schedule, "quantization": formats},

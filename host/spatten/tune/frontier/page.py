@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +16,7 @@ from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
 from ..metrics import lost_points
 from ..tasks import KINDS
-from .points import BUDGETS, HEADLINE, SUBJECTS
+from .points import BUDGETS, HEADLINE, SUBJECTS, command
 from .rules import VARIANTS
 
 #: Most points (percent of perplexity) that the upper end of a loss without loss may hide.
@@ -34,6 +35,10 @@ TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
 it, with other work beside, and leave out the dense model and its control where an earlier point had trained
 them."""
+
+COMMANDS = """\
+Of each kind of effort the first point's command; other points of that kind have another task, budget or
+seed there:"""
 
 RULES_METHOD = """\
 The same share of tokens, so the same bytes, at 8 bit; the dense model of the task, **not tuned** to any rule,
@@ -227,18 +232,24 @@ def _schedule_text(schedule: dict[str, Any]) -> str:
 
 
 def _measured(points: Sequence[dict[str, Any]]) -> str:
-    header = ["task", "budget", "seed", "training rows", "epochs dense + tuned", "minutes", "command"]
+    header = ["task", "budget", "seed", "training rows", "epochs dense + tuned", "test rows", "minutes"]
+    found = [point for point in points if "scores" in point]
     rows = []
-    for point in points:
-        if "scores" not in point:
-            continue
+    for point in found:
         effort = point["settings"]["effort"]
         epochs = f"{effort['dense']['epochs']:g} + {effort['tuned']['epochs']:g}"
-        numbers = [str(effort["examples"] or "all"), epochs, f"{point['seconds'] / 60:.0f}"]
-        rows.append(
-            [point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, f"`{point['command']}`"]
-        )
-    return f"{TIME}\n\n{markdown_table(header, rows)}"
+        numbers = [str(effort["examples"] or "all"), epochs, str(len(point["scores"]["tuned"]))]
+        minutes = f"{point['seconds'] / 60:.0f}"
+        rows.append([point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, minutes])
+    return "\n\n".join([TIME, markdown_table(header, rows), COMMANDS, _commands(found)])
+
+
+def _commands(points: Sequence[dict[str, Any]]) -> str:
+    """Of the first point of each kind of effort; a line each."""
+    first: dict[str, dict[str, Any]] = {}
+    for point in points:
+        first.setdefault(json.dumps(point["settings"]["effort"]), point["settings"])
+    return "\n".join(f"    {command(settings)}" for settings in first.values())
 
 
 def _missing(points: Sequence[dict[str, Any]]) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,10 +132,9 @@ class Sweep:
         else:
             found = {**outcome.to_dict(), "x32_before": outcome.before.ratio(32)}
         named = {"data": subject.name, "title": subject.title, "budget": budget, "seed": seed}
-        took = {"seconds": round(time.monotonic() - began), "command": command()}
         if not self.keep:
             shutil.rmtree(place)
-        return {**named, **took, **found}
+        return {**named, "seconds": round(time.monotonic() - began), **found}
 
 
 def write_record(path: Path, record: Any) -> None:
@@ -146,9 +143,32 @@ def write_record(path: Path, record: Any) -> None:
     write_atomic(path, json.dumps(record) + "\n")
 
 
-def command() -> str:
-    """The command line of this process, as a reader would type it."""
-    return shlex.join(["python", "-m", "spatten.tune.frontier", *sys.argv[1:]])
+def command(settings: Mapping[str, Any]) -> str:
+    """The command line that measures one point, and no other.
+
+    Parameters
+    ----------
+    settings : of the point's tuning, as its file has them.
+    """
+    effort = settings["effort"]
+    options = {
+        "tasks": settings["data"],
+        "budgets": f"{settings['budget']:g}x",
+        "seeds": 1,
+        "first-seed": settings["seed"],
+        "examples": effort["examples"],
+        "dense-epochs": effort["dense"]["epochs"],
+        "epochs": effort["tuned"]["epochs"],
+        "batch": effort["tuned"]["batch"],
+        "rate": effort["tuned"]["rate"],
+        "screens": effort["screens"],
+        "look": effort["look"],
+        "trials": effort["trials"],
+        "trial-epochs": effort["trial_epochs"],
+        "report-examples": effort["report"],
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", f"{value}")]
+    return " ".join(["python -m spatten.tune.frontier", *words, "--no-rules"])
 
 
 def kept(folder: Path) -> list[dict[str, Any]]:
