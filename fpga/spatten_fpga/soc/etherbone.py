@@ -27,6 +27,7 @@ UDP_PORT = 1234
 IP_ADDRESS, MAC_ADDRESS = "192.168.1.50", 0x10E2D5000000  # LiteX's usual ones
 #: Words of a record behind its header: base address, words written, return address, addresses read.
 DEPTH = 256
+LUT_RAM_WORDS = 16  # of a cell of ECP5
 HEADER_WORDS = 3  # of packet and record
 _FRAME_WORDS = 512  # more than an Ethernet frame has
 
@@ -155,10 +156,19 @@ def udp_stack(
     """LiteEth's stack up to UDP.
 
     It is 32 bits wide in the system's clock, so that only the MAC's ends run at the PHY's; without ICMP,
-    whose chain of ready signals is the longest of LiteEth's.
+    whose chain of ready signals is the longest of LiteEth's. Between the clocks are as many words as one cell
+    of LUT RAM holds: with LiteEth's 32 each bit has two, and a multiplexer in the slowest path of 125 MHz.
     """
     core = LiteEthUDPIPCore(
-        phy, mac_address, ip_address, int(clock), dw=32, with_sys_datapath=True, with_icmp=False
+        phy,
+        mac_address,
+        ip_address,
+        int(clock),
+        dw=32,
+        with_sys_datapath=True,
+        with_icmp=False,
+        tx_cdc_depth=LUT_RAM_WORDS,
+        rx_cdc_depth=LUT_RAM_WORDS,
     )
     _register_transmitter(core)
     return core
