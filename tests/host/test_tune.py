@@ -295,9 +295,45 @@ def test_a_table_is_read_by_its_columns(tmp_path: Path) -> None:
         table.writerow(["body", "label", "split"])
         table.writerows([f"text {i}", i % 2, part] for i, part in enumerate(["train", "dev", "test"] * 2))
     found = read_examples(str(path), "classification", {"text": "body"})
-    assert [row["text"] for row in found.train] == ["text 0", "text 3"]
-    assert [row["text"] for row in found.development] == ["text 1", "text 4"]
-    assert [row["label"] for row in found.test] == ["0", "1"]
+    assert sorted(row["text"] for row in found.train) == ["text 0", "text 3"]
+    assert sorted(row["text"] for row in found.development) == ["text 1", "text 4"]
+    assert sorted(row["label"] for row in found.test) == ["0", "1"]
+
+
+def test_rows_of_a_part_are_mixed_for_files_are_sorted_by_label(tmp_path: Path) -> None:
+    """Their first rows alone would be of one label; those of lm are one text in order."""
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {"text": f"text {i}", "label": i // 20, "split": part}
+        for part in ("train", "dev", "test")
+        for i in range(40)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    found = read_examples(str(path), "classification")
+    assert (
+        {row["label"] for row in found.train[:10]}
+        == {row["label"] for row in found.development[:10]}
+        == {0, 1}
+    )
+    assert [row["text"] for row in read_examples(str(path), "lm").train] == [f"text {i}" for i in range(40)]
+
+
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """With a byte order mark, and a text longer than the csv module's own bound."""
+    path = tmp_path / "DATA.CSV"
+    lines = [f"{'long ' * 40_000 * (i == 0)}text {i},{i % 2}" for i in range(20)]
+    path.write_text("\n".join(["\ufefftext,label", *lines]), "utf-8")
+    found = read_examples(str(path), "classification")
+    assert max(len(row["text"]) for row in (*found.train, *found.development, *found.test)) > 200_000
+
+
+def test_a_repeated_row_stands_in_one_part(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    rows = [{"text": f"text {i % 25}", "label": i % 25 % 2} for i in range(100)]
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    found = read_examples(str(path), "classification")
+    texts = [row["text"] for row in (*found.train, *found.development, *found.test)]
+    assert len(texts) == len(set(texts)) == 25
 
 
 def test_parts_without_a_split_are_disjoint_and_seeded(tmp_path: Path) -> None:
@@ -318,9 +354,14 @@ def test_parts_without_a_split_are_disjoint_and_seeded(tmp_path: Path) -> None:
         ("data.jsonl", "[1]", "row 1 is"),
         ("data.jsonl", "{", "not valid jsonl"),
         ("data.jsonl", '{"text": "a", "label": 1}', "expected 2 or more"),
-        ("data.jsonl", '{"text": "a", "label": 1, "split": "x"}', "expected train, dev or test"),
+        ("data.jsonl", '{"text": "a", "label": 1, "split": "x"}', "split 'x'; expected train, dev or test"),
+        ("data.jsonl", '{"text": "a", "label": 1}\n{"text": ', "not valid jsonl in UTF-8 behind row 1"),
+        ("data.jsonl", '{"text": "a", "label": [1]}', "row 1 has in 'label' a list"),
+        ("data.csv", "text,label\nyes, it is,1", "row 1 has 1 cells more than the header"),
+        ("data.csv", 'text,label\na,1\n"b,1', "not valid csv in UTF-8 behind row 1: unexpected end of data"),
+        ("data.csv", "", "0 rows of train; expected 2 or more"),
     ],
-    ids=["kind", "column", "list", "json", "few", "split"],
+    ids=["kind", "column", "list", "json", "few", "split", "line", "cell", "commas", "quote", "empty"],
 )
 def test_what_is_wrong_with_a_file_is_said(name: str, text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text, "utf-8")
@@ -333,6 +374,18 @@ def test_a_missing_file_and_a_task_of_another_kind_are_refused(tmp_path: Path) -
         read_examples(str(tmp_path / "none.csv"), "lm")
     with pytest.raises(InputError, match="'spam' is for classification; the task is lm"):
         read_examples("spam", "lm")
+
+
+def test_columns_that_nothing_needs_are_refused(tmp_path: Path) -> None:
+    """A slip of the pen would take another column, or parts by chance, without a word."""
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"text": "a", "label": 1}', "utf-8")
+    with pytest.raises(InputError, match=r"columns are given for \['lable'\]"):
+        read_examples(str(path), "classification", {"lable": "kind"})
+    with pytest.raises(InputError, match="row 1 has no 'fold', which classification needs as 'split'"):
+        read_examples(str(path), "classification", {"split": "fold"})
+    with pytest.raises(InputError, match="'spam' is no file"):
+        read_examples("spam", "classification", {"text": "body"})
 
 
 @pytest.mark.parametrize(
