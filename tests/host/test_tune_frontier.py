@@ -16,6 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from spatten import catalog
+from spatten.errors import InputError
 from spatten.quality.data import Labelled
 from spatten.quality.tasks import Classification
 from spatten.tune import Effort, Recipe, tune
@@ -106,6 +107,15 @@ def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.
     assert (subject.name, budget, seed, more) == ("spam", 5.0, 0, [])
     effort = point["settings"]["effort"]
     assert asdict(taken[0].effort) == {**effort, "dense": {**effort["dense"], "rate": 1e-3 * 5 / 3}}
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", '{"rule": "latest"}', '{"data": "whales", "budget": 1, "seed": 0}']
+)
+def test_a_file_that_is_no_point_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=r"other\.json' is no point of a frontier"):
+        kept(tmp_path)
 
 
 def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
