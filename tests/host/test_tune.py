@@ -17,6 +17,7 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
     BertForQuestionAnswering,
     GPT2LMHeadModel,
 )
@@ -269,9 +270,30 @@ def test_answers_are_spans_of_the_context(tmp_path: Path) -> None:
     assert task.scores(logits, [feature]).tolist() == [pytest.approx(0.8)]
     with pytest.raises(InputError, match="does not stand in its context"):
         task.features(tokenizer, [{**row, "answer": "elephant"}])
+    long = {**row, "question": "the ship " * 20}
+    assert task.features(tokenizer, [long, row, {**row, "context": "the " * 40 + row["context"]}]) == [
+        feature
+    ]
     model = BertForQuestionAnswering.from_pretrained(tmp_path)
     assert float(task.loss(model, task.collate([feature]), pruned=False).detach()) > 0
     assert batched_scores(model.eval(), task, [feature]).shape == (1,)
+
+
+def test_a_trained_head_keeps_the_order_of_its_labels() -> None:
+    rows = [{"label": label} for label in ("no", "yes")]
+    task = KINDS["classification"](Examples(rows, [], []), 24)
+    assert task.labels == ["no", "yes"]
+    task.follow(BertConfig(label2id={"LABEL_0": 0, "LABEL_1": 1}))
+    assert task.labels == ["no", "yes"]
+    task.follow(
+        BertConfig(label2id={"yes": 0, "perhaps": 1, "no": 2}, id2label={0: "yes", 1: "perhaps", 2: "no"})
+    )
+    assert [task.label(row) for row in rows] == [2, 0]
+    assert task.config()["num_labels"] == 3
+    numbers = KINDS["classification"](Examples([{"label": n} for n in range(11)], [], []), 24)
+    assert [numbers.label({"label": n}) for n in range(11)] == list(range(11))
+    with pytest.raises(InputError, match=r"the label 'ten'; the training rows have '0', .*'9', \.\.\."):
+        numbers.label({"label": "ten"})
 
 
 def test_regression_scores_the_variance_left_unexplained() -> None:
@@ -281,8 +303,12 @@ def test_regression_scores_the_variance_left_unexplained() -> None:
     assert task.scores(np.array([[1.0], [2.0], [3.0]]), features).tolist() == [0.0] * 3
     lost = lost_points(task.metric, np.array([0.2, 0.4, 0.3]), np.array([0.1, 0.3, 0.2]))
     assert lost.value == pytest.approx(10.0)
-    with pytest.raises(InputError, match="expects a number"):
-        task.label({"label": "good"})
+    for wrong in ("good", "nan", float("inf")):
+        with pytest.raises(InputError, match="expects a number"):
+            task.label({"label": wrong})
+    same = [{"label": 1.0}] * 3
+    with pytest.raises(InputError, match=r"all test rows have the label 1\.0"):
+        Regressing(Examples(same, [{"label": 1}, {"label": 2}], same), 24)
 
 
 # Data --------------------------------------------------------------------------------------------------

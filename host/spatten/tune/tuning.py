@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 
 from spatten_drivers import Device, open_device
 
@@ -221,7 +221,9 @@ class _Tuning:
         tokenizer = from_hub(name, lambda: AutoTokenizer.from_pretrained(self.source))
         check_vocabulary(name, tokenizer)
         examples = read_examples(settings["data"], settings["task"], settings["columns"], self.seed)
-        return tokenizer, KINDS[settings["task"]](examples, settings["max_tokens"])
+        task = KINDS[settings["task"]](examples, settings["max_tokens"])
+        task.follow(from_hub(name, lambda: AutoConfig.from_pretrained(self.source)))
+        return tokenizer, task
 
     def _new_model(self) -> PreTrainedModel:
         """The base with the task's head, a new one if it has none."""
