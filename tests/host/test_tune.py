@@ -40,6 +40,7 @@ from spatten.tune.metrics import lost_points
 from spatten.tune.search import Search
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
+from spatten.tune.trainer import _last_whole
 from spatten_drivers.errors import ConfigError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
 
@@ -184,6 +185,42 @@ def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
     assert tune(**arguments).tuned.ratio(32) == again.tuned.ratio(32)
     with pytest.raises(InputError, match=r"holds a tuning with \{'seed': 0\}"):
         tune(**arguments, seed=1)
+
+
+def test_what_was_scored_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the control is scored, and between a training and its scores: the weights are kept."""
+    arguments = _arguments(tmp_path, effort=replace(EFFORT, control=True))
+    trained, train, scores = list[str](), tuning_module.train, tuning_module.batched_scores
+    monkeypatch.setattr(tuning_module, "train", lambda *a, **k: trained.append(a[5]) or train(*a, **k))
+
+    def interrupt(*given: Any) -> Any:
+        if "control" in trained:
+            raise KeyboardInterrupt
+        return scores(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning_module, "batched_scores", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tune(**arguments)
+    outcome = tune(**arguments)
+    assert trained == ["dense", "control", "tuned"]
+    assert outcome.control is not None
+    assert sorted(path.name for path in (tmp_path / "out" / "tuning").glob("*.pt")) == [
+        "dense.pt",
+        "tuned.pt",
+    ]
+    assert not [path for path in (tmp_path / "out" / "tuning").iterdir() if path.is_dir()]
+
+
+def test_a_checkpoint_that_was_being_written_is_not_taken_up(tmp_path: Path) -> None:
+    for step in (50, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-50" / "trainer_state.json").write_text("{}")
+    assert _last_whole(tmp_path) == str(tmp_path / "checkpoint-50")
+    assert not (tmp_path / "checkpoint-100").exists()
+    (tmp_path / "checkpoint-50" / "trainer_state.json").write_text('{"global_st')
+    assert _last_whole(tmp_path) is None
+    assert _last_whole(tmp_path / "none") is None
 
 
 def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -277,6 +278,7 @@ class _Tuning:
         scratch = path.with_suffix(".part")
         torch.save(model.state_dict(), scratch)
         scratch.replace(path)
+        shutil.rmtree(work / name, ignore_errors=True)
 
     @staticmethod
     def _weights(model: PreTrainedModel) -> dict[str, Any]:
@@ -357,7 +359,6 @@ class _Tuning:
         def work() -> dict[str, Any]:
             recipe = replace(self.effort.tuned, epochs=self.effort.trial_epochs)
             self._trained(model, start, name, candidate, recipe)
-            (self.work / f"{name}.pt").unlink()
             schedule = candidate.knobs.schedule()
             scores = batched_scores(model, self.task, self.development, schedule, self.rule)
             result = {
@@ -371,6 +372,7 @@ class _Tuning:
             return result
 
         found: dict[str, Any] = self.state.once(name, work)
+        (self.work / f"{name}.pt").unlink(missing_ok=True)
         return found
 
     def _looked_at(self) -> list[dict[str, Any]]:
@@ -393,10 +395,10 @@ class _Tuning:
 
         def work() -> list[float]:
             self._trained(model, start, "control", None, self.effort.tuned)
-            (self.base.path.parent / "control.pt").unlink()
             return self._float_scores(model, self.test)
 
         found = np.array(self.base.once("control", work))
+        (self.base.path.parent / "control.pt").unlink(missing_ok=True)
         model.load_state_dict(start)
         return found
 
