@@ -25,17 +25,19 @@ from typer.testing import CliRunner
 
 import spatten
 from spatten.cli import app
+from spatten.cli.tune import _missed
 from spatten.errors import InputError, ModelError
 from spatten.hf.own import ORIGIN_KEY, SCHEDULE_KEY, own_schedule
 from spatten.hf.session import session_of
-from spatten.quality.metrics import Estimate
-from spatten.tune import Effort, Recipe, tune
+from spatten.quality.metrics import ACCURACY, Estimate
+from spatten.quality.subject import Traffic
+from spatten.tune import Effort, Outcome, Recipe, tune
 from spatten.tune import budget as budget_module
 from spatten.tune import knobs as knobs_module
 from spatten.tune import tuning as tuning_module
 from spatten.tune.data import Examples, read_examples
 from spatten.tune.knobs import FORMATS
-from spatten.tune.measure import batched_scores, device_scores, expected_loss
+from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
 from spatten.tune.search import Search
 from spatten.tune.surrogate import surrogate
@@ -221,6 +223,36 @@ def test_a_checkpoint_that_was_being_written_is_not_taken_up(tmp_path: Path) -> 
     (tmp_path / "checkpoint-50" / "trainer_state.json").write_text('{"global_st')
     assert _last_whole(tmp_path) is None
     assert _last_whole(tmp_path / "none") is None
+
+
+def test_an_error_of_the_command_keeps_its_traceback_for_debug(tmp_path: Path) -> None:
+    words = ["tune", "none", "--data", "none.csv", "--output", str(tmp_path / "out"), "--budget", "0x"]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, "budget is '0x'; expected a factor such as 10x" in result.stderr) == (1, True)
+    assert isinstance(CliRunner().invoke(app, ["--debug", *words]).exception, InputError)
+
+
+def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder: Path) -> None:
+    said = json.loads((folder / "tuned.json").read_text("utf-8"))
+    scores = {name: np.array(part) for name, part in said["scores"].items()}
+    measured = Measured(np.zeros(8), Traffic(100, 400))
+    outcome = Outcome(
+        said["settings"],
+        ACCURACY,
+        spatten.Schedule(),
+        scores["dense"],
+        None,
+        measured,
+        measured,
+        [],
+        [],
+        "emulator",
+    )
+    assert _missed(outcome) == ["note: 8.00x on the test rows; 10x is kept on the development rows"]
+    bound = replace(outcome, settings={**said["settings"], "budget": None, "max_loss": 2.0}, dense=np.ones(8))
+    (line,) = _missed(bound)
+    assert line.startswith("note: 100.0 lost on the test rows")
+    assert _missed(replace(bound, dense=np.zeros(8))) == []
 
 
 def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(
