@@ -39,11 +39,11 @@ from spatten.tune.data import Examples, read_examples
 from spatten.tune.knobs import FORMATS
 from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
-from spatten.tune.search import Search
+from spatten.tune.search import NoScheduleError, Search
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
 from spatten.tune.trainer import _last_whole
-from spatten_drivers.errors import ConfigError
+from spatten_drivers.errors import ConfigError, SpattenError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
 
 RECIPE = Recipe(epochs=1.0, batch=16, rate=1e-3)
@@ -232,6 +232,75 @@ def test_an_error_of_the_command_keeps_its_traceback_for_debug(tmp_path: Path) -
     assert isinstance(CliRunner().invoke(app, ["--debug", *words]).exception, InputError)
 
 
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nor would what is asked for next be "other arguments for the same folder"."""
+    arguments = _arguments(tmp_path)
+    refused = ({"max_tokens": 100}, {"budget": 1000.0}, {"device": "nowhere"}, {"data": "none.csv"})
+    for changes in refused:
+        with pytest.raises(SpattenError):
+            tune(
+                **{**arguments, **changes},
+                progress=lambda what, *_: pytest.fail(what) if what == "dense" else None,
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def test_examples_that_changed_since_are_noticed(tmp_path: Path) -> None:
+    arguments = _arguments(tmp_path)
+
+    def stop(what: str, *_: int) -> None:
+        if what == "dense":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(**arguments, progress=stop)
+    with (tmp_path / "data.jsonl").open("a") as stream:
+        stream.write('\n{"review": "one more", "kind": "sea"}')
+    with pytest.raises(InputError, match="a tuning whose data changed since"):
+        tune(**arguments)
+
+
+def test_a_folder_that_holds_a_model_is_not_written_over(tmp_path: Path) -> None:
+    arguments = _arguments(tmp_path)
+    with pytest.raises(InputError, match="holds the model itself"):
+        tune(**{**arguments, "output": tmp_path / "bert"})
+    tiny_bert(tmp_path / "other")
+    with pytest.raises(InputError, match="holds a model, which would be overwritten"):
+        tune(**{**arguments, "output": tmp_path / "other"})
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be made: Not a directory"):
+        tune(**{**arguments, "output": tmp_path / "file"})
+
+
+def test_a_model_of_half_precision_is_trained_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another head too: the one of three labels is made anew."""
+    arguments = _arguments(tmp_path)
+    arguments["model"] = tiny_bert(tmp_path / "half", labels=3)
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "half").half().save_pretrained(
+        tmp_path / "half"
+    )
+    seen = list[Any]()
+
+    def stop(model: Any, *_: Any, **__: Any) -> None:
+        seen.extend([model.dtype, model.config.num_labels])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning_module, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        tune(**arguments)
+    assert seen == [torch.float32, 2]
+
+
+def test_a_training_that_diverged_is_said(tmp_path: Path) -> None:
+    wild = replace(RECIPE, rate=1e30)
+    with pytest.raises(
+        InputError, match=r"training 'dense' at a rate of 1e\+30 came to weights that are no numbers"
+    ):
+        tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=wild)))
+
+
 def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder: Path) -> None:
     said = json.loads((folder / "tuned.json").read_text("utf-8"))
     scores = {name: np.array(part) for name, part in said["scores"].items()}
@@ -260,18 +329,30 @@ def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(
 ) -> None:
     effort = replace(EFFORT, trial_epochs=0.2, dense=replace(RECIPE, epochs=0.0), screens=1)
     arguments = _arguments(tmp_path, budget=None, max_loss=2.0, effort=effort)
+    with pytest.raises(ModelError, match="has no head for this classification"):
+        tune(**arguments)
+    arguments["model"] = tiny_bert(tmp_path / "trained", labels=2)
+    looks = dict[str, int]()
     lost = {16.0: 1.0, 14.0: 0.0}  # of the trial at a budget; others lose more
     budgets, finalists = list[float](), Search.finalists
     monkeypatch.setattr(Search, "finalists", lambda self, b, n: budgets.append(b) or finalists(self, b, n))
     monkeypatch.setattr(
         tuning_module, "lost_points", lambda *_: Estimate(lost.get(budgets[-1], 3.0), 0.0, 0.0)
     )
-    found = tune(**arguments)
+    found = tune(**arguments, progress=lambda *told: looks.update({told[0]: max(told[1] - told[2], 0)}))
+    assert looks["looking at schedules"] == 0, "of several budgets each counts its own"
     assert 16.0 <= found.tuned.ratio(32) < 20
     assert len(budgets) <= 4
     lost.clear()
     with pytest.raises(InputError, match="every trial lost more than 2 points"):
         tune(**{**arguments, "output": tmp_path / "never"})
+
+    def none(*_: Any) -> Any:
+        raise NoScheduleError
+
+    monkeypatch.setattr(Search, "finalists", none)
+    with pytest.raises(NoScheduleError, match="no budget that was tried can be kept"):
+        tune(**{**arguments, "output": tmp_path / "short"})
 
 
 def test_an_old_or_foreign_schedule_gets_a_clear_message() -> None:
@@ -488,12 +569,31 @@ def test_columns_that_nothing_needs_are_refused(tmp_path: Path) -> None:
     [
         ({"task": "fly"}, InputError, "task is 'fly'"),
         ({"rule": "luck"}, InputError, "rule is 'luck'"),
-        ({"max_loss": 1.0}, InputError, "expected one of them"),
+        ({"max_loss": 1.0}, InputError, "budget is 9 and max_loss is 1; expected one of them"),
+        ({"budget": None}, InputError, "neither budget nor max_loss is given"),
+        ({"budget": None, "max_loss": -1.0}, InputError, "points of 0 or more"),
         ({"budget": 0.5}, InputError, "a factor of 1 or more"),
+        ({"effort": replace(EFFORT, trial_epochs=-1.0)}, InputError, "trial epochs is -1.0"),
+        ({"effort": replace(EFFORT, tuned=replace(RECIPE, rate=0.0))}, InputError, "rate is 0.0"),
+        ({"effort": replace(EFFORT, report=1)}, InputError, "rows of development and test is 1; expected 2"),
         ({"max_tokens": 100}, InputError, "takes 64"),
+        ({"model": "bert-base-random"}, ModelError, "has random weights, from which nothing is tuned"),
         ({"task": "lm", "columns": {"text": "review"}}, ModelError, "needs a GPT-2"),
     ],
-    ids=["task", "rule", "both", "budget", "length", "family"],
+    ids=[
+        "task",
+        "rule",
+        "both",
+        "none",
+        "loss",
+        "budget",
+        "epochs",
+        "rate",
+        "rows",
+        "length",
+        "random",
+        "family",
+    ],
 )
 def test_what_cannot_be_tuned_is_refused(
     changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
