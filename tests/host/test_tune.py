@@ -17,6 +17,7 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertConfig,
     BertForQuestionAnswering,
     GPT2LMHeadModel,
 )
@@ -24,22 +25,25 @@ from typer.testing import CliRunner
 
 import spatten
 from spatten.cli import app
+from spatten.cli.tune import _missed
 from spatten.errors import InputError, ModelError
 from spatten.hf.own import ORIGIN_KEY, SCHEDULE_KEY, own_schedule
 from spatten.hf.session import session_of
-from spatten.quality.metrics import Estimate
-from spatten.tune import Effort, Recipe, tune
+from spatten.quality.metrics import ACCURACY, Estimate
+from spatten.quality.subject import Traffic
+from spatten.tune import Effort, Outcome, Recipe, tune
 from spatten.tune import budget as budget_module
 from spatten.tune import knobs as knobs_module
 from spatten.tune import tuning as tuning_module
 from spatten.tune.data import Examples, read_examples
 from spatten.tune.knobs import FORMATS
-from spatten.tune.measure import batched_scores, device_scores, expected_loss
+from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
-from spatten.tune.search import Search
+from spatten.tune.search import NoScheduleError, Search
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
-from spatten_drivers.errors import ConfigError
+from spatten.tune.trainer import _last_whole
+from spatten_drivers.errors import ConfigError, SpattenError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
 
 RECIPE = Recipe(epochs=1.0, batch=16, rate=1e-3)
@@ -185,23 +189,170 @@ def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
         tune(**arguments, seed=1)
 
 
+def test_what_was_scored_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the control is scored, and between a training and its scores: the weights are kept."""
+    arguments = _arguments(tmp_path, effort=replace(EFFORT, control=True))
+    trained, train, scores = list[str](), tuning_module.train, tuning_module.batched_scores
+    monkeypatch.setattr(tuning_module, "train", lambda *a, **k: trained.append(a[5]) or train(*a, **k))
+
+    def interrupt(*given: Any) -> Any:
+        if "control" in trained:
+            raise KeyboardInterrupt
+        return scores(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning_module, "batched_scores", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tune(**arguments)
+    outcome = tune(**arguments)
+    assert trained == ["dense", "control", "tuned"]
+    assert outcome.control is not None
+    assert sorted(path.name for path in (tmp_path / "out" / "tuning").glob("*.pt")) == [
+        "dense.pt",
+        "tuned.pt",
+    ]
+    assert not [path for path in (tmp_path / "out" / "tuning").iterdir() if path.is_dir()]
+
+
+def test_a_checkpoint_that_was_being_written_is_not_taken_up(tmp_path: Path) -> None:
+    for step in (50, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-50" / "trainer_state.json").write_text("{}")
+    assert _last_whole(tmp_path) == str(tmp_path / "checkpoint-50")
+    assert not (tmp_path / "checkpoint-100").exists()
+    (tmp_path / "checkpoint-50" / "trainer_state.json").write_text('{"global_st')
+    assert _last_whole(tmp_path) is None
+    assert _last_whole(tmp_path / "none") is None
+
+
+def test_an_error_of_the_command_keeps_its_traceback_for_debug(tmp_path: Path) -> None:
+    words = ["tune", "none", "--data", "none.csv", "--output", str(tmp_path / "out"), "--budget", "0x"]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, "budget is '0x'; expected a factor such as 10x" in result.stderr) == (1, True)
+    assert isinstance(CliRunner().invoke(app, ["--debug", *words]).exception, InputError)
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nor would what is asked for next be "other arguments for the same folder"."""
+    arguments = _arguments(tmp_path)
+    refused = ({"max_tokens": 100}, {"budget": 1000.0}, {"device": "nowhere"}, {"data": "none.csv"})
+    for changes in refused:
+        with pytest.raises(SpattenError):
+            tune(
+                **{**arguments, **changes},
+                progress=lambda what, *_: pytest.fail(what) if what == "dense" else None,
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def test_examples_that_changed_since_are_noticed(tmp_path: Path) -> None:
+    arguments = _arguments(tmp_path)
+
+    def stop(what: str, *_: int) -> None:
+        if what == "dense":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(**arguments, progress=stop)
+    with (tmp_path / "data.jsonl").open("a") as stream:
+        stream.write('\n{"review": "one more", "kind": "sea"}')
+    with pytest.raises(InputError, match="a tuning whose data changed since"):
+        tune(**arguments)
+
+
+def test_a_folder_that_holds_a_model_is_not_written_over(tmp_path: Path) -> None:
+    arguments = _arguments(tmp_path)
+    with pytest.raises(InputError, match="holds the model itself"):
+        tune(**{**arguments, "output": tmp_path / "bert"})
+    tiny_bert(tmp_path / "other")
+    with pytest.raises(InputError, match="holds a model, which would be overwritten"):
+        tune(**{**arguments, "output": tmp_path / "other"})
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be made: Not a directory"):
+        tune(**{**arguments, "output": tmp_path / "file"})
+
+
+def test_a_model_of_half_precision_is_trained_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another head too: the one of three labels is made anew."""
+    arguments = _arguments(tmp_path)
+    arguments["model"] = tiny_bert(tmp_path / "half", labels=3)
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "half").half().save_pretrained(
+        tmp_path / "half"
+    )
+    seen = list[Any]()
+
+    def stop(model: Any, *_: Any, **__: Any) -> None:
+        seen.extend([model.dtype, model.config.num_labels])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning_module, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        tune(**arguments)
+    assert seen == [torch.float32, 2]
+
+
+def test_a_training_that_diverged_is_said(tmp_path: Path) -> None:
+    wild = replace(RECIPE, rate=1e30)
+    with pytest.raises(
+        InputError, match=r"training 'dense' at a rate of 1e\+30 came to weights that are no numbers"
+    ):
+        tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=wild)))
+
+
+def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder: Path) -> None:
+    said = json.loads((folder / "tuned.json").read_text("utf-8"))
+    scores = {name: np.array(part) for name, part in said["scores"].items()}
+    measured = Measured(np.zeros(8), Traffic(100, 400))
+    outcome = Outcome(
+        said["settings"],
+        ACCURACY,
+        spatten.Schedule(),
+        scores["dense"],
+        None,
+        measured,
+        measured,
+        [],
+        [],
+        "emulator",
+    )
+    assert _missed(outcome) == ["note: 8.00x on the test rows; 10x is kept on the development rows"]
+    bound = replace(outcome, settings={**said["settings"], "budget": None, "max_loss": 2.0}, dense=np.ones(8))
+    (line,) = _missed(bound)
+    assert line.startswith("note: 100.0 lost on the test rows")
+    assert _missed(replace(bound, dense=np.zeros(8))) == []
+
+
 def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     effort = replace(EFFORT, trial_epochs=0.2, dense=replace(RECIPE, epochs=0.0), screens=1)
     arguments = _arguments(tmp_path, budget=None, max_loss=2.0, effort=effort)
+    with pytest.raises(ModelError, match="has no head for this classification"):
+        tune(**arguments)
+    arguments["model"] = tiny_bert(tmp_path / "trained", labels=2)
+    looks = dict[str, int]()
     lost = {16.0: 1.0, 14.0: 0.0}  # of the trial at a budget; others lose more
     budgets, finalists = list[float](), Search.finalists
     monkeypatch.setattr(Search, "finalists", lambda self, b, n: budgets.append(b) or finalists(self, b, n))
     monkeypatch.setattr(
         tuning_module, "lost_points", lambda *_: Estimate(lost.get(budgets[-1], 3.0), 0.0, 0.0)
     )
-    found = tune(**arguments)
+    found = tune(**arguments, progress=lambda *told: looks.update({told[0]: max(told[1] - told[2], 0)}))
+    assert looks["looking at schedules"] == 0, "of several budgets each counts its own"
     assert 16.0 <= found.tuned.ratio(32) < 20
     assert len(budgets) <= 4
     lost.clear()
     with pytest.raises(InputError, match="every trial lost more than 2 points"):
         tune(**{**arguments, "output": tmp_path / "never"})
+
+    def none(*_: Any) -> Any:
+        raise NoScheduleError
+
+    monkeypatch.setattr(Search, "finalists", none)
+    with pytest.raises(NoScheduleError, match="no budget that was tried can be kept"):
+        tune(**{**arguments, "output": tmp_path / "short"})
 
 
 def test_an_old_or_foreign_schedule_gets_a_clear_message() -> None:
@@ -269,9 +420,30 @@ def test_answers_are_spans_of_the_context(tmp_path: Path) -> None:
     assert task.scores(logits, [feature]).tolist() == [pytest.approx(0.8)]
     with pytest.raises(InputError, match="does not stand in its context"):
         task.features(tokenizer, [{**row, "answer": "elephant"}])
+    long = {**row, "question": "the ship " * 20}
+    assert task.features(tokenizer, [long, row, {**row, "context": "the " * 40 + row["context"]}]) == [
+        feature
+    ]
     model = BertForQuestionAnswering.from_pretrained(tmp_path)
     assert float(task.loss(model, task.collate([feature]), pruned=False).detach()) > 0
     assert batched_scores(model.eval(), task, [feature]).shape == (1,)
+
+
+def test_a_trained_head_keeps_the_order_of_its_labels() -> None:
+    rows = [{"label": label} for label in ("no", "yes")]
+    task = KINDS["classification"](Examples(rows, [], []), 24)
+    assert task.labels == ["no", "yes"]
+    task.follow(BertConfig(label2id={"LABEL_0": 0, "LABEL_1": 1}))
+    assert task.labels == ["no", "yes"]
+    task.follow(
+        BertConfig(label2id={"yes": 0, "perhaps": 1, "no": 2}, id2label={0: "yes", 1: "perhaps", 2: "no"})
+    )
+    assert [task.label(row) for row in rows] == [2, 0]
+    assert task.config()["num_labels"] == 3
+    numbers = KINDS["classification"](Examples([{"label": n} for n in range(11)], [], []), 24)
+    assert [numbers.label({"label": n}) for n in range(11)] == list(range(11))
+    with pytest.raises(InputError, match=r"the label 'ten'; the training rows have '0', .*'9', \.\.\."):
+        numbers.label({"label": "ten"})
 
 
 def test_regression_scores_the_variance_left_unexplained() -> None:
@@ -281,8 +453,12 @@ def test_regression_scores_the_variance_left_unexplained() -> None:
     assert task.scores(np.array([[1.0], [2.0], [3.0]]), features).tolist() == [0.0] * 3
     lost = lost_points(task.metric, np.array([0.2, 0.4, 0.3]), np.array([0.1, 0.3, 0.2]))
     assert lost.value == pytest.approx(10.0)
-    with pytest.raises(InputError, match="expects a number"):
-        task.label({"label": "good"})
+    for wrong in ("good", "nan", float("inf")):
+        with pytest.raises(InputError, match="expects a number"):
+            task.label({"label": wrong})
+    same = [{"label": 1.0}] * 3
+    with pytest.raises(InputError, match=r"all test rows have the label 1\.0"):
+        Regressing(Examples(same, [{"label": 1}, {"label": 2}], same), 24)
 
 
 # Data --------------------------------------------------------------------------------------------------
@@ -295,9 +471,45 @@ def test_a_table_is_read_by_its_columns(tmp_path: Path) -> None:
         table.writerow(["body", "label", "split"])
         table.writerows([f"text {i}", i % 2, part] for i, part in enumerate(["train", "dev", "test"] * 2))
     found = read_examples(str(path), "classification", {"text": "body"})
-    assert [row["text"] for row in found.train] == ["text 0", "text 3"]
-    assert [row["text"] for row in found.development] == ["text 1", "text 4"]
-    assert [row["label"] for row in found.test] == ["0", "1"]
+    assert sorted(row["text"] for row in found.train) == ["text 0", "text 3"]
+    assert sorted(row["text"] for row in found.development) == ["text 1", "text 4"]
+    assert sorted(row["label"] for row in found.test) == ["0", "1"]
+
+
+def test_rows_of_a_part_are_mixed_for_files_are_sorted_by_label(tmp_path: Path) -> None:
+    """Their first rows alone would be of one label; those of lm are one text in order."""
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {"text": f"text {i}", "label": i // 20, "split": part}
+        for part in ("train", "dev", "test")
+        for i in range(40)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    found = read_examples(str(path), "classification")
+    assert (
+        {row["label"] for row in found.train[:10]}
+        == {row["label"] for row in found.development[:10]}
+        == {0, 1}
+    )
+    assert [row["text"] for row in read_examples(str(path), "lm").train] == [f"text {i}" for i in range(40)]
+
+
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """With a byte order mark, and a text longer than the csv module's own bound."""
+    path = tmp_path / "DATA.CSV"
+    lines = [f"{'long ' * 40_000 * (i == 0)}text {i},{i % 2}" for i in range(20)]
+    path.write_text("\n".join(["\ufefftext,label", *lines]), "utf-8")
+    found = read_examples(str(path), "classification")
+    assert max(len(row["text"]) for row in (*found.train, *found.development, *found.test)) > 200_000
+
+
+def test_a_repeated_row_stands_in_one_part(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    rows = [{"text": f"text {i % 25}", "label": i % 25 % 2} for i in range(100)]
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    found = read_examples(str(path), "classification")
+    texts = [row["text"] for row in (*found.train, *found.development, *found.test)]
+    assert len(texts) == len(set(texts)) == 25
 
 
 def test_parts_without_a_split_are_disjoint_and_seeded(tmp_path: Path) -> None:
@@ -318,9 +530,14 @@ def test_parts_without_a_split_are_disjoint_and_seeded(tmp_path: Path) -> None:
         ("data.jsonl", "[1]", "row 1 is"),
         ("data.jsonl", "{", "not valid jsonl"),
         ("data.jsonl", '{"text": "a", "label": 1}', "expected 2 or more"),
-        ("data.jsonl", '{"text": "a", "label": 1, "split": "x"}', "expected train, dev or test"),
+        ("data.jsonl", '{"text": "a", "label": 1, "split": "x"}', "split 'x'; expected train, dev or test"),
+        ("data.jsonl", '{"text": "a", "label": 1}\n{"text": ', "not valid jsonl in UTF-8 behind row 1"),
+        ("data.jsonl", '{"text": "a", "label": [1]}', "row 1 has in 'label' a list"),
+        ("data.csv", "text,label\nyes, it is,1", "row 1 has 1 cells more than the header"),
+        ("data.csv", 'text,label\na,1\n"b,1', "not valid csv in UTF-8 behind row 1: unexpected end of data"),
+        ("data.csv", "", "0 rows of train; expected 2 or more"),
     ],
-    ids=["kind", "column", "list", "json", "few", "split"],
+    ids=["kind", "column", "list", "json", "few", "split", "line", "cell", "commas", "quote", "empty"],
 )
 def test_what_is_wrong_with_a_file_is_said(name: str, text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text, "utf-8")
@@ -335,17 +552,48 @@ def test_a_missing_file_and_a_task_of_another_kind_are_refused(tmp_path: Path) -
         read_examples("spam", "lm")
 
 
+def test_columns_that_nothing_needs_are_refused(tmp_path: Path) -> None:
+    """A slip of the pen would take another column, or parts by chance, without a word."""
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"text": "a", "label": 1}', "utf-8")
+    with pytest.raises(InputError, match=r"columns are given for \['lable'\]"):
+        read_examples(str(path), "classification", {"lable": "kind"})
+    with pytest.raises(InputError, match="row 1 has no 'fold', which classification needs as 'split'"):
+        read_examples(str(path), "classification", {"split": "fold"})
+    with pytest.raises(InputError, match="'spam' is no file"):
+        read_examples("spam", "classification", {"text": "body"})
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"task": "fly"}, InputError, "task is 'fly'"),
         ({"rule": "luck"}, InputError, "rule is 'luck'"),
-        ({"max_loss": 1.0}, InputError, "expected one of them"),
+        ({"max_loss": 1.0}, InputError, "budget is 9 and max_loss is 1; expected one of them"),
+        ({"budget": None}, InputError, "neither budget nor max_loss is given"),
+        ({"budget": None, "max_loss": -1.0}, InputError, "points of 0 or more"),
         ({"budget": 0.5}, InputError, "a factor of 1 or more"),
+        ({"effort": replace(EFFORT, trial_epochs=-1.0)}, InputError, "trial epochs is -1.0"),
+        ({"effort": replace(EFFORT, tuned=replace(RECIPE, rate=0.0))}, InputError, "rate is 0.0"),
+        ({"effort": replace(EFFORT, report=1)}, InputError, "rows of development and test is 1; expected 2"),
         ({"max_tokens": 100}, InputError, "takes 64"),
+        ({"model": "bert-base-random"}, ModelError, "has random weights, from which nothing is tuned"),
         ({"task": "lm", "columns": {"text": "review"}}, ModelError, "needs a GPT-2"),
     ],
-    ids=["task", "rule", "both", "budget", "length", "family"],
+    ids=[
+        "task",
+        "rule",
+        "both",
+        "none",
+        "loss",
+        "budget",
+        "epochs",
+        "rate",
+        "rows",
+        "length",
+        "random",
+        "family",
+    ],
 )
 def test_what_cannot_be_tuned_is_refused(
     changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path

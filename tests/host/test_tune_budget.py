@@ -103,6 +103,12 @@ def test_a_chosen_schedule_is_counted_on_more_examples(device: Device) -> None:
     assert few[1] != counted.ratio(few[0].schedule(), 3)
 
 
+def test_knobs_of_another_version_are_refused() -> None:
+    for foreign in ({"merge": True}, {"formats": "3"}, {"tilt": None}):
+        with pytest.raises(InputError, match="knobs that this version does not know"):
+            knobs_of({**PAPER.to_dict(), **foreign})
+
+
 def test_knobs_survive_json_and_stay_legal() -> None:
     seen = {PAPER, GENERATION}
     for _ in range(3):

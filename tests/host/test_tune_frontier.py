@@ -11,11 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from spatten import catalog
+from spatten.errors import InputError
 from spatten.quality.data import Labelled
 from spatten.quality.tasks import Classification
 from spatten.tune import Effort, Recipe, tune
@@ -27,6 +29,7 @@ from spatten.tune.frontier import rules as rules_module
 from spatten.tune.frontier.page import best, frontier_json, frontier_markdown, lines_of
 from spatten.tune.frontier.points import Subject, Sweep, command, kept
 from spatten.tune.knobs import FORMATS
+from spatten.tune.metrics import most_lost
 from spatten.tune.rules import RULES
 from tests.host.tiny_models import WORDS, tiny_bert
 
@@ -108,6 +111,15 @@ def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.
     assert asdict(taken[0].effort) == {**effort, "dense": {**effort["dense"], "rate": 1e-3 * 5 / 3}}
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", '{"rule": "latest"}', '{"data": "whales", "budget": 1, "seed": 0}']
+)
+def test_a_file_that_is_no_point_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=r"other\.json' is no point of a frontier"):
+        kept(tmp_path)
+
+
 def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
     far = Sweep([SEA], [1000.0], [0], EFFORT, sweep.points_folder / "far", sweep.folder / "far")
     (point,) = far.run()
@@ -128,8 +140,8 @@ def test_rules_read_the_same_bytes(sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 
 
 def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
-    """A point of 400 rows that the dense model all has right."""
-    rows = 400
+    """A point of 1200 rows that the dense model all has right."""
+    rows = 1200
     scores = {"control": [1.0] * rows, "tuned": tuned + [1] * (rows - len(tuned)), "before": [0.0] * rows}
     settings = {
         "data": "spam",
@@ -172,10 +184,33 @@ def test_what_the_page_says_of_a_loss() -> None:
     assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
 
 
+def test_few_rows_that_did_not_change_show_nothing() -> None:
+    """McNemar's interval of them is zero wide, or as wide as the two rows of 300 that changed."""
+    few = _point(10.0, [])
+    few["scores"] = {name: [1.0] * 8 for name in few["scores"]}
+    two = _point(10.0, [])
+    two["scores"] = {"control": [0.0, 1.0] + [1.0] * 298, "tuned": [1.0, 0.0] + [1.0] * 298}
+    lines = [line for point in (few, two) for line in lines_of([point])]
+    assert [line.lost().high <= 1.0 for line in lines] == [True, True]
+    assert [line.verdict("tuned") for line in lines] == ["no loss shown", "no loss shown"]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "rows", "most"),
+    [(0, 0, 8, 32.44), (1, 1, 300, 1.56), (20, 17, 600, 1.55), (31, 57, 600, 7.47)],
+)
+def test_the_most_that_may_be_lost_by_tangos_interval(
+    better: int, worse: int, rows: int, most: float
+) -> None:
+    scores = np.array([1.0] * better + [0.0] * worse + [1.0] * (rows - better - worse))
+    baseline = np.array([0.0] * better + [1.0] * (rows - better))
+    assert most_lost(scores, baseline) == pytest.approx(most, abs=0.005)
+
+
 def test_seeds_are_one_line_of_all_their_rows() -> None:
     (line,) = lines_of([_point(10.0, [], seed) for seed in range(3)])
     assert line.seeds == [0, 1, 2]
-    assert len(line.scores("tuned")) == 1200
+    assert len(line.scores("tuned")) == 3600
 
 
 @pytest.mark.parametrize(

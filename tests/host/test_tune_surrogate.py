@@ -24,7 +24,7 @@ from spatten_drivers import Device, Quantization
 from spatten_drivers.planes import split_planes
 from spatten_drivers.quantize import quantize, symmetric_scale
 from spatten_drivers.topk import top_k
-from tests.host.tiny_models import sharp_bert, sharp_gpt2, tiny_bert, tokens
+from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
 
 HARD = {"tokens": 0.6, "heads": 0.7, "values": 0.4}
 SCHEDULES = {
@@ -214,7 +214,7 @@ def test_protected_tokens_stay_however_much_a_rule_gives_the_others() -> None:
 
 
 def test_the_table_of_the_page_is_made_by_a_command(tmp_path: Path) -> None:
-    rows = [f'{{"text": "the whale rose", "label": {label % 2}}}' for label in range(20)]
+    rows = [f'{{"text": "the whale rose {a} {b}", "label": {len(a) % 2}}}' for a in WORDS for b in WORDS[:2]]
     (tmp_path / "t.jsonl").write_text("\n".join(rows), "utf-8")
     arguments = [tiny_bert(tmp_path / "bert"), "--data", str(tmp_path / "t.jsonl"), "--texts", "2"]
     lines = CliRunner().invoke(command, arguments).stdout.splitlines()

@@ -52,7 +52,7 @@ def tune(
     task: TaskName = "classification",
     budget: Annotated[str | None, typer.Option(help="K and V bytes below dense 32 bit, such as 10x.")] = None,
     max_loss: Annotated[
-        float | None, typer.Option(help="Most points lost (percent of perplexity) instead of a budget.")
+        float | None, typer.Option(help="Most points lost (percent of perplexity), instead of a budget.")
     ] = None,
     column: Column = None,
     max_tokens: Annotated[int, typer.Option(min=4, help="Longer texts are cut; windows of lm.")] = 128,
@@ -64,7 +64,9 @@ def tune(
     rate: Annotated[
         float, typer.Option(help="Learning rate of the result; dense training takes 5/3 of it.")
     ] = 3e-5,
-    screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 24,
+    screens: Annotated[
+        int, typer.Option(min=1, help="Schedules looked at without training; 16 are in any case, 20 of lm.")
+    ] = 24,
     look: Annotated[
         int, typer.Option(min=2, help="Development rows that a schedule is looked at with.")
     ] = 64,
@@ -78,7 +80,9 @@ def tune(
         bool,
         typer.Option("--control", help="Also train the dense model as long again, and compare with that."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of order, dropout, a new head and the search.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the parts of DATA, order, dropout, a new head and the search.")
+    ] = 0,
     device: DeviceUri = "emulator",
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +116,9 @@ def tune(
         report=report_examples or None,
         control=control,
     )
-    with errors_to_exit_codes("interrupted; the same command goes on from here"), progress(1) as bar:
+    # Errors are for the application's own handler, which knows --debug; Ctrl-C has its own words here.
+    stopped = errors_to_exit_codes("interrupted; the same command goes on from here", debug=True)
+    with stopped, progress(1) as bar:
         outcome = tuned(
             model,
             data,
@@ -128,6 +134,8 @@ def tune(
             progress=teller(bar, bar.task_ids[0]),
         )
     _write_report(output, outcome)
+    for line in _missed(outcome):
+        say(line)
     _print(output, outcome, as_json)
 
 
@@ -150,6 +158,22 @@ def _columns(given: list[str]) -> dict[str, str]:
                 f"{pair!r}; expected NAME=COLUMN, such as text=review", param_hint="--column"
             )
         found[name] = column
+    return found
+
+
+def _missed(outcome: Outcome) -> list[str]:
+    """What was asked for and holds on the development rows only, by which the schedule was chosen."""
+    settings, reached = outcome.settings, outcome.tuned.ratio(32)
+    lost = outcome.lost(outcome.tuned.scores)
+    found = []
+    if settings["budget"] is not None and reached < settings["budget"]:
+        asked = f"{settings['budget']:g}x"
+        found.append(f"note: {reached:.2f}x on the test rows; {asked} is kept on the development rows")
+    if settings["max_loss"] is not None and lost.value > settings["max_loss"]:
+        found.append(
+            f"note: {lost.value:.1f} lost on the test rows ({lost.low:.1f} to {lost.high:.1f}); a trial lost "
+            f"no more than {settings['max_loss']:g} on the development rows"
+        )
     return found
 
 

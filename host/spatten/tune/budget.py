@@ -81,6 +81,10 @@ class Bytes:
             dense += count * 2 * 4 * job.head_dim * self._dense_rows(job)
         return dense / read
 
+    def reaches(self, knobs: Knobs, budget: float) -> bool:
+        """Whether the smallest share of tokens may keep the budget, from lengths alone."""
+        return self.planned(replace(knobs, tokens=LEAST_TOKENS).schedule()) >= budget
+
     def fitted(self, knobs: Knobs, budget: float, examples: int = RUN_ON) -> tuple[Knobs, float] | None:
         """The knobs with the greatest share of tokens that keeps the budget, and the ratio it gives.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ SHIPPED = {
     name: {Classification: "classification", Retrieval: "retrieval", Perplexity: "lm"}[type(task)]
     for name, task in STUDIES.items()
 }
+#: The column that says which part a row is of, where a file has it.
+SPLIT = "split"
+#: Most characters of a cell; the csv module stops at 131,072 by itself, and texts may be longer.
+LONGEST_CELL = (1 << 31) - 1
 #: Shares of a file without a column ``split``; the rest is for training.
 DEVELOPMENT_SHARE, TEST_SHARE = 0.1, 0.2
 #: Examples that a shipped task sets aside for the search, beyond those that the study sets aside.
@@ -73,67 +77,109 @@ def read_examples(
     ------
     InputError : no such file or name, a column is missing, a cell is empty, or a part has no rows.
     """
+    columns = columns or {}
     if source in SHIPPED:
         if SHIPPED[source] != task:
             raise InputError(f"data {source!r} is for {SHIPPED[source]}; the task is {task}. Choose another")
+        if columns:
+            raise InputError(f"data {source!r} is no file; its columns have the names that {task} needs")
         return _shipped(source, seed)
-    rows = [_renamed(row, place, task, columns or {}) for place, row in _numbered(source)]
-    return _parted(rows, source, seed)
+    known = (*COLUMNS[task], SPLIT)
+    unknown = sorted(set(columns) - set(known))
+    if unknown:
+        raise InputError(f"columns are given for {unknown}; {task} knows {list(known)}")
+    rows = [_renamed(row, place, task, columns) for place, row in _numbered(source)]
+    return _parted(rows, source, task, seed)
 
 
 def _numbered(source: str) -> Iterable[tuple[str, Row]]:
     """Rows, each with what an error should call it."""
     path = Path(source)
-    if path.suffix not in (".csv", ".jsonl"):
+    kind = path.suffix.lower()[1:]
+    if kind not in _READERS:
         raise InputError(f"data is {source!r}; expected a .csv or .jsonl file, or one of {sorted(SHIPPED)}")
+    number, found = 0, []
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            if path.suffix == ".csv":
-                found: list[Row] = list(csv.DictReader(stream))
-            else:
-                found = [json.loads(line) for line in stream if line.strip()]
+        # Spreadsheets put a byte order mark in front, which would become part of the first column's name.
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for number, row in _READERS[kind](stream):
+                found.append((f"data {source!r}, row {number}", row))
     except OSError as error:
         raise InputError(f"data {source!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"data {source!r} is not valid {path.suffix[1:]} in UTF-8: {error}") from error
-    return [(f"data {source!r}, row {number}", row) for number, row in enumerate(found, 1)]
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            f"data {source!r} is not valid {kind} in UTF-8 behind row {number}: {error}"
+        ) from error
+    return found
+
+
+def _table(stream: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Rows of a .csv, the first one behind the header."""
+    csv.field_size_limit(LONGEST_CELL)
+    return enumerate(csv.DictReader(stream, strict=True), 1)
+
+
+def _objects(stream: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Lines of a .jsonl; empty ones count but are none."""
+    return ((number, json.loads(line)) for number, line in enumerate(stream, 1) if line.strip())
+
+
+_READERS: dict[str, Callable[[Iterable[str]], Iterator[tuple[int, Any]]]] = {"csv": _table, "jsonl": _objects}
 
 
 def _renamed(row: Any, place: str, task: str, columns: Mapping[str, str]) -> Row:
     if not isinstance(row, dict):
         raise InputError(f"{place} is {row!r}; expected an object with columns")
-    found = {name: row.get(columns.get(name, name)) for name in COLUMNS[task]}
+    if None in row:
+        raise InputError(
+            f"{place} has {len(row[None])} cells more than the header; put texts with commas in quotes"
+        )
+    needed = (*COLUMNS[task], SPLIT) if SPLIT in columns else COLUMNS[task]
+    found = {name: row.get(columns.get(name, name)) for name in (*COLUMNS[task], SPLIT)}
     for name, value in found.items():
-        if value is None or value == "":
-            wanted = columns.get(name, name)
+        wanted = columns.get(name, name)
+        if name in needed and (value is None or value == ""):
             raise InputError(
                 f"{place} has no {wanted!r}, which {task} needs as {name!r}; its columns are "
                 f"{sorted(map(str, row))}. Name another column with {name}=COLUMN"
             )
-    return {**found, "split": row.get(columns.get("split", "split"))}
+        if isinstance(value, list | dict):
+            raise InputError(
+                f"{place} has in {wanted!r} a {type(value).__name__}; expected a text or a number"
+            )
+    return found
 
 
-def _parted(rows: list[Row], source: str, seed: int) -> Examples:
-    """By the column ``split`` (train, development or dev, test) if it is there, else by chance."""
-    names = {row["split"] for row in rows}
+def _parted(rows: list[Row], source: str, task: str, seed: int) -> Examples:
+    """By the column ``split`` (train, development or dev, test) if it is there, else by chance.
+
+    A tuning takes the first rows of a part, and files are often sorted by label: rows are shuffled. Those of
+    ``lm`` with a split are one text in order. Without a split, a row that is repeated is taken once: it would
+    stand in two parts.
+    """
+    names = {row[SPLIT] for row in rows}
     if names == {None}:
-        mixed = shuffled(rows, seed)
-        test, aside = round(len(rows) * TEST_SHARE), round(len(rows) * DEVELOPMENT_SHARE)
+        mixed = shuffled(_unique(rows), seed)
+        test, aside = round(len(mixed) * TEST_SHARE), round(len(mixed) * DEVELOPMENT_SHARE)
         parts = mixed[test + aside :], mixed[test : test + aside], mixed[:test]
     else:
+        unknown = sorted(map(str, names - {"train", "development", "dev", "test"}))
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+            raise InputError(f"data {source!r} has split {shown}; expected train, dev or test")
+        ordered = rows if task == "lm" else shuffled(rows, seed)
         parts = tuple(
-            [row for row in rows if row["split"] in wanted]
+            [row for row in ordered if row[SPLIT] in wanted]
             for wanted in (("train",), ("development", "dev"), ("test",))
         )
-        unknown = names - {"train", "development", "dev", "test"}
-        if unknown:
-            raise InputError(
-                f"data {source!r} has split {sorted(map(str, unknown))}; expected train, dev or test"
-            )
     for part, name in zip(parts, ("train", "development", "test"), strict=True):
         if len(part) < 2:
             raise InputError(f"data {source!r} has {len(part)} rows of {name}; expected 2 or more. Add rows")
     return Examples(*parts)
+
+
+def _unique(rows: Sequence[Row]) -> list[Row]:
+    return list({tuple(map(str, row.values())): row for row in rows}.values())
 
 
 def _shipped(name: str, seed: int) -> Examples:

@@ -42,9 +42,9 @@ class Search:
     bytes : counts.
     loss : of a schedule without training, as the surrogate runs it.
     state : results so far.
-    screens : schedules that are looked at for one budget, at most.
+    screens : schedules that are looked at for one budget, at most; the openings are in any case.
     seed : of the order in which knobs are turned.
-    step : told after every schedule looked at.
+    step : told after every schedule looked at how many were, and how many will be at most.
     """
 
     def __init__(
@@ -56,11 +56,12 @@ class Search:
         *,
         screens: int = 24,
         seed: int = 0,
-        step: Callable[[], None] = lambda: None,
+        step: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         self.start, self.bytes, self.loss, self.state = start, bytes, loss, state
         self.screens, self.seed, self.step = screens, seed, step
         self._losses: dict[str, float] = {}
+        self._looks = self._most_looks = 0
 
     def _loss(self, knobs: Knobs) -> float:
         """Of a schedule; other knobs that come to the same one are not run again."""
@@ -78,20 +79,28 @@ class Search:
         """
         found = sorted(self.candidates(budget), key=lambda candidate: candidate.loss)
         if not found:
-            raise NoScheduleError(
-                f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or "
-                "give longer texts"
-            )
+            raise _none_keeps(budget)
         kinds: dict[tuple[Any, ...], Candidate] = {}
         for candidate in found:
             kinds.setdefault((candidate.knobs.formats, candidate.knobs.heads), candidate)
         return list(kinds.values())[:count]
 
+    def check(self, budget: float) -> None:
+        """Refuse, before anything is trained, what the lengths alone rule out.
+
+        Raises
+        ------
+        NoScheduleError : none of the openings can keep the budget.
+        """
+        if not any(self.bytes.reaches(knobs, budget) for knobs in self.start.openings()):
+            raise _none_keeps(budget)
+
     def candidates(self, budget: float) -> list[Candidate]:
         """The openings, the paper's rule among them, then from the best on, one knob at a time, uphill."""
-        left = self.screens
+        openings = list(self.start.openings())
+        left, self._looks, self._most_looks = self.screens, 0, max(self.screens, len(openings))
         found: list[Candidate] = []
-        for knobs in self.start.openings():
+        for knobs in openings:
             made = self._looked_at(knobs, budget, f"{knobs.formats} bit, heads {knobs.heads}")
             left -= 1
             found += [made] if made else []
@@ -126,7 +135,8 @@ class Search:
 
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)
-        self.step()
+        self._looks += 1
+        self.step(self._looks, self._most_looks)
         return (
             None
             if result is None
@@ -134,9 +144,29 @@ class Search:
         )
 
 
+def _none_keeps(budget: float) -> NoScheduleError:
+    return NoScheduleError(
+        f"no schedule reads {budget:g}x fewer bytes on these examples; ask for less, or give longer texts"
+    )
+
+
 def knobs_of(record: dict[str, Any]) -> Knobs:
-    """Knobs from their JSON-able form."""
-    return Knobs(**{**record, "tilt": tuple((int(layer), float(factor)) for layer, factor in record["tilt"])})
+    """Knobs from their JSON-able form.
+
+    Raises
+    ------
+    InputError : another version wrote them.
+    """
+    try:
+        tilt = tuple((int(layer), float(factor)) for layer, factor in record["tilt"])
+        found = Knobs(**{**record, "tilt": tilt})
+        found.schedule()
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a state of a tuning holds knobs that this version does not know ({error}); delete its folder "
+            "'tuning' to start anew"
+        ) from error
+    return found
 
 
 def widest(bound_held: Callable[[float], bool]) -> float | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -53,6 +55,9 @@ class TuneTask(ABC):
     def config(self) -> dict[str, Any]:
         """Entries of the model's config that the head needs."""
         return {}
+
+    def follow(self, config: PreTrainedConfig) -> None:
+        """Take over what the model's own config says of its head."""
 
     @abstractmethod
     def features(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Feature]:
@@ -116,9 +121,15 @@ class Classifying(_Text):
 
     def __init__(self, examples: Examples, max_tokens: int) -> None:
         super().__init__(examples, max_tokens)
-        self.labels = sorted({str(row["label"]) for row in examples.train})
+        self.labels = sorted({str(row["label"]) for row in examples.train}, key=_place)
         if len(self.labels) < 2:
             raise InputError(f"the training rows have the labels {self.labels}; expected two or more")
+
+    def follow(self, config: PreTrainedConfig) -> None:
+        """A model that knows these labels keeps their order, in which its head answers."""
+        own = config.label2id or {}
+        if set(self.labels) <= set(own) and sorted(own.values()) == list(range(len(own))):
+            self.labels = sorted(own, key=lambda label: int(own[label]))
 
     def config(self) -> dict[str, Any]:
         ids = {label: index for index, label in enumerate(self.labels)}
@@ -126,7 +137,11 @@ class Classifying(_Text):
 
     def label(self, row: Row) -> int:
         if str(row["label"]) not in self.labels:
-            raise InputError(f"a row has the label {row['label']!r}; the training rows have {self.labels}")
+            shown = ", ".join(map(repr, self.labels[:10])) + (", ..." if len(self.labels) > 10 else "")
+            raise InputError(
+                f"a row has the label {row['label']!r}; the training rows have {shown}. Add training rows of "
+                "it, or leave it out"
+            )
         return self.labels.index(str(row["label"]))
 
     def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
@@ -134,19 +149,36 @@ class Classifying(_Text):
         return np.asarray(answers.argmax(axis=1) == labels, np.float64)
 
 
+def _place(label: str) -> tuple[float, str]:
+    """Numbers by their size, as ids of classes are, in front of words."""
+    return (float(label) if label.isdecimal() else math.inf), label
+
+
 class Regressing(_Text):
     """A number for a text; scored by its squared error over the variance of the expected numbers."""
 
     name, metric = "regression", UNEXPLAINED
+
+    def __init__(self, examples: Examples, max_tokens: int) -> None:
+        super().__init__(examples, max_tokens)
+        for name, rows in (("development", examples.development), ("test", examples.test)):
+            if rows and len({self.label(row) for row in rows}) < 2:
+                raise InputError(
+                    f"all {name} rows have the label {rows[0]['label']!r}; regression is scored by the "
+                    "variance of them. Add rows"
+                )
 
     def config(self) -> dict[str, Any]:
         return {"num_labels": 1, "problem_type": "regression"}
 
     def label(self, row: Row) -> float:
         try:
-            return float(row["label"])
-        except ValueError as error:
-            raise InputError(f"a row has the label {row['label']!r}; regression expects a number") from error
+            found = float(row["label"])
+        except ValueError:
+            found = math.nan
+        if not math.isfinite(found):
+            raise InputError(f"a row has the label {row['label']!r}; regression expects a number")
+        return found
 
     def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
         wanted = np.array([feature["labels"] for feature in features])
@@ -205,13 +237,17 @@ class Answering(TuneTask):
         return [feature for row in rows if (feature := self._feature(tokenizer, row)) is not None]
 
     def _feature(self, tokenizer: PreTrainedTokenizerBase, row: Row) -> Feature | None:
-        """``None`` for a row whose answer was cut off with the end of its context."""
+        """``None`` for a row whose answer was cut off with the end of its context, or with all of it."""
         context, answer = str(row["context"]), str(row["answer"])
         start = context.find(answer)
         if start < 0:
             raise InputError(f"the answer {answer!r} does not stand in its context {context[:60]!r}...")
+        question = str(row["question"])
+        asked = len(tokenizer(question, add_special_tokens=False)["input_ids"])
+        if asked + tokenizer.num_special_tokens_to_add(pair=True) >= self.max_tokens:
+            return None
         options = {"truncation": "only_second", "max_length": self.max_tokens}
-        found = tokenizer(str(row["question"]), context, **options)
+        found = tokenizer(question, context, **options)
         first, last = (
             found.char_to_token(place, sequence_index=1) for place in (start, start + len(answer) - 1)
         )

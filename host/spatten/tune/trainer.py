@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..schedule import Schedule
@@ -100,7 +101,8 @@ def train(
 
     A checkpoint that an earlier call left is taken up.
 
-    ``folder/name`` holds checkpoints while this runs and is gone afterwards; ``folder/log.jsonl`` grows.
+    ``folder/name`` holds checkpoints, which the caller deletes once the weights are safe elsewhere;
+    ``folder/log.jsonl`` grows.
     """
     home = folder / name
     options = TrainingArguments(
@@ -133,6 +135,17 @@ def train(
             callbacks=[_Log(name, folder / "log.jsonl", progress)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(home)) if home.is_dir() else None)
+        trainer.train(resume_from_checkpoint=_last_whole(home))
     model.eval()
-    shutil.rmtree(home, ignore_errors=True)
+
+
+def _last_whole(home: Path) -> str | None:
+    """The last checkpoint whose last file is there; one that was being written when all was stopped goes."""
+    while home.is_dir() and (found := get_last_checkpoint(str(home))) is not None:
+        try:
+            json.loads((Path(found) / TRAINER_STATE_NAME).read_text("utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(found)
+        else:
+            return str(found)
+    return None

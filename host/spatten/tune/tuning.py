@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 
 from spatten_drivers import Device, open_device
 
-from ..catalog import FOLDERS, check_vocabulary, from_hub
+from ..catalog import FOLDERS, RANDOM, check_vocabulary, from_hub
 from ..errors import InputError, ModelError
 from ..hf.families import family_of
 from .budget import CHOSEN_ON, Bytes
@@ -25,7 +27,7 @@ from .metrics import lost_points
 from .result import Outcome, save_result
 from .rules import RULES
 from .search import Candidate, NoScheduleError, Search, knobs_of, widest
-from .state import State
+from .state import State, file_digests
 from .tasks import KINDS, Feature, TuneTask
 from .trainer import Progress, Recipe, append, train
 
@@ -43,7 +45,8 @@ class Effort:
 
     Attributes
     ----------
-    screens : schedules looked at without training, for one budget.
+    screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
+        number formats in any case, 16 for a BERT and 20 for a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is.
@@ -96,7 +99,7 @@ def tune(
     effort : how much work is done.
     rule : importance rule in training; the device knows ``cumulative`` only, so others are for study.
     device : where the result is measured, an open device or a uri.
-    seed : of order, dropout, a new head, and the search.
+    seed : of the parts of data without a split, of order, dropout, a new head, and the search.
     shared : folder of the dense model and its control, for tunings that differ in their budget alone: they
         are trained once. By default they stand in ``output``.
 
@@ -110,6 +113,8 @@ def tune(
     """
     _check(task, budget, max_loss, rule)
     effort = effort or Effort()
+    _check_effort(effort)
+    _check_output(model, Path(output))
     settings = {
         "model": model,
         "data": data,
@@ -122,11 +127,13 @@ def tune(
         "rule": rule,
         "seed": seed,
     }
-    state = State(Path(output) / WORK, settings)
-    base = state if shared is None else State(Path(shared), _dense_settings(settings))
+    files = file_digests(model, data)
     owned = not isinstance(device, Device)
     opened = open_device(device) if isinstance(device, str) else device
     try:
+        counted = {"device configuration": f"{opened.config.digest:016x}"}
+        state = State(Path(output) / WORK, settings, files | counted)
+        base = state if shared is None else State(Path(shared), _dense_settings(settings), files)
         return _Tuning(settings, effort, Path(output), state, base, opened, progress).run()
     finally:
         if owned:
@@ -145,12 +152,40 @@ def _check(task: str, budget: float | None, max_loss: float | None, rule: str) -
         raise InputError(f"task is {task!r}; expected one of {sorted(COLUMNS)}")
     if rule not in RULES:
         raise InputError(f"rule is {rule!r}; expected one of {sorted(RULES)}")
-    if (budget is None) == (max_loss is None):
-        raise InputError(f"budget is {budget} and max_loss is {max_loss}; expected one of them")
+    if budget is None and max_loss is None:
+        raise InputError(
+            "neither budget nor max_loss is given; expected one of them, such as a budget of 10x"
+        )
+    if budget is not None and max_loss is not None:
+        raise InputError(f"budget is {budget:g} and max_loss is {max_loss:g}; expected one of them")
     if budget is not None and not budget >= 1.0:
         raise InputError(f"budget is {budget}; expected a factor of 1 or more")
     if max_loss is not None and not max_loss >= 0.0:
         raise InputError(f"max_loss is {max_loss}; expected points of 0 or more")
+
+
+def _check_effort(effort: Effort) -> None:
+    def check(name: str, value: float | None, least: float) -> None:
+        if value is not None and not least <= value < math.inf:
+            raise InputError(f"{name} is {value}; expected {least:g} or more")
+
+    check("dense epochs", effort.dense.epochs, 0)
+    for name, epochs in (("epochs", effort.tuned.epochs), ("trial epochs", effort.trial_epochs)):
+        check(name, epochs, 0.01)
+    for recipe in (effort.dense, effort.tuned):
+        check("rate", recipe.rate, 1e-12)
+    for name, rows in (("training", effort.examples), ("development and test", effort.report)):
+        check(f"rows of {name}", rows, 2)
+
+
+def _check_output(model: str, output: Path) -> None:
+    """The result's files may replace those of an earlier call, and no others."""
+    if (output / "config.json").is_file() and not (output / WORK).is_dir():
+        what = "the model itself" if Path(model).resolve() == output.resolve() else "a model"
+        raise InputError(
+            f"output {str(output)!r} holds {what}, which would be overwritten, and no tuning to go on with. "
+            "Name another output, or delete that folder"
+        )
 
 
 class _Tuning:
@@ -178,12 +213,23 @@ class _Tuning:
         )
         self.train = self.train[: effort.examples]
         self.development, self.test = self.development[: effort.report], self.test[: effort.report]
+        for name, part in (("training", self.train), ("development", self.development), ("test", self.test)):
+            if len(part) < 2:
+                raise InputError(
+                    f"{len(part)} {name} rows can be used with max_tokens {self.task.max_tokens}; expected "
+                    "2 or more. Add rows, or change max_tokens"
+                )
 
     def run(self) -> Outcome:
         """All of it."""
-        model = self._dense()
-        start = self._weights(model)
+        model = self._new_model()
         self.bytes = Bytes(model, self.task, self.development, self.device)
+        if self.settings["budget"]:
+            self._search(model).check(self.settings["budget"])
+        self.state.save()
+        self.base.save()
+        self._train_dense(model)
+        start = self._weights(model)
         self.baseline = np.array(self.base.once("dense", lambda: self._float_scores(model, self.development)))
         chosen = (
             self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
@@ -217,32 +263,44 @@ class _Tuning:
 
     def _prepared(self) -> tuple[Any, TuneTask]:
         name, settings = self.settings["model"], self.settings
+        if name in RANDOM:
+            raise ModelError(
+                f"model {name!r} has random weights, from which nothing is tuned; expected one of "
+                f"{sorted(FOLDERS)}, a folder or a hub id"
+            )
         self.source = FOLDERS[name]() if name in FOLDERS else name
         tokenizer = from_hub(name, lambda: AutoTokenizer.from_pretrained(self.source))
         check_vocabulary(name, tokenizer)
         examples = read_examples(settings["data"], settings["task"], settings["columns"], self.seed)
-        return tokenizer, KINDS[settings["task"]](examples, settings["max_tokens"])
+        task = KINDS[settings["task"]](examples, settings["max_tokens"])
+        task.follow(from_hub(name, lambda: AutoConfig.from_pretrained(self.source)))
+        return tokenizer, task
 
     def _new_model(self) -> PreTrainedModel:
         """The base with the task's head, a new one if it has none."""
         set_seed(self.seed)
         options = {**self.task.config(), "attn_implementation": "sdpa"}
         name = self.settings["model"]
-        model = from_hub(name, lambda: self.task.head.from_pretrained(self.source, **options))
+        # transformers would take the precision of the checkpoint, and train in it.
+        options |= {"dtype": torch.float32, "ignore_mismatched_sizes": True, "output_loading_info": True}
+        model, loaded = from_hub(name, lambda: self.task.head.from_pretrained(self.source, **options))
         if family_of(model.base_model).causal != self.task.generates:
             kind = "a GPT-2" if self.task.generates else "a BERT"
             raise ModelError(f"model {name!r} is a {model.config.model_type}; {self.task.name} needs {kind}")
         longest = min(model.config.max_position_embeddings, self.device.config.max_sequence)
         if self.task.max_tokens > longest:
             raise InputError(f"max_tokens is {self.task.max_tokens}; {name} on {self.device} takes {longest}")
+        if self.effort.dense.epochs == 0 and _new_head(model, loaded):
+            raise ModelError(
+                f"model {name!r} has no head for this {self.task.name}, and dense epochs are 0: nothing "
+                "would train a new one before the search. Give it dense epochs, or a model that has the head"
+            )
         return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
-    def _dense(self) -> PreTrainedModel:
+    def _train_dense(self, model: PreTrainedModel) -> None:
         """The dense model that everything starts from, trained for the task if that is wanted."""
-        model = self._new_model()
         if self.effort.dense.epochs > 0:
             self._trained(model, None, "dense", None)
-        return model
 
     def _trained(
         self,
@@ -272,9 +330,15 @@ class _Tuning:
             rule=self.rule,
             progress=self.progress,
         )
+        if not all(bool(torch.isfinite(weights).all()) for weights in model.state_dict().values()):
+            raise InputError(
+                f"training {name!r} at a rate of {recipe.rate:g} came to weights that are no numbers; choose "
+                "a lower rate and another output"
+            )
         scratch = path.with_suffix(".part")
         torch.save(model.state_dict(), scratch)
         scratch.replace(path)
+        shutil.rmtree(work / name, ignore_errors=True)
 
     @staticmethod
     def _weights(model: PreTrainedModel) -> dict[str, Any]:
@@ -286,15 +350,14 @@ class _Tuning:
         causal = self.task.generates
         start = Knobs.paper(model.config.num_hidden_layers, generates=causal)
         look = self.development[: self.effort.look]
-        done = iter(range(1, 1 << 30))
 
         def loss(knobs: Knobs) -> float:
             found = expected_loss(model, self.task, look, knobs.schedule(), self.rule)
             append(self.work / "log.jsonl", {"look": knobs.to_dict(), "loss": found})
             return found
 
-        def step() -> None:
-            self.progress("looking at schedules", next(done), self.effort.screens)
+        def step(done: int, most: int) -> None:
+            self.progress("looking at schedules", done, most)
 
         return Search(
             start, self.bytes, loss, self.state, screens=self.effort.screens, seed=self.seed, step=step
@@ -333,13 +396,15 @@ class _Tuning:
             model.load_state_dict(start)
             try:
                 found[budget] = search.finalists(budget, 1)[0]
-            except InputError:
+            except NoScheduleError:
                 return False
             tried = self._trial(model, start, found[budget], f"trial-{budget:g}x")
             return bool(tried["lost"] <= self.settings["max_loss"])
 
         best = widest(held)
         model.load_state_dict(start)
+        if not found:
+            raise NoScheduleError("no budget that was tried can be kept on these examples; give longer texts")
         if best is None:
             raise InputError(
                 f"every trial lost more than {self.settings['max_loss']:g} points on the development rows; "
@@ -355,7 +420,6 @@ class _Tuning:
         def work() -> dict[str, Any]:
             recipe = replace(self.effort.tuned, epochs=self.effort.trial_epochs)
             self._trained(model, start, name, candidate, recipe)
-            (self.work / f"{name}.pt").unlink()
             schedule = candidate.knobs.schedule()
             scores = batched_scores(model, self.task, self.development, schedule, self.rule)
             result = {
@@ -369,6 +433,7 @@ class _Tuning:
             return result
 
         found: dict[str, Any] = self.state.once(name, work)
+        (self.work / f"{name}.pt").unlink(missing_ok=True)
         return found
 
     def _looked_at(self) -> list[dict[str, Any]]:
@@ -391,10 +456,10 @@ class _Tuning:
 
         def work() -> list[float]:
             self._trained(model, start, "control", None, self.effort.tuned)
-            (self.base.path.parent / "control.pt").unlink()
             return self._float_scores(model, self.test)
 
         found = np.array(self.base.once("control", work))
+        (self.base.path.parent / "control.pt").unlink(missing_ok=True)
         model.load_state_dict(start)
         return found
 
@@ -413,4 +478,11 @@ class _Tuning:
                 "dense_16": found.traffic.dense_16,
             }
 
-        return Measured.of(self.state.once(name, work))
+        return Measured.of(self.state.once(f"{name} on {self.device}", work))
+
+
+def _new_head(model: PreTrainedModel, loaded: Mapping[str, Any]) -> bool:
+    """Whether weights behind the base were made up; a pooler that a base lacks is not used."""
+    made = [*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])]
+    inside = f"{model.base_model_prefix}."
+    return model is not model.base_model and any(not name.startswith(inside) for name in made)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ...report.write import write_atomic
 from ..search import NoScheduleError
 from ..trainer import Progress
@@ -107,7 +108,7 @@ class Sweep:
             file = self.file(subject, budget, seed)
             if not file.is_file():
                 write_record(file, self._measured(subject, budget, seed, progress))
-            yield json.loads(file.read_text("utf-8"))
+            yield _read(file)
 
     def _measured(self, subject: Subject, budget: float, seed: int, progress: Progress) -> dict[str, Any]:
         place, began = self.home(subject, seed) / f"{budget:g}x", time.monotonic()
@@ -132,7 +133,7 @@ class Sweep:
         else:
             found = {**outcome.to_dict(), "x32_before": outcome.before.ratio(32)}
         named = {"data": subject.name, "title": subject.title, "budget": budget, "seed": seed}
-        if not self.keep:
+        if not self.keep and place.is_dir():  # a refused budget left none
             shutil.rmtree(place)
         return {**named, "seconds": round(time.monotonic() - began), **found}
 
@@ -171,8 +172,19 @@ def command(settings: Mapping[str, Any]) -> str:
     return " ".join(["python -m spatten.tune.frontier", *words, "--no-rules"])
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        known = found["data"] in {subject.name for subject in SUBJECTS} and {"budget", "seed"} <= set(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise InputError(f"{str(path)!r} is no point of a frontier; take it out of that folder")
+    return found
+
+
 def kept(folder: Path) -> list[dict[str, Any]]:
     """All points that stand in a folder, of this and of earlier sweeps, by task, budget and seed."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [_read(path) for path in sorted(folder.glob("*.json"))]
     order = [subject.name for subject in SUBJECTS]
     return sorted(found, key=lambda part: (order.index(part["data"]), part["budget"], part["seed"]))
