@@ -124,29 +124,40 @@ class HeaderChecks(LiteXModule):
         shift = beat_shift(geometry)
         self.comb += self.memory_beats.eq(self.memory_bytes[shift:])
 
-        # Addresses against memory -----------------------------------------------------------------
         begins = self.outside(self.address, HEADER_BYTES >> shift)
         answer = self.outside(header["answer_address"], HEADER_BYTES >> shift)
         self.comb += self.bad_address.eq(begins)
+        self._sizes()
+        ends = self.outside(self.address, self._size)
 
-        # Size of the descriptor -------------------------------------------------------------------
+        checks = self._checks(answer, ends)
+        failed = [self.any_of(conditions) for _, conditions in checks]
+        verdict = [self.status.eq(Status.DONE)]
+        for bad, (status, _) in reversed(list(zip(failed, checks, strict=True))):
+            verdict = [If(bad, self.status.eq(status)).Else(*verdict)]
+        self.sync += [*verdict, self.answer_writable.eq(~(failed[0] | failed[1] | failed[2]))]
+
+    def _sizes(self) -> None:
+        """Beats of the three tables, and with the header of the whole descriptor."""
+        geometry, header = self.geometry, self.header
         names = {"n_heads": 8, "n_keys": 2, "n_queries": 2}
         parts = [beats(geometry, header[name], size) for name, size in names.items()]
         lists = Signal.like(self.table_beats)
         heads = Signal(max=512, reset_less=True)
-        size = Signal.like(self.table_beats)
+        self._size = size = Signal.like(self.table_beats)
         self.sync += [
             lists.eq(parts[1] + parts[2]),
             heads.eq(parts[0]),
             self.table_beats.eq(lists + heads),
-            size.eq(self.table_beats + (HEADER_BYTES >> shift)),
+            size.eq(self.table_beats + (HEADER_BYTES >> beat_shift(geometry))),
         ]
-        ends = self.outside(self.address, size)
-        stated = header["descriptor_bytes"]
 
-        # Verdict ----------------------------------------------------------------------------------
-        digest = geometry.config.digest
-        checks = (
+    def _checks(self, answer: Signal, ends: Signal) -> tuple:
+        """Checks 2 to 9 in their order: for each run with the same status, what must not hold."""
+        header, shift = self.header, beat_shift(self.geometry)
+        digest = self.geometry.config.digest
+        stated = header["descriptor_bytes"]
+        return (
             (Status.BAD_MAGIC, [header["magic"] != JOB_MAGIC]),
             (
                 Status.BAD_VERSION,
@@ -167,16 +178,11 @@ class HeaderChecks(LiteXModule):
                     *self.shape_illegal(),
                     *self.keeps_illegal(),
                     *self.widths_illegal(),
-                    (stated[shift:] != size) | (stated[:shift] != 0),
+                    (stated[shift:] != self._size) | (stated[:shift] != 0),
                 ],
             ),
             (Status.BAD_ADDRESS, [ends]),
         )
-        failed = [self.any_of(conditions) for _, conditions in checks]
-        verdict = [self.status.eq(Status.DONE)]
-        for bad, (status, _) in reversed(list(zip(failed, checks, strict=True))):
-            verdict = [If(bad, self.status.eq(status)).Else(*verdict)]
-        self.sync += [*verdict, self.answer_writable.eq(~(failed[0] | failed[1] | failed[2]))]
 
     def outside(self, address: Signal, size) -> Signal:
         """A region that is not beat-aligned or leaves memory, two cycles later."""
@@ -303,7 +309,13 @@ class ListChecks(LiteXModule):
 
         # # #
 
-        # The entry, its slot and what it must stay below ------------------------------------------
+        descends, beyond = self._order(header)
+        too_many = self._protected(header["keep_tokens"])
+        self._first(header["causal"])
+        self.sync += If(self.clear, self.bad.eq(0)).Elif(descends | beyond | too_many, self.bad.eq(1))
+
+    def _order(self, header: JobHeader) -> tuple[Signal, Signal]:
+        """An entry that is not greater than the one before, and one that is too great or illegal."""
         passes = Signal()
         first = Signal(reset_less=True)
         illegal = Signal(reset_less=True)
@@ -321,8 +333,6 @@ class ListChecks(LiteXModule):
             second.eq(self.second[:15]),
             limit.eq(Mux(self.head, header["total_heads"], header["n_slots"])),
         ]
-
-        # Order ------------------------------------------------------------------------------------
         previous = Signal(16, reset_less=True)
         last = Signal(16)  # of two the second, which is the greater if they ascend
         descends = Signal()
@@ -333,27 +343,29 @@ class ListChecks(LiteXModule):
             beyond.eq(passes & ((last >= limit) | illegal)),
             If(passes, previous.eq(last)),
         ]
+        return descends, beyond
 
-        # Protected keys ---------------------------------------------------------------------------
+    def _protected(self, keep_tokens: Signal) -> Signal:
+        """More keys are protected than tokens are to be kept."""
         protected = Signal(16)
         too_many = Signal()
         self.sync += [
             If(self.clear, protected.eq(0)).Elif(
                 self.key, protected.eq(protected + self.value[15] + (self.both & self.second[15]))
             ),
-            too_many.eq(~self.clear & (protected > header["keep_tokens"])),
+            too_many.eq(~self.clear & (protected > keep_tokens)),
         ]
+        return too_many
 
-        # First key against first query ------------------------------------------------------------
+    def _first(self, causal: Signal) -> None:
+        """Check 12: the first query, if causal, must see the first key."""
         key = Signal(15, reset_less=True)
         query = Signal(15, reset_less=True)
         self.sync += [
             If(self.key & self.first, key.eq(self.value)),
             If(self.query & self.first, query.eq(self.value)),
-            self.empty.eq(header["causal"] & (key > query)),
+            self.empty.eq(causal & (key > query)),
         ]
-
-        self.sync += If(self.clear, self.bad.eq(0)).Elif(descends | beyond | too_many, self.bad.eq(1))
 
 
 # Regions ------------------------------------------------------------------------------------------
@@ -395,7 +407,7 @@ class RegionChecks(LiteXModule):
         # Sizes of single parts --------------------------------------------------------------------
         head_dim = header["head_dim"]
         control = Signal(max=2048, reset_less=True)
-        rows = Signal(bits_for(16 * 1024), reset_less=True)  # of q and of the output
+        self._rows = rows = Signal(bits_for(16 * 1024), reset_less=True)  # of q and of the output
         self.sync += [
             *(
                 self.row_beats[p].eq(row_beats(geometry, head_dim, header[f"{p}_bits"]))
@@ -415,7 +427,7 @@ class RegionChecks(LiteXModule):
             ("head_importance", beats(geometry, header["total_heads"], 8), 1),
             ("answer", control + (HEADER_BYTES >> beat_shift(geometry)), 1),
         ]
-        region = Signal(max=len(parts))
+        self._region = region = Signal(max=len(parts))
         address, stride = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         count, size = Signal(len(rows)), Signal(ROW_BITS)
         used = Signal()
@@ -436,10 +448,10 @@ class RegionChecks(LiteXModule):
         # Sum: a product is added bit by bit of its second factor ----------------------------------
         shift = beat_shift(geometry)
         # Below 1 + 15 + 1 times all that 32 bits address.
-        total = Signal(address_bits(geometry) + 5, reset_less=True)
+        self._total = total = Signal(address_bits(geometry) + 5, reset_less=True)
         factor = Signal.like(total)
         times = Signal(ROW_BITS, reset_less=True)
-        added = Signal()
+        self._added = added = Signal()
         begin, part = Signal(), Signal()
         self.comb += added.eq(times == 0)
         self.sync += [
@@ -451,24 +463,29 @@ class RegionChecks(LiteXModule):
             If(part, factor.eq(count), times.eq(size)),
         ]
 
-        # Steps ------------------------------------------------------------------------------------
+        # Verdict ----------------------------------------------------------------------------------
         outside, unaligned = Signal(reset_less=True), Signal(reset_less=True)
         self.sync += [
             outside.eq(total > self.memory_beats),
             unaligned.eq((address[:shift] != 0) | (stride[:shift] != 0)),
         ]
+        self._steps(len(parts) - 1, begin, part, used & (outside | unaligned))
+
+    def _steps(self, final: int, begin: Signal, part: Signal, wrong) -> None:
+        """Counts the rows, then goes from region to region up to ``final``: its heads, its parts, its end."""
+        region, added = self._region, self._added
         self.fsm = fsm = FSM(reset_state="IDLE")
         self.comb += self.busy.eq(~fsm.ongoing("IDLE"))
         fsm.act("IDLE", NextValue(region, 0), If(self.start, NextValue(self.bad, 0), NextState("COUNT-ROWS")))
-        fsm.act("COUNT-ROWS", If(added, NextValue(rows, total), NextState("BEGIN-REGION")))
+        fsm.act("COUNT-ROWS", If(added, NextValue(self._rows, self._total), NextState("BEGIN-REGION")))
         fsm.act("BEGIN-REGION", begin.eq(1), NextState("ADD-HEADS"))
         fsm.act("ADD-HEADS", If(added, part.eq(1), NextState("ADD-PARTS")))
         fsm.act("ADD-PARTS", If(added, NextState("COMPARE")))
         fsm.act("COMPARE", NextState("END-REGION"))
         fsm.act(
             "END-REGION",
-            If(used & (outside | unaligned), NextValue(self.bad, 1)),
+            If(wrong, NextValue(self.bad, 1)),
             NextValue(region, region + 1),
             NextState("BEGIN-REGION"),
-            If(region == len(parts) - 1, NextState("IDLE")),
+            If(region == final, NextState("IDLE")),
         )

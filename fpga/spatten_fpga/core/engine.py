@@ -342,9 +342,9 @@ class Engine(LiteXModule):
     # Sequence ----------------------------------------------------------------------------------------
 
     def _sequence(self, geometry):
-        fields, descriptor, answer = self.fields, self.descriptor, self.answer
-        totals = self.values.totals
-        self.counters = counters = Counters(geometry, fields, descriptor.row_beats)
+        """From a job to its answer."""
+        fields, descriptor, totals = self.fields, self.descriptor, self.values.totals
+        self.counters = Counters(geometry, fields, descriptor.row_beats)
         rows, added = Signal(25, reset_less=True), Signal(25)
         preparing, clearing = Signal(), Signal()
         status, looking = Signal(STATUS_BITS, reset_less=True), Signal()
@@ -359,21 +359,9 @@ class Engine(LiteXModule):
             totals.clear.valid.eq(clearing),
             self.control.bases.start.eq(preparing),
             self.running.eq(fsm.ongoing("RUN") | fsm.ongoing("FINISH")),
-            counters.running.eq(counting),
-            counters.issued.eq(self.fetch.issued & (self.fetch.current.target != QUERY)),
-            counters.plane.eq(Cat(self.fetch.current.lsb, self.fetch.current.target == VALUES)),
-            counters.rows.eq(self.fetch.current.rows),
-            counters.query_row.eq(self.fetch.issued & (self.fetch.current.target == QUERY)),
-            counters.output_row.eq(self.row_out),
-            *[answer.values[name].eq(value) for name, value in counters.values.items()],
-            answer.values["status"].eq(status),
-            answer.values["job_id"].eq(descriptor.job_id),
-            answer.values["n_tokens"].eq(fields["keep_tokens"]),
-            answer.values["n_heads"].eq(fields["keep_heads"]),
-            answer.values["refetched_rows"].eq(self.rows.refetched),
-            self.ends.job_id.eq(descriptor.job_id),
-            self.ends.status.eq(status),
         ]
+        self._counted(counting)
+        self._answered(status)
         self._events()
         self.sync += [
             rows.eq(fields["n_heads"] * fields["n_queries"]),
@@ -383,11 +371,44 @@ class Engine(LiteXModule):
             preparing.eq(descriptor.heads.valid & descriptor.heads.last),
             If(preparing, clearing.eq(1)).Elif(totals.clear.ready, clearing.eq(0)),
         ]
+        self._begin(status, looking, counting, clearing)
+        self._run(rows, added, counting)
+        self._end()
+
+    def _counted(self, counting):
+        """What the counters see of the job: passes that are fetched, and rows that go out."""
+        counters, current = self.counters, self.fetch.current
+        self.comb += [
+            counters.running.eq(counting),
+            counters.issued.eq(self.fetch.issued & (current.target != QUERY)),
+            counters.plane.eq(Cat(current.lsb, current.target == VALUES)),
+            counters.rows.eq(current.rows),
+            counters.query_row.eq(self.fetch.issued & (current.target == QUERY)),
+            counters.output_row.eq(self.row_out),
+        ]
+
+    def _answered(self, status):
+        """What the answer's header says, and what is told of the job outside."""
+        answer, fields, job_id = self.answer, self.fields, self.descriptor.job_id
+        self.comb += [
+            *[answer.values[name].eq(value) for name, value in self.counters.values.items()],
+            answer.values["status"].eq(status),
+            answer.values["job_id"].eq(job_id),
+            answer.values["n_tokens"].eq(fields["keep_tokens"]),
+            answer.values["n_heads"].eq(fields["keep_heads"]),
+            answer.values["refetched_rows"].eq(self.rows.refetched),
+            self.ends.job_id.eq(job_id),
+            self.ends.status.eq(status),
+        ]
+
+    def _begin(self, status, looking, counting, clearing):
+        """A job is taken and checked; one that may not run gets its answer if that may be written."""
+        fsm, descriptor = self.fsm, self.descriptor
         fsm.act(
             "IDLE",
             descriptor.sink.valid.eq(self.jobs.valid),
             self.jobs.ready.eq(descriptor.sink.ready),
-            counters.start.eq(1),
+            self.counters.start.eq(1),
             NextValue(looking, 0),
             If(self.jobs.valid & descriptor.sink.ready, NextValue(counting, 1), NextState("TAKEN")),
         )
@@ -405,6 +426,10 @@ class Engine(LiteXModule):
                 .Else(NextState("END")),
             ),
         )
+
+    def _run(self, rows, added, counting):
+        """Rows are computed; tokens are finished once all rows have added to their sums."""
+        fsm = self.fsm
         fsm.act(
             "START",
             self.rows.start.eq(1),
@@ -420,11 +445,15 @@ class Engine(LiteXModule):
         fsm.act(
             "FINISH",
             If(
-                (counters.output_rows == rows) & ~self.outputs.busy & self.tokens.done & self.heads.done,
+                (self.counters.output_rows == rows) & ~self.outputs.busy & self.tokens.done & self.heads.done,
                 NextState("SETTLE"),
             ),
         )
         fsm.act("SETTLE", If(~self.writes.writes_pending, NextValue(counting, 0), NextState("ANSWER")))
+
+    def _end(self):
+        """The answer is written, and the job's end told once memory has it."""
+        fsm, answer = self.fsm, self.answer
         fsm.act("ANSWER", answer.start.eq(1), NextState("BEGIN-ANSWER"))
         fsm.act("BEGIN-ANSWER", NextState("WRITE-ANSWER"))
         fsm.act("WRITE-ANSWER", If(answer.done & ~self.writes.writes_pending, NextState("END")))

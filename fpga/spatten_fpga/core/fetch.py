@@ -118,26 +118,32 @@ class Fetch(LiteXModule):
     """
 
     def __init__(self, geometry: Geometry) -> None:
-        self.sink = sink = stream.Endpoint(fetch_layout(geometry))
-        self.index = index = stream.Endpoint(index_layout(geometry))
-        self.picks = picks = stream.Endpoint(index_layout(geometry))
-        self.passes = passes = stream.Endpoint(pass_layout(geometry))
-        self.command_skid = command_skid = Skid(command_layout(geometry))
-        self.command = command_skid.source
+        self.sink = stream.Endpoint(fetch_layout(geometry))
+        self.index = stream.Endpoint(index_layout(geometry))
+        self.picks = stream.Endpoint(index_layout(geometry))
+        self.passes = stream.Endpoint(pass_layout(geometry))
+        self.command_skid = Skid(command_layout(geometry))
+        self.command = self.command_skid.source
         self.issued = Signal()
         self.ending = Signal()
-        self.current = current = Record(fetch_layout(geometry), reset_less=True)
+        self.current = Record(fetch_layout(geometry), reset_less=True)
 
         # # #
 
         self.lookup = lookup = KeyLookup(geometry)
-        self.gather = gather = Gather(geometry, tag_bits=1)
+        self.gather = Gather(geometry, tag_bits=1)
         self.list_index, self.list_word = lookup.list_index, lookup.list_word
+        busy, announced = Signal(), Signal()  # there is a command; its pass was announced
+        self._position = Signal(geometry.index_bits, reset_less=True)
+        self._left = Signal(len(self.current.rows))  # rows to look up
+        self._take(geometry, busy, announced)
+        self._announce(geometry, busy, announced)
+        self._look_up()
+        self._address(announced)
 
-        # Command ----------------------------------------------------------------------------------
-        busy, announced = Signal(), Signal()
-        position = Signal(geometry.index_bits, reset_less=True)
-        left = Signal(len(current.rows))  # rows to look up
+    def _take(self, geometry: Geometry, busy: Signal, announced: Signal) -> None:
+        """A command is kept until the gather has all of its rows."""
+        sink, current, gather, left = self.sink, self.current, self.gather, self._left
         accept = Signal()
         self.comb += [
             sink.ready.eq(~busy),
@@ -150,21 +156,25 @@ class Fetch(LiteXModule):
                 accept,
                 busy.eq(1),
                 announced.eq(0),
-                position.eq(0),
+                self._position.eq(0),
                 left.eq(sink.rows),
                 *(getattr(current, name).eq(getattr(sink, name)) for name, _ in fetch_layout(geometry)),
             ),
             If(gather.sink.valid & gather.sink.ready & gather.sink.last, busy.eq(0)),
         ]
 
-        # Pass -------------------------------------------------------------------------------------
+    def _announce(self, geometry: Geometry, busy: Signal, announced: Signal) -> None:
+        """The command's pass, once."""
+        passes = self.passes
         self.comb += [
             passes.valid.eq(busy & ~announced),
-            *(getattr(passes, name).eq(getattr(current, name)) for name, _ in pass_layout(geometry)),
+            *(getattr(passes, name).eq(getattr(self.current, name)) for name, _ in pass_layout(geometry)),
         ]
         self.sync += If(passes.valid & passes.ready, announced.eq(1))
 
-        # Places in the key list; a row at the address itself takes the way of the others ----------
+    def _look_up(self) -> None:
+        """Places in the key list; a row at the address itself takes the way of the others."""
+        lookup, position, left = self.lookup, self._position, self._left
         more = Signal()
         self.comb += [
             more.eq(left != 0),
@@ -172,16 +182,18 @@ class Fetch(LiteXModule):
             lookup.sink.valid.eq(more),
             lookup.sink.index.eq(position),
         ]
-        for which, places in ((KEPT, index), (PICKED, picks)):
+        for which, places in ((KEPT, self.index), (PICKED, self.picks)):
             chosen = Signal()
             self.comb += [
-                chosen.eq(current.list == which),
+                chosen.eq(self.current.list == which),
                 If(chosen, lookup.sink.valid.eq(more & places.valid), lookup.sink.index.eq(places.index)),
                 places.ready.eq(more & chosen & lookup.sink.ready),
             ]
         self.sync += If(lookup.sink.valid & lookup.sink.ready, position.eq(position + 1), left.eq(left - 1))
 
-        # Addresses: none before its pass is announced ---------------------------------------------
+    def _address(self, announced: Signal) -> None:
+        """Addresses of rows by their slots: none before its pass is announced."""
+        lookup, gather, current = self.lookup, self.gather, self.current
         self.comb += [
             gather.sink.valid.eq(lookup.source.valid & announced),
             gather.sink.last.eq(lookup.source.last),
@@ -189,5 +201,5 @@ class Fetch(LiteXModule):
             gather.sink.row_beats.eq(current.row_beats),
             If(current.list != ROW, gather.sink.slot.eq(lookup.source.slot)),
             lookup.source.ready.eq(gather.sink.ready & announced),
-            gather.source.connect(command_skid.sink, keep={"valid", "ready", "last", "address"}),
+            gather.source.connect(self.command_skid.sink, keep={"valid", "ready", "last", "address"}),
         ]

@@ -61,36 +61,48 @@ class HeadImportance(LiteXModule):
     LATENCY = MULT_BITS + 4  # and the shift
 
     def __init__(self, magnitude_bits: int) -> None:
-        self.sink = sink = Endpoint(magnitude_layout(magnitude_bits))
-        self.update = update = Endpoint(head_update_layout())
-        self.source = source = Endpoint(head_updated_layout())
+        self.sink = Endpoint(magnitude_layout(magnitude_bits))
+        self.update = Endpoint(head_update_layout())
+        self.source = Endpoint(head_updated_layout())
 
         # # #
 
-        # Sum of Magnitudes ------------------------------------------------------------------------
-        total = Signal(HEAD_SUM_BITS)
-        complete = Signal()
+        self._sum_up()
+        self._multiply()
+        self._add()
+        self._steps()
+
+    # Data --------------------------------------------------------------------------------------------
+
+    def _sum_up(self) -> None:
+        """The sum of a head's magnitudes; once it is complete it stays until the update."""
+        sink, update = self.sink, self.update
+        self._total = total = Signal(HEAD_SUM_BITS)
+        self._complete = complete = Signal()
         self.comb += sink.ready.eq(~complete)
         self.sync += [
             If(sink.valid & sink.ready, total.eq(total + sink.magnitude), complete.eq(sink.last)),
             If(update.valid & update.ready, total.eq(0), complete.eq(0)),
         ]
 
-        # Product: the Multiplier Leaves at the Bottom as the Product Moves in from the Top --------
-        factor = Signal(HEAD_SUM_BITS, reset_less=True)
-        product = Signal(PRODUCT_BITS, reset_less=True)
-        partial = Signal(HEAD_SUM_BITS + 1)
+    def _multiply(self) -> None:
+        """The product: the multiplier leaves at the bottom as the product moves in from the top."""
+        self._factor = factor = Signal(HEAD_SUM_BITS, reset_less=True)
+        self._product = product = Signal(PRODUCT_BITS, reset_less=True)
+        self._partial = partial = Signal(HEAD_SUM_BITS + 1)
         self.comb += partial.eq(product[MULT_BITS:] + Mux(product[0], factor, 0))
 
-        # Sum of Old and New -----------------------------------------------------------------------
-        old = Signal(HEAD_IMPORTANCE_BITS, reset_less=True)
-        half = Signal(reset_less=True)  # the bit below the units, which rounds
-        low = Signal(LOW_BITS + 2)  # with that bit and the carry
-        kept = Signal(LOW_BITS + 1, reset_less=True)
-        high = Signal(PRODUCT_BITS - LOW_BITS + 1, reset_less=True)
+    def _add(self) -> None:
+        """The sum of old and new, rounded and saturated, in two halves a cycle apart."""
+        source = self.source
+        self._old = old = Signal(HEAD_IMPORTANCE_BITS, reset_less=True)
+        self._half = half = Signal(reset_less=True)  # the bit below the units, which rounds
+        self._low = low = Signal(LOW_BITS + 2)  # with that bit and the carry
+        self._kept = kept = Signal(LOW_BITS + 1, reset_less=True)
+        self._high = high = Signal(PRODUCT_BITS - LOW_BITS + 1, reset_less=True)
         over = Signal()
         self.comb += [
-            low.eq(Cat(C(1, 1), old[:LOW_BITS]) + Cat(half, product[:LOW_BITS])),
+            low.eq(Cat(C(1, 1), old[:LOW_BITS]) + Cat(half, self._product[:LOW_BITS])),
             over.eq(high[HEAD_IMPORTANCE_BITS - LOW_BITS :] != 0),
             If(over, source.new.eq((1 << HEAD_IMPORTANCE_BITS) - 1)).Else(
                 source.new.eq(Cat(kept[:LOW_BITS], high))
@@ -99,39 +111,43 @@ class HeadImportance(LiteXModule):
             source.last.eq(1),
         ]
 
-        # Control ----------------------------------------------------------------------------------
+    # Control -----------------------------------------------------------------------------------------
+
+    def _steps(self) -> None:
+        """Waits for an update, multiplies and shifts bit by bit, then adds."""
+        update, source, product, kept = self.update, self.source, self._product, self._kept
         step = Signal(max=MULT_BITS)
         shift = Signal(SHIFT_BITS, reset_less=True)
         self.fsm = fsm = FSM(reset_state="WAIT")
         fsm.act(
             "WAIT",
-            update.ready.eq(complete),
-            NextValue(factor, total),
+            update.ready.eq(self._complete),
+            NextValue(self._factor, self._total),
             NextValue(product, update.mult),
-            NextValue(old, Mux(update.add, update.old, 0)),
+            NextValue(self._old, Mux(update.add, update.old, 0)),
             NextValue(shift, update.shift),
-            NextValue(half, 0),
+            NextValue(self._half, 0),
             NextValue(step, MULT_BITS - 1),
-            If(update.valid & complete, NextState("MULTIPLY")),
+            If(update.valid & self._complete, NextState("MULTIPLY")),
         )
         fsm.act(
             "MULTIPLY",
-            NextValue(product, Cat(product[1:MULT_BITS], partial)),
+            NextValue(product, Cat(product[1:MULT_BITS], self._partial)),
             NextValue(step, step - 1),
             If(step == 0, NextState("SHIFT")),
         )
         fsm.act(
             "SHIFT",
             If(shift == 0, NextState("ADD_LOW")).Else(
-                NextValue(half, product[0]),
+                NextValue(self._half, product[0]),
                 NextValue(product, product[1:]),
                 NextValue(shift, shift - 1),
             ),
         )
-        fsm.act("ADD_LOW", NextValue(kept, low[1:]), NextState("ADD_HIGH"))
+        fsm.act("ADD_LOW", NextValue(kept, self._low[1:]), NextState("ADD_HIGH"))
         fsm.act(
             "ADD_HIGH",
-            NextValue(high, old[LOW_BITS:] + product[LOW_BITS:] + kept[-1]),
+            NextValue(self._high, self._old[LOW_BITS:] + product[LOW_BITS:] + kept[-1]),
             NextState("ANSWER"),
         )
         fsm.act("ANSWER", source.valid.eq(1), If(source.ready, NextState("WAIT")))

@@ -113,8 +113,8 @@ class CompactWeights(LiteXModule):
         parallel, lanes = geometry.config.topk_parallelism, geometry.keys_a_word
         self.keys = Signal(max=lanes + 1)
         self.sink = sink = stream.Endpoint(kept_layout(parallel, WEIGHT_BITS))
-        self.source = source = stream.Endpoint(weights_layout(lanes))
-        self.index = index = stream.Endpoint([("index", geometry.index_bits)])
+        self.source = stream.Endpoint(weights_layout(lanes))
+        self.index = stream.Endpoint([("index", geometry.index_bits)])
 
         # # #
 
@@ -130,7 +130,7 @@ class CompactWeights(LiteXModule):
         )
 
         found, drop, only = Signal(), Signal(), Signal()
-        held = Record([("weight", WEIGHT_BITS), ("index", geometry.index_bits)], reset_less=True)
+        self._held = held = Record([("weight", WEIGHT_BITS), ("index", geometry.index_bits)], reset_less=True)
         held_valid = Signal()
         put, put_last = Signal(), Signal()  # the held weight leaves in this cycle
         end = Signal()  # the row is over: what is held is its last
@@ -164,7 +164,11 @@ class CompactWeights(LiteXModule):
             ).Elif(sink.ready, busy.eq(0)),
         ]
 
-        # Two registers of output: indices at once, weights when a word is full.
+        self._pack(geometry, put, put_last, room)
+
+    def _pack(self, geometry, put, put_last, room):
+        """Two registers of output: indices at once, weights when a word is full."""
+        lanes, source, index, held = geometry.keys_a_word, self.source, self.index, self._held
         filled = Signal(max=lanes + 1)
         word = Signal(lanes * WEIGHT_BITS, reset_less=True)
         merged = Signal(lanes * WEIGHT_BITS)

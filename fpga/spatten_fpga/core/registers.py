@@ -50,34 +50,42 @@ class ControlRegisters(LiteXModule):
     """
 
     def __init__(self, config: AcceleratorConfig, memory_bytes: int) -> None:
-        self.jobs = jobs = stream.Endpoint(job_layout())
+        self.jobs = stream.Endpoint(job_layout())
         self.ended = Signal()
         self.ended_id = Signal(32)
         self.ended_status = Signal(STATUS_BITS)
-        self.busy = busy = Signal()
-        self.abort = abort = Signal()
+        self.busy = Signal()
+        self.abort = Signal()
         self.expired = Signal()
         self.dram_ready = Signal()
         self.irq = Signal()
 
         # # #
 
-        # Registers --------------------------------------------------------------------------------
+        self._registers(config, memory_bytes)
+        self._queue(config.job_queue_depth)
+        self._ended_jobs()
+        self._errors()
+        self._watchdog()
+
+    def _registers(self, config: AcceleratorConfig, memory_bytes: int) -> None:
+        """A CSR for each word of the table. ``IRQ_ENABLE`` stays as written, commands clear themselves."""
         identity = identity_values(config, memory_bytes)
         self.csrs = {word.name: _register(word, identity) for word in REGISTERS}
         for word in REGISTERS:
             setattr(self, word.name.lower(), self.csrs[word.name])
-        control, status = self.control.fields, self.status.fields
+        control = self.control.fields
         self.comb += [
             self.control.we.eq(self.control.re),
             self.control.dat_w.eq(control.irq_enable << control.irq_enable.offset),
-            abort.eq(control.abort),
+            self.abort.eq(control.abort),
         ]
 
-        # Queue ------------------------------------------------------------------------------------
-        depth = config.job_queue_depth
+    def _queue(self, depth: int) -> None:
+        """Jobs wait for the one that runs; an abort drops them."""
+        jobs, busy, abort = self.jobs, self.busy, self.abort
         self.queue = queue = ResetInserter()(stream.SyncFIFO(job_layout(), depth))
-        level = Signal(max=depth + 1)
+        self._level = level = Signal(max=depth + 1)
         pushed = Signal()
         taken = Signal()
         self.comb += [
@@ -96,45 +104,50 @@ class ControlRegisters(LiteXModule):
             If(taken, busy.eq(1)).Elif(self.ended, busy.eq(0)),
         ]
 
-        # Jobs that ended --------------------------------------------------------------------------
+    def _ended_jobs(self) -> None:
+        """Counts the jobs that ended; those dropped by an abort follow when the running one has ended."""
         done = self.jobs_done.status
         self.dropped = dropped = Signal(REGISTER_BITS)  # by aborts, until the running job has ended
-        settled = Signal()
-        self.comb += settled.eq(~busy & (dropped != 0))
+        self._settled = settled = Signal()
+        self.comb += settled.eq(~self.busy & (dropped != 0))
         self.sync += [
             If(self.ended, done.eq(done + 1), self.job_last_id.status.eq(self.ended_id)),
             If(settled, done.eq(done + dropped), dropped.eq(0)),
-            If(abort, dropped.eq(Mux(settled, 0, dropped) + level)),
-            self.irq.eq((self.ended | settled) & control.irq_enable),
+            If(self.abort, dropped.eq(Mux(settled, 0, dropped) + self._level)),
+            self.irq.eq((self.ended | settled) & self.control.fields.irq_enable),
         ]
 
-        # Errors -----------------------------------------------------------------------------------
+    def _errors(self) -> None:
+        """The first error since errors were cleared stays; and what ``STATUS`` shows."""
+        clear = self.control.fields.clear_error
         code = Signal(STATUS_BITS)
         first = Signal()
-        self.comb += first.eq((code == 0) | control.clear_error)
+        self.comb += first.eq((code == 0) | clear)
         self.sync += [
-            If(control.clear_error, code.eq(0)),
-            If(first & settled, code.eq(Status.ABORTED)),
+            If(clear, code.eq(0)),
+            If(first & self._settled, code.eq(Status.ABORTED)),
             If(first & self.ended & (self.ended_status != Status.DONE), code.eq(self.ended_status)),
         ]
+        status = self.status.fields
         self.comb += [
             self.job_error.fields.code.eq(code),
-            status.idle.eq(~busy & (level == 0) & (dropped == 0)),
-            status.queue_full.eq(level == depth),
+            status.idle.eq(~self.busy & (self._level == 0) & (self.dropped == 0)),
+            status.queue_full.eq(self._level == self.queue.depth),
             status.error.eq(code != 0),
             status.dram_ready.eq(self.dram_ready),
-            status.queue_level.eq(level),
+            status.queue_level.eq(self._level),
         ]
 
-        # Watchdog ---------------------------------------------------------------------------------
+    def _watchdog(self) -> None:
+        """Tells once a job that it took more cycles than ``WATCHDOG``."""
         cycles = Signal(REGISTER_BITS)
         over = Signal()
         told = Signal()
-        self.comb += self.expired.eq(over & ~told & busy)
+        self.comb += self.expired.eq(over & ~told & self.busy)
         self.sync += [
-            If(~busy, cycles.eq(0)).Elif(~over, cycles.eq(cycles + 1)),
-            over.eq(busy & (cycles >= self.watchdog.storage)),
-            told.eq(busy & (told | over)),
+            If(~self.busy, cycles.eq(0)).Elif(~over, cycles.eq(cycles + 1)),
+            over.eq(self.busy & (cycles >= self.watchdog.storage)),
+            told.eq(self.busy & (told | over)),
         ]
 
     def get_csrs(self, sort: bool = False) -> list:

@@ -43,6 +43,26 @@ def placed_layout(geometry: Geometry, slots: int) -> stream.EndpointDescription:
     return stream.EndpointDescription(payload, [*words.param_layout, ("placed", 1)])
 
 
+def _stage(geometry: Geometry, slots: int, depth: int) -> tuple[Signal, Record]:
+    """Registers that follow a word of the pass, and whether there is one."""
+    lanes = geometry.keys_a_word
+    token = Record(
+        [
+            ("scores", lanes * geometry.score_bits),
+            ("count", bits_for(lanes)),
+            ("lanes", lanes),
+            ("slot", bits_for(slots - 1)),
+            ("add", 1),
+            ("placed", 1),
+            ("word", bits_for(max(2, depth) - 1)),
+            ("first", 1),
+            ("last", 1),
+        ],
+        reset_less=True,
+    )
+    return Signal(), token
+
+
 class _Maximum(LiteXModule):
     """The largest of the valid lanes of a word, in one register level for each halving. No back-pressure."""
 
@@ -118,64 +138,58 @@ class ScoreBuffer(LiteXModule):
         self.adding = Signal()  # the storing side reads `adding_slot` in this cycle
         self.adding_slot = Signal(max=max(2, slots))
         self.adding_word = Signal(max=max(2, depth))
-        self._store(geometry, slots, depth)
+        reading, read = self._take(geometry, slots, depth)
+        writing, added = self._add(geometry, slots, depth, reading, read)
+        self._write(geometry, writing, added)
+        self._finish(geometry, slots, depth, writing, added)
         self._replay(geometry, slots, depth)
 
     # Storing -----------------------------------------------------------------------------------------
 
-    def _store(self, geometry, slots, depth):
-        """Three stages: read what was kept, add, write. They run on: only a pass's end can wait."""
-        lanes, bits = geometry.keys_a_word, geometry.score_bits
-        sink, finished = self.sink, self.finished
-        place, word = Signal(max=max(2, depth)), Signal(max=max(2, depth))
-        fresh = Signal(reset=1)  # the next word is a pass's first
-        mine = Signal(lanes)  # lanes that hold a score
+    # Three stages: read what was kept, add, write. They run on: only a pass's end can wait.
 
-        # A new pass waits until the end of the one before it was taken: the running maximum is one register.
-        ending = Signal()
-        accept = Signal()
+    def _take(self, geometry, slots, depth):
+        """A word on its way to memory, with its place, while what was kept there is read.
+
+        A new pass waits until the end of the one before it was taken: the running maximum is one register.
+        """
+        keys, words, sink = geometry.keys_a_word, max(2, depth), self.sink
+        place, word = (Signal(max=words) for _ in range(2))
+        fresh = Signal(reset=1)  # the next word is a pass's first
+        lanes = Signal(keys)  # that hold a score
+        self._ending = ending = Signal()
+        self._accept = accept = Signal()
         self.comb += [
             sink.ready.eq(~ending),
             accept.eq(sink.valid & sink.ready),
             self.adding.eq(accept & sink.add),
             self.adding_slot.eq(sink.slot),
             self.adding_word.eq(word),
-            word.eq(Mux(sink.placed, sink.place >> log2_int(lanes), place)),
-            *[mine[lane].eq(lane < sink.count) for lane in range(lanes)],
-            If(sink.placed, mine.eq(1 << sink.place[: log2_int(lanes)] if lanes > 1 else 1)),
+            word.eq(Mux(sink.placed, sink.place >> log2_int(keys), place)),
+            *[lanes[lane].eq(lane < sink.count) for lane in range(keys)],
+            If(sink.placed, lanes.eq(1 << sink.place[: log2_int(keys)] if keys > 1 else 1)),
         ]
-        self.sync += If(accept, place.eq(Mux(sink.last, 0, place + 1)), fresh.eq(sink.last))
-
-        def stage(valid):
-            """Registers that follow a word of the pass."""
-            token = Record(
-                [
-                    ("scores", lanes * bits),
-                    ("count", bits_for(lanes)),
-                    ("lanes", lanes),
-                    ("slot", bits_for(slots - 1)),
-                    ("add", 1),
-                    ("placed", 1),
-                    ("word", len(word)),
-                    ("first", 1),
-                    ("last", 1),
-                ],
-                reset_less=True,
-            )
-            return Signal(), token
-
-        (valid_1, read), (valid_2, kept), (valid_3, added) = stage(0), stage(1), stage(2)
-        old = Signal(lanes * bits, reset_less=True)
+        valid, read = _stage(geometry, slots, depth)
         self.sync += [
-            valid_1.eq(accept),
+            If(accept, place.eq(Mux(sink.last, 0, place + 1)), fresh.eq(sink.last)),
+            valid.eq(accept),
             *(
                 getattr(read, name).eq(getattr(sink, name))
                 for name in ("scores", "count", "slot", "add", "placed", "last")
             ),
-            read.lanes.eq(mine),
+            read.lanes.eq(lanes),
             read.word.eq(word),
             read.first.eq(fresh),
-            valid_2.eq(valid_1),
+        ]
+        return valid, read
+
+    def _add(self, geometry, slots, depth, valid, read):
+        """The word with what was kept added to it, where it is to be added."""
+        lanes, bits = geometry.keys_a_word, geometry.score_bits
+        (valid_2, kept), (valid_3, added) = _stage(geometry, slots, depth), _stage(geometry, slots, depth)
+        old = Signal(lanes * bits, reset_less=True)
+        self.sync += [
+            valid_2.eq(valid),
             kept.eq(read),
             old.eq(Array(Cat(*(port.dat_r for port in ports)) for ports in self.reads)[read.slot]),
             valid_3.eq(valid_2),
@@ -184,30 +198,37 @@ class ScoreBuffer(LiteXModule):
         for lane in range(lanes):
             part = slice(lane * bits, (lane + 1) * bits)
             self.sync += added.scores[part].eq(kept.scores[part] + Mux(kept.add, old[part], 0))
+        return valid_3, added
+
+    def _write(self, geometry, valid, added):
+        """Into the memories of the lanes that hold a score."""
+        bits = geometry.score_bits
         for slot, ports in enumerate(self.writes):
             for lane, port in enumerate(ports):
                 self.comb += [
                     port.adr.eq(added.word),
                     port.dat_w.eq(added.scores[lane * bits : (lane + 1) * bits]),
-                    port.we.eq(valid_3 & added.lanes[lane] & (added.slot == slot)),
+                    port.we.eq(valid & added.lanes[lane] & (added.slot == slot)),
                 ]
 
-        # Running maximum, behind the tree over the lanes.
+    def _finish(self, geometry, slots, depth, valid, token):
+        """The running maximum, behind the tree over the lanes; at a pass's end, what the row is."""
+        sink, finished = self.sink, self.finished
         self.tree = tree = _Maximum(geometry)
-        self.comb += [tree.scores.eq(added.scores), tree.lanes.eq(added.lanes)]
-        valid, token = valid_3, added
+        self.comb += [tree.scores.eq(token.scores), tree.lanes.eq(token.lanes)]
         for _ in range(tree.latency):
-            later_valid, later = stage(3)
+            later_valid, later = _stage(geometry, slots, depth)
             self.sync += [later_valid.eq(valid), later.eq(token)]
             valid, token = later_valid, later
+        bits = geometry.score_bits
         maximum, largest = Signal((bits, True), reset_less=True), Signal((bits, True))
         # Of a row, by its first pass.
         words, tail = (Signal.like(one, reset_less=True) for one in (finished.words, finished.tail))
         self.comb += largest.eq(Mux(token.first | (tree.largest > maximum), tree.largest, maximum))
         self.sync += [
             If(valid, maximum.eq(largest)),
-            If(accept & sink.last, ending.eq(1)),
-            If(finished.valid & finished.ready, finished.valid.eq(0), ending.eq(0)),
+            If(self._accept & sink.last, self._ending.eq(1)),
+            If(finished.valid & finished.ready, finished.valid.eq(0), self._ending.eq(0)),
             If(
                 valid & token.last,
                 finished.valid.eq(1),

@@ -52,36 +52,38 @@ class SurvivorMarker(LiteXModule):
         self.sink = sink = stream.Endpoint(threshold_layout(parallelism, width, depth))
         self.source = source = stream.Endpoint(kept_layout(parallelism, width))
         beats = -(-depth // parallelism)
-        self.fetch = fetch = Record(
-            [("address", bits_for(beats - 1)), ("re", 1), ("data", parallelism * width)]
-        )
-        self.half = half = Signal()
+        self.fetch = Record([("address", bits_for(beats - 1)), ("re", 1), ("data", parallelism * width)])
+        self.half = Signal()
 
         # # #
 
         self._parallelism, self._width = parallelism, width
         self._advance = advance = Signal()
-        self._set = held = Record(threshold_layout(parallelism, width, depth), reset_less=True)
-        self._left = left = Signal.like(sink.ties, reset_less=True)
+        self._set = Record(threshold_layout(parallelism, width, depth), reset_less=True)
+        self._left = Signal.like(sink.ties, reset_less=True)  # ties that may still be kept
         beat = Signal(max=max(2, beats))
         busy, reading, leaving = Signal(), Signal(), Signal()
+        self._final = Signal()
+        self.comb += advance.eq(~source.valid | source.ready)
+        self._read(beat, busy, reading, leaving)
+        self._mark(reading, leaving)
+
+    def _read(self, beat: Signal, busy: Signal, reading: Signal, leaving: Signal) -> None:
+        """Takes a set and reads its beats; the next set waits until the last of them is ``leaving``."""
+        sink, fetch, held, final = self.sink, self.fetch, self._set, self._final
         self.comb += [
-            advance.eq(~source.valid | source.ready),
             sink.ready.eq(~busy),
             fetch.address.eq(beat),
-            fetch.re.eq(advance),
+            fetch.re.eq(self._advance),
+            final.eq(beat == held.final),
         ]
-
-        # Reads ------------------------------------------------------------------------------------
-        final = Signal()
-        self.comb += final.eq(beat == held.final)
         self.sync += [
-            If(advance & reading, beat.eq(beat + 1), If(final, beat.eq(0), reading.eq(0))),
+            If(self._advance & reading, beat.eq(beat + 1), If(final, beat.eq(0), reading.eq(0))),
             If(leaving, busy.eq(0)),
             If(
                 sink.valid & sink.ready,
                 held.threshold.eq(sink.threshold),
-                half.eq(~half),
+                self.half.eq(~self.half),
                 held.final.eq(sink.final),
                 held.lane.eq(sink.lane),
                 busy.eq(1),
@@ -89,10 +91,11 @@ class SurvivorMarker(LiteXModule):
             ),
         ]
 
-        # Pipeline ---------------------------------------------------------------------------------
-        there, last = [reading], [final]
-        values = [fetch.data]
-        stages = prefix_stages(parallelism)
+    def _mark(self, reading: Signal, leaving: Signal) -> None:
+        """Compares a beat, counts the ties before each lane, and decides, while its values go alongside."""
+        source, left = self.source, self._left
+        there, last, values = [reading], [self._final], [self.fetch.data]
+        stages = prefix_stages(self._parallelism)
         for _ in range(3 + stages):
             there.append(self._delay(there[-1], reset_less=False))
             last.append(self._delay(last[-1]))
@@ -102,26 +105,26 @@ class SurvivorMarker(LiteXModule):
         for _ in range(stages):
             above = self._delay(above)
         before, total, equal = self._prefix(equal)
-        self.comb += leaving.eq(advance & there[-1] & last[-1])
+        self.comb += leaving.eq(self._advance & there[-1] & last[-1])
 
-        # Decision ---------------------------------------------------------------------------------
+        # Ties that may still be kept behind this beat: never below 0.
         spent = Signal(len(left) + 1)
         self.comb += spent.eq(left - total)
-        low = bits_for(parallelism - 1)
+        low = bits_for(self._parallelism - 1)
         ample = Signal()
         if len(left) > low:
             self.comb += ample.eq(left[low:] != 0)
-        allowed = [ample | (left[:low] > before[i]) for i in range(parallelism)]
+        allowed = [ample | (left[:low] > earlier) for earlier in before]
         self.sync += [
             If(
-                advance,
+                self._advance,
                 source.valid.eq(there[-1]),
                 source.last.eq(last[-1]),
                 source.values.eq(values[-1]),
                 source.keep.eq(above | (equal & Cat(*allowed))),
                 If(there[-1], left.eq(spent & Replicate(~spent[-1], len(spent)))),
             ),
-            If(sink.valid & sink.ready, left.eq(sink.ties)),
+            If(self.sink.valid & self.sink.ready, left.eq(self.sink.ties)),
         ]
 
     def _delay(self, signal: Signal, reset_less: bool = True) -> Signal:

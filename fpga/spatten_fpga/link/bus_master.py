@@ -38,29 +38,36 @@ class BusMaster(LiteXModule):
     """
 
     def __init__(self, timeout: int) -> None:
-        self.bus = bus = wishbone.Interface(data_width=32, address_width=32, addressing="word")
+        self.bus = wishbone.Interface(data_width=32, address_width=32, addressing="word")
         self.start = Signal()
         self.write = Signal()
         self.address = Signal(32)
         self.count = Signal(COUNT_BITS)
-        self.sink = sink = stream.Endpoint(word_layout())
+        self.sink = stream.Endpoint(word_layout())
         self.done = Signal()
         self.status = Signal(STATUS_BITS)
         self.at = Signal(32)
         self.replay = Signal()
-        self.source = source = stream.Endpoint(word_layout())
+        self.source = stream.Endpoint(word_layout())
 
         # # #
 
         memory = Memory(32, 1 << (MAX_WORDS - 1).bit_length())
-        writer = memory.get_port(write_capable=True, mode=READ_FIRST)
-        reader = memory.get_port(has_re=True, mode=READ_FIRST)
+        self._writer = writer = memory.get_port(write_capable=True, mode=READ_FIRST)
+        self._reader = reader = memory.get_port(has_re=True, mode=READ_FIRST)
         self.specials += memory, writer, reader
-
-        # Accesses: the bus is left for a cycle after each -----------------------------------------
-        index = Signal(COUNT_BITS)
-        waited = Signal(max=timeout + 1)
+        self._index = Signal(COUNT_BITS)  # of the word on the bus
+        self._waited = Signal(max=timeout + 1)
         ended, active = Signal(), Signal()
+        self._wire(ended, active)
+        self._steps(timeout, ended, active)
+        self._give_out()
+
+    # Accesses ----------------------------------------------------------------------------------------
+
+    def _wire(self, ended: Signal, active: Signal) -> None:
+        """The bus between stream and memory; a word to write leaves its stream when its access ends."""
+        bus, sink, writer = self.bus, self.sink, self._writer
         self.comb += [
             bus.cyc.eq(active),
             bus.stb.eq(active),
@@ -68,11 +75,15 @@ class BusMaster(LiteXModule):
             bus.sel.eq(0b1111),
             bus.adr.eq(self.at[2:]),
             bus.dat_w.eq(sink.data),
-            writer.adr.eq(index),
+            writer.adr.eq(self._index),
             writer.dat_w.eq(bus.dat_r),
             writer.we.eq(active & bus.ack & ~self.write),
             sink.ready.eq(active & self.write & ended),
         ]
+
+    def _steps(self, timeout: int, ended: Signal, active: Signal) -> None:
+        """Word after word, the bus left for a cycle after each, till the last or the first that fails."""
+        index, waited = self._index, self._waited
         self.fsm = fsm = FSM(reset_state="IDLE")
         fsm.act(
             "IDLE",
@@ -83,8 +94,21 @@ class BusMaster(LiteXModule):
         )
         fsm.act(
             "ACCESS",
-            active.eq(sink.valid | ~self.write),
+            active.eq(self.sink.valid | ~self.write),
             NextValue(waited, waited + active),
+            self._verdict(timeout, ended, active),
+        )
+        fsm.act(
+            "BETWEEN",
+            NextValue(waited, 0),
+            If(index == self.count, NextState("DONE")).Else(NextState("ACCESS")),
+        )
+        fsm.act("DONE", self.done.eq(1), NextState("IDLE"))
+
+    def _verdict(self, timeout: int, ended: Signal, active: Signal) -> If:
+        """How an access ends: refused, answered, or not in time. Only after an answer does the next begin."""
+        bus = self.bus
+        return (
             If(
                 active & bus.err,
                 ended.eq(1),
@@ -96,24 +120,22 @@ class BusMaster(LiteXModule):
                 ended.eq(1),
                 NextValue(self.status, Status.OK),
                 NextValue(self.at, self.at + 4),
-                NextValue(index, index + 1),
+                NextValue(self._index, self._index + 1),
                 NextState("BETWEEN"),
             )
             .Elif(
-                waited == timeout,
+                self._waited == timeout,
                 ended.eq(1),
                 NextValue(self.status, Status.BUS_TIMEOUT),
                 NextState("DONE"),
-            ),
+            )
         )
-        fsm.act(
-            "BETWEEN",
-            NextValue(waited, 0),
-            If(index == self.count, NextState("DONE")).Else(NextState("ACCESS")),
-        )
-        fsm.act("DONE", self.done.eq(1), NextState("IDLE"))
 
-        # What was read ----------------------------------------------------------------------------
+    # What was read -----------------------------------------------------------------------------------
+
+    def _give_out(self) -> None:
+        """``count`` words from the memory, one a cycle, as often as they are asked for."""
+        source, reader = self.source, self._reader
         place = Signal(COUNT_BITS)
         reading = Signal()
         self.comb += [
