@@ -216,7 +216,7 @@ def test_a_machine_is_a_board_or_all_of_its_parts() -> None:
 def test_a_beat_takes_the_words_that_it_is_made_of() -> None:
     assert machine("ecpix5").memory.beat_cycles == 2
     assert machine("orangecrab").memory.beat_cycles == 2  # 4 bytes, in the time of a word of 16
-    assert machine("ulx3s").memory.beat_cycles == 1
+    assert machine("ulx3s").memory.beat_cycles == 4  # 16 bytes of words of 4
     assert machine("colorlight_i5").memory.beat_cycles == 1
 
 

@@ -17,8 +17,7 @@ BOARD = replace(
     title="Colorlight i9",
     platform=lambda: platforms.Platform(board="i9", revision="7.2", toolchain="trellis"),
     preset="ecp5-25f",
-    clock=50e6,
-    links=("uartbone",),  # with Ethernet its clocks were missed: docs/targets.md
+    links=("spl-udp", "uartbone"),  # on the i5 there is no room for Ethernet
 )
 
 if __name__ == "__main__":

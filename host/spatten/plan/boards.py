@@ -58,7 +58,7 @@ BOARDS: dict[str, Board] = {
     "orangecrab": Board("OrangeCrab, LFE5U-85F", "ecp5-85f-slim", 48e6, "ddr3-x16-128"),
     "ulx3s": Board("ULX3S, LFE5U-85F", "ecp5-85f-slim", 50e6, "sdr-x16-32"),
     "colorlight_i5": Board("Colorlight i5, LFE5U-25F", "ecp5-25f-slim", 60e6, "sdr-x32-8"),
-    "colorlight_i9": Board("Colorlight i9, LFE5U-45F", "ecp5-25f", 50e6, "sdr-x32-8"),
+    "colorlight_i9": Board("Colorlight i9, LFE5U-45F", "ecp5-25f", 60e6, "sdr-x32-8"),
 }
 
 

@@ -24,7 +24,7 @@ CLOCKS = {
     "orangecrab": {"clk48": 48},
     "ulx3s": {"clk25": 25},
     "colorlight_i5": {"clk25": 25},
-    "colorlight_i9": {"clk25": 25},
+    "colorlight_i9": {"clk25": 25, "eth_clocks_rx": 125},
 }
 NO_PROCESSOR = ("--cpu-type", "none")
 TWICE = ("ecpix5",)  # DDR3, Ethernet and a serial line: all there is
