@@ -27,10 +27,11 @@ One row is one budget of one task: a schedule searched within the budget, first 
 fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and bytes are those of the test rows,
 one by one on the bit-exact model; K and V bytes as a factor below dense 32 and 16 bit. The change is against
 the **dense model trained as long again**, on the same rows, with the 95 % interval of the pairs (exact
-McNemar, or paired bootstrap), of all seeds together. **No loss** stands where the interval includes zero and
-its worse end is at most {bound:g} point (percent of perplexity); of accuracies the worse end of Tango's score
-interval too, for McNemar's is never wider than the share of rows that changed. *No loss shown* stands where
-it includes zero and is wider, so that a loss may hide in it; else **lost**."""
+McNemar, or paired bootstrap), of all seeds together; a row that several seeds draw counts for each, as if
+rows of their own. **Lost** stands where all of the interval is a loss; **no loss** where its worse end is at
+most {bound:g} point (percent of perplexity), and of accuracies that of Tango's score interval too, for
+McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
+it. Of the budgets the headline is picked by the rows that it reports, which flatters it."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
