@@ -33,7 +33,8 @@ class Comm(CommUDP):
 
 @pytest.fixture(params=["udp", "socket"])
 def board(request: pytest.FixtureRequest) -> Iterator[Server]:
-    served = Server(request.param)
+    # LiteX's client sends a command in many parts and never again: on a busy machine a bridge forgets some.
+    served = Server(request.param, now=lambda: 0.0)
     yield served
     served.stop()
 

@@ -55,12 +55,15 @@ class LinkBoard(ModelBus):
 
 
 class Server:
-    """Serves a board until it is stopped; may be started again at the same port."""
+    """Serves a board until it is stopped; may be started again at the same port.
 
-    def __init__(self, kind: str) -> None:
+    ``now`` is the time by which a UART bridge forgets half a command.
+    """
+
+    def __init__(self, kind: str, now: Callable[[], float] = time.monotonic) -> None:
         self.board = Board(Emulator(memory_bytes=1 << 16, kernel="numpy"))
         self.link = LinkDevice(LinkBoard(self.board), self.board.emulator._memory, 16)
-        self.kind, self.port = kind, 0
+        self.kind, self.port, self._now = kind, 0, now
         self.start()
 
     def start(self) -> None:
@@ -111,7 +114,7 @@ class Server:
                 self.socket.sendto(answer, sender)
 
     def _bytes(self) -> None:
-        bridge = UartBridge(self.board, time.monotonic)
+        bridge = UartBridge(self.board, self._now)
         self._peer, _ = self.socket.accept()
         while data := self._peer.recv(4096):
             self._peer.sendall(b"".join(bridge.handle(byte) for byte in data))
