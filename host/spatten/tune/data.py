@@ -165,8 +165,7 @@ def _parted(rows: list[Row], source: str, task: str, seed: int) -> Examples:
     else:
         unknown = sorted(map(str, names - {"train", "development", "dev", "test"}))
         if unknown:
-            shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-            raise InputError(f"data {source!r} has split {shown}; expected train, dev or test")
+            raise InputError(f"data {source!r} has split {listed(unknown, 5)}; expected train, dev or test")
         ordered = rows if task == "lm" else shuffled(rows, seed)
         parts = tuple(
             [row for row in ordered if row[SPLIT] in wanted]
@@ -176,6 +175,11 @@ def _parted(rows: list[Row], source: str, task: str, seed: int) -> Examples:
         if len(part) < 2:
             raise InputError(f"data {source!r} has {len(part)} rows of {name}; expected 2 or more. Add rows")
     return Examples(*parts)
+
+
+def listed(values: Sequence[str], most: int) -> str:
+    """Values as an error shows them: the first ones, and whether there are more."""
+    return ", ".join(map(repr, values[:most])) + (", ..." if len(values) > most else "")
 
 
 def _unique(rows: Sequence[Row]) -> list[Row]:

@@ -98,27 +98,25 @@ class Search:
     def candidates(self, budget: float) -> list[Candidate]:
         """The openings, the paper's rule among them, then from the best on, one knob at a time, uphill."""
         openings = list(self.start.openings())
-        left, self._looks, self._most_looks = self.screens, 0, max(self.screens, len(openings))
+        self._looks, self._most_looks = 0, max(self.screens, len(openings))
         found: list[Candidate] = []
         for knobs in openings:
             made = self._looked_at(knobs, budget, f"{knobs.formats} bit, heads {knobs.heads}")
-            left -= 1
             found += [made] if made else []
         if not found:
             return []
-        return self._climbed(found, budget, left)
+        return self._climbed(found, budget)
 
-    def _climbed(self, found: list[Candidate], budget: float, left: int) -> list[Candidate]:
+    def _climbed(self, found: list[Candidate], budget: float) -> list[Candidate]:
         """``found`` and what was looked at from the best of them on, until no single knob helps."""
         rng = np.random.default_rng(self.seed)
-        while left > 0:
+        while self._looks < self.screens:
             best = min(found, key=lambda candidate: candidate.loss)
             turns = list(best.knobs.neighbours())
             for index in rng.permutation(len(turns)).tolist():
                 made = self._looked_at(turns[index][1], budget, turns[index][0])
-                left -= 1
                 found += [made] if made else []
-                if left <= 0 or (made and made.loss < best.loss):
+                if self._looks >= self.screens or (made and made.loss < best.loss):
                     break
             else:
                 break

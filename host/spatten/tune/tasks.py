@@ -26,7 +26,7 @@ from transformers import (
 from ..errors import InputError
 from ..quality.metrics import ACCURACY, PERPLEXITY, Metric
 from ..quality.tasks import retrieved
-from .data import Examples, Row
+from .data import Examples, Row, listed
 from .metrics import F1, UNEXPLAINED
 
 Feature = dict[str, Any]
@@ -137,10 +137,9 @@ class Classifying(_Text):
 
     def label(self, row: Row) -> int:
         if str(row["label"]) not in self.labels:
-            shown = ", ".join(map(repr, self.labels[:10])) + (", ..." if len(self.labels) > 10 else "")
             raise InputError(
-                f"a row has the label {row['label']!r}; the training rows have {shown}. Add training rows of "
-                "it, or leave it out"
+                f"a row has the label {row['label']!r}; the training rows have {listed(self.labels, 10)}. "
+                "Add training rows of it, or leave it out"
             )
         return self.labels.index(str(row["label"]))
 

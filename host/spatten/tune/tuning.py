@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -356,11 +357,14 @@ class _Tuning:
             append(self.work / "log.jsonl", {"look": knobs.to_dict(), "loss": found})
             return found
 
-        def step(done: int, most: int) -> None:
-            self.progress("looking at schedules", done, most)
-
         return Search(
-            start, self.bytes, loss, self.state, screens=self.effort.screens, seed=self.seed, step=step
+            start,
+            self.bytes,
+            loss,
+            self.state,
+            screens=self.effort.screens,
+            seed=self.seed,
+            step=partial(self.progress, "looking at schedules"),
         )
 
     def _within_budget(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -253,7 +252,7 @@ def _commands(points: Sequence[dict[str, Any]]) -> str:
     """Of the first point of each kind of effort; a line each."""
     first: dict[str, dict[str, Any]] = {}
     for point in points:
-        first.setdefault(json.dumps(point["settings"]["effort"]), point["settings"])
+        first.setdefault(str(point["settings"]["effort"]), point["settings"])
     return "\n".join(f"    {command(settings)}" for settings in first.values())
 
 
