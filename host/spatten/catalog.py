@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,22 +127,26 @@ def _load_random(name: str, task: str, seed: int) -> LoadedModel:
 
 def _load_trained(name: str, task: str) -> LoadedModel:
     source = FOLDERS[name]() if name in FOLDERS else name
-    config = from_hub(name, lambda: AutoConfig.from_pretrained(source))
+    fetched = partial(from_hub, name, also=RANDOM)
+    config = fetched(lambda: AutoConfig.from_pretrained(source))
     chosen = _task_of(name, config, task)
-    model = from_hub(name, lambda: _LOADERS[chosen].from_pretrained(source, attn_implementation="eager"))
-    tokenizer = from_hub(name, lambda: AutoTokenizer.from_pretrained(source))
+    model = fetched(lambda: _LOADERS[chosen].from_pretrained(source, attn_implementation="eager"))
+    tokenizer = fetched(lambda: AutoTokenizer.from_pretrained(source))
     check_vocabulary(name, tokenizer)
     return LoadedModel(name, chosen, model.eval(), tokenizer)
 
 
-def from_hub(name: str, fetch: Callable[[], Any]) -> Any:
-    """What ``fetch`` gives; what transformers raises becomes a :class:`ModelError` that names the model."""
+def from_hub(name: str, fetch: Callable[[], Any], also: Iterable[str] = ()) -> Any:
+    """What ``fetch`` gives; what transformers raises becomes a :class:`ModelError` that names the model.
+
+    ``also`` are the names beside those of :data:`FOLDERS` that would have been taken.
+    """
     try:
         return fetch()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"model {name!r} cannot be loaded: {first} Expected one of {sorted([*FOLDERS, *RANDOM])}, a "
+            f"model {name!r} cannot be loaded: {first} Expected one of {sorted([*FOLDERS, *also])}, a "
             "folder with config.json, weights and tokenizer, or a hub id (network, HF_HUB_OFFLINE unset)"
         ) from error
 

@@ -260,6 +260,21 @@ def test_examples_that_changed_since_are_noticed(tmp_path: Path) -> None:
         tune(**arguments)
 
 
+def test_two_at_once_into_one_folder_are_refused(tmp_path: Path) -> None:
+    """The second is; the first goes on, and leaves the folder to whoever comes next."""
+    arguments, refused = _arguments(tmp_path), list[str]()
+
+    def begin_another(what: str, done: int, _: int) -> None:
+        if (what, done) == ("dense", 1):
+            with pytest.raises(InputError, match="is at work in another command") as caught:
+                tune(**arguments)
+            refused.append(str(caught.value))
+
+    outcome = tune(**arguments, progress=begin_another)
+    assert refused
+    assert tune(**arguments).tuned.scores.tolist() == outcome.tuned.scores.tolist()
+
+
 def test_a_folder_that_holds_a_model_is_not_written_over(tmp_path: Path) -> None:
     arguments = _arguments(tmp_path)
     with pytest.raises(InputError, match="holds the model itself"):
@@ -270,6 +285,8 @@ def test_a_folder_that_holds_a_model_is_not_written_over(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be made: Not a directory"):
         tune(**{**arguments, "output": tmp_path / "file"})
+    with pytest.raises(ModelError, match=r"Expected one of \['gpt2-prose', 'minilm'\], a folder"):
+        tune(**{**arguments, "model": str(tmp_path / "none")})
 
 
 def test_a_model_of_half_precision_is_trained_in_float32(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from litex.gen.fhdl.verilog import convert
@@ -87,6 +87,13 @@ class _Stream(ctypes.Structure):
         ("share", ctypes.c_uint32),
         ("held", ctypes.c_uint32),
     )
+
+
+class _Room(NamedTuple):
+    """Memory behind a stream: its tokens, and the cycle of each handshake."""
+
+    tokens: ctypes.Array[ctypes.c_uint64]
+    cycles: ctypes.Array[ctypes.c_int64]
 
 
 @dataclass(frozen=True)
@@ -236,27 +243,7 @@ class Bench:
         SimulationError : too few or too many tokens, or a source withdrew or changed a token.
         """
         record = record or {}
-        streams = (_Stream * len(self._streams))()
-        kept: list[Any] = []
-        for place, name in enumerate(self._streams):
-            given = tokens.get(name, ())
-            room = record.get(name, len(given) if name in self._sinks else expect.get(name, 0) + 64)
-            share = offer if name in self._sinks else take
-            chance = share if isinstance(share, int | float) else share.get(name, 1.0)
-            held = (ctypes.c_uint64 * max(1, room * self._words[name]))()
-            if name in self._sinks:
-                held[: len(given) * self._words[name]] = self._packed(name, given)
-            cycles = (ctypes.c_int64 * max(1, room))()
-            kept += [held, cycles]
-            streams[place] = _Stream(
-                ctypes.cast(held, ctypes.POINTER(ctypes.c_uint64)),
-                ctypes.cast(cycles, ctypes.POINTER(ctypes.c_int64)),
-                len(given) if name in self._sinks else expect.get(name, 0),
-                0,
-                room,
-                int(chance * ALWAYS),
-                0,
-            )
+        streams, room = self._filled(tokens, expect, offer, take, record)
         start = self._lib.sim_cycle(self._handle)
         behind = self._memory_struct(memory, latency)
         code = self._lib.sim_run(
@@ -267,26 +254,48 @@ class Bench:
             ctypes.c_uint64(seed),
             ctypes.c_int64(after),
         )
-        done = {name: streams[place].done for place, name in enumerate(self._streams)}
-        wanted = {
-            name: done[name] if name in record else streams[place].count
-            for place, name in enumerate(self._streams)
-        }
-        self._check(code, done, wanted)
-        done |= {name: min(done[name], most) for name, most in record.items()}
+        done = {name: stream.done for name, stream in zip(self._streams, streams, strict=True)}
+        counts = {name: stream.count for name, stream in zip(self._streams, streams, strict=True)}
+        self._check(code, done, counts | {name: done[name] for name in record})
+        kept = done | {name: min(done[name], most) for name, most in record.items()}
         return Run(
-            {
-                name: self._unpacked(name, kept[2 * place], done[name])
-                for place, name in enumerate(self._streams)
-                if name in self._sources
-            },
-            {
-                name: [cycle - start for cycle in kept[2 * place + 1][: done[name]]]
-                for place, name in enumerate(self._streams)
-            },
+            {name: self._unpacked(name, room[name].tokens, kept[name]) for name in self._sources},
+            {name: [cycle - start for cycle in room[name].cycles[: kept[name]]] for name in self._streams},
             behind.reads + behind.writes if behind else 0,
             behind.faults if behind else 0,
         )
+
+    def _filled(
+        self,
+        tokens: Mapping[str, Sequence[Token]],
+        expect: Mapping[str, int],
+        offer: float | Mapping[str, float],
+        take: float | Mapping[str, float],
+        record: Mapping[str, int],
+    ) -> tuple[ctypes.Array[_Stream], dict[str, _Room]]:
+        """What the simulator reads of each stream, and the memory behind it, to be kept until it has run."""
+        streams = (_Stream * len(self._streams))()
+        rooms = {}
+        for place, name in enumerate(self._streams):
+            given, sinks = tokens.get(name, ()), name in self._sinks
+            most = record.get(name, len(given) if sinks else expect.get(name, 0) + 64)
+            share = offer if sinks else take
+            chance = share if isinstance(share, int | float) else share.get(name, 1.0)
+            rooms[name] = room = _Room(
+                (ctypes.c_uint64 * max(1, most * self._words[name]))(), (ctypes.c_int64 * max(1, most))()
+            )
+            if sinks:
+                room.tokens[: len(given) * self._words[name]] = self._packed(name, given)
+            streams[place] = _Stream(
+                ctypes.cast(room.tokens, ctypes.POINTER(ctypes.c_uint64)),
+                ctypes.cast(room.cycles, ctypes.POINTER(ctypes.c_int64)),
+                len(given) if sinks else expect.get(name, 0),
+                0,
+                most,
+                int(chance * ALWAYS),
+                0,
+            )
+        return streams, rooms
 
     def _memory_struct(self, memory: NDArray[np.uint8] | None, latency: int) -> _Memory | None:
         if memory is None or self._memory is None:

@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ..errors import InputError
 from ..report.write import write_atomic
 
 NAME = "search.json"
+LOCK = "search.lock"
 #: Of a model folder what makes the model: another state of these files is another model.
 MODEL_FILES = ("config.json", "*.safetensors", "*.bin")
 
 
 class State:
-    """Results by key, kept in ``folder/search.json``.
+    """Results by key, kept in ``folder/search.json``, which nobody else may change until :meth:`close`.
 
     Parameters
     ----------
@@ -28,7 +31,8 @@ class State:
 
     Raises
     ------
-    InputError : the folder holds a tuning with other settings or inputs, or a file that is none.
+    InputError : the folder holds a tuning with other settings or inputs, or one that is running, or a file
+        that is none.
     """
 
     def __init__(
@@ -38,6 +42,9 @@ class State:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.inputs = dict(inputs or {})
         self.results: dict[str, Any] = {}
+        self._lock = FileLock(folder / LOCK, blocking=False)
+        if folder.is_dir():
+            self._own()
         if self.path.is_file():
             self._take_up()
 
@@ -56,8 +63,24 @@ class State:
             raise InputError(
                 f"folder {str(self.path.parent)!r} cannot be made: {error.strerror}. Name another output"
             ) from error
+        self._own()
         record = {"settings": self.settings, "inputs": self.inputs, "results": self.results}
         write_atomic(self.path, json.dumps(record, indent=1) + "\n")
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        self._lock.release(force=True)
+
+    def _own(self) -> None:
+        """Two of one folder would write over each other's results and checkpoints."""
+        try:
+            if not self._lock.is_locked:
+                self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{str(self.path.parent)!r} is at work in another command. "
+                "Wait for it, or name another output"
+            ) from error
 
     def _take_up(self) -> None:
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -129,16 +130,13 @@ def tune(
         "seed": seed,
     }
     files = file_digests(model, data)
-    owned = not isinstance(device, Device)
-    opened = open_device(device) if isinstance(device, str) else device
-    try:
+    with ExitStack() as held:
+        opened = held.enter_context(open_device(device)) if isinstance(device, str) else device
         counted = {"device configuration": f"{opened.config.digest:016x}"}
-        state = State(Path(output) / WORK, settings, files | counted)
-        base = state if shared is None else State(Path(shared), _dense_settings(settings), files)
+        base = state = held.enter_context(closing(State(Path(output) / WORK, settings, files | counted)))
+        if shared is not None:
+            base = held.enter_context(closing(State(Path(shared), _dense_settings(settings), files)))
         return _Tuning(settings, effort, Path(output), state, base, opened, progress).run()
-    finally:
-        if owned:
-            opened.close()
 
 
 def _dense_settings(settings: dict[str, Any]) -> dict[str, Any]:
