@@ -62,7 +62,6 @@ def _few_runs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(knobs_module, "FORMATS", {name: FORMATS[name] for name in ("8", "4+4 below 0.1", "4")})
         patch.setattr(budget_module, "RUN_ON", 1)
-        patch.setattr(budget_module, "HALVINGS_RUN", 2)
         yield
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from spatten.errors import InputError
+from spatten.tune import budget as budget_module
 from spatten.tune.budget import Bytes, ratio_of
 from spatten.tune.data import Examples
 from spatten.tune.knobs import FORMATS, Knobs
@@ -101,6 +102,25 @@ def test_a_chosen_schedule_is_counted_on_more_examples(device: Device) -> None:
     for fitted, examples in ((few, 1), (many, 3)):
         assert fitted[1] == counted.ratio(fitted[0].schedule(), examples) >= 7.0
     assert few[1] != counted.ratio(few[0].schedule(), 3)
+
+
+def test_what_data_decide_is_fitted_in_few_runs(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many tokens as the budget allows, to a few percent; all or none where it is far."""
+    counted, runs = _windows(device), list[float]()
+    knobs = replace(GENERATION, formats="4+4 by key, V 4", value_share=0.003)
+    all_tokens, fewest = (counted.ratio(replace(knobs, tokens=share).schedule()) for share in (1.0, 0.05))
+    budget = (all_tokens + fewest) / 2
+    ratio = counted.ratio
+    monkeypatch.setattr(counted, "ratio", lambda *given: runs.append(ratio(*given)) or runs[-1])
+    fitted, reached = counted.fitted(knobs, budget)
+    assert budget <= reached == ratio(fitted.schedule())
+    assert ratio(replace(fitted, tokens=fitted.tokens + 0.1).schedule()) < budget
+    assert 0.05 < fitted.tokens < 1.0
+    assert len(runs) <= budget_module.RUNS
+    assert counted.fitted(knobs, all_tokens - 0.1)[0].tokens == 1.0
+    runs.clear()
+    assert counted.fitted(knobs, 100 * fewest) is None
+    assert len(runs) == 1
 
 
 def test_knobs_of_another_version_are_refused() -> None:

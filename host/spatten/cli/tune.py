@@ -93,7 +93,7 @@ def tune(
 
     Examples:
 
-    - `spatten tune minilm --data spam --budget 10x --output tuned-spam`
+    - `spatten tune minilm --data products --budget 10x --output tuned-products`
     - `spatten tune ./my-bert --data mine.csv --column text=review --max-loss 0.2 --output tuned-mine`
     - `spatten tune gpt2-prose --data perplexity-sotu --task lm --budget 8x --output tuned-prose`
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,8 +27,12 @@ from .tasks import Feature, TuneTask
 #: Examples that a schedule is run on to count its bytes, where data decide them: one that is looked at, and
 #: one that is chosen, for few examples can be some percent off.
 RUN_ON, CHOSEN_ON = 8, 64
-#: Halvings of the interval of the share of tokens: planned, and run.
-HALVINGS, HALVINGS_RUN = 10, 6
+#: Halvings of the interval of the share of tokens.
+HALVINGS = 10
+#: Runs that count what data decide, at most; a ratio so near above the budget needs no other.
+RUNS, NEAR = 6, 1.01
+#: Aimed at beyond the budget, twice as much in each run: shares of few tokens come in steps.
+SPARE = 0.003
 
 
 def ratio_of(text: str) -> float:
@@ -90,14 +94,43 @@ class Bytes:
 
         ``None`` if even the smallest share reads too much. ``examples`` as for :meth:`ratio`.
         """
-        found = _most_tokens(knobs, budget, self.planned, 1.0, HALVINGS)
-        if found is None or not _decides(knobs.schedule()):
-            return found
+        if not _decides(knobs.schedule()):
+            return self._planned_fit(knobs, budget)
+        return self._counted_fit(knobs, budget, examples)
 
-        def counted(schedule: Schedule) -> float:
-            return self.ratio(schedule, examples)
+    def _planned_fit(self, knobs: Knobs, budget: float) -> tuple[Knobs, float] | None:
+        """By halving: what is planned falls as tokens are kept."""
 
-        return _most_tokens(knobs, budget, counted, found[0].tokens, HALVINGS_RUN)
+        def tried(share: float) -> tuple[Knobs, float]:
+            turned = replace(knobs, tokens=share)
+            return turned, self.planned(turned.schedule())
+
+        low, high = LEAST_TOKENS, 1.0
+        if (best := tried(high))[1] >= budget:
+            return best
+        if (best := tried(low))[1] < budget:
+            return None
+        for _ in range(HALVINGS):
+            middle = tried(round((low + high) / 2, 4))
+            if middle[1] >= budget:
+                low, best = middle[0].tokens, middle
+            else:
+                high = middle[0].tokens
+        return best
+
+    def _counted_fit(self, knobs: Knobs, budget: float, examples: int) -> tuple[Knobs, float] | None:
+        """By the plan, which each run on the device tells how far it is off."""
+        least = replace(knobs, tokens=LEAST_TOKENS)
+        aim, kept = budget, list[tuple[Knobs, float]]()
+        for run in range(RUNS):
+            turned, planned = self._planned_fit(knobs, aim) or (least, self.planned(least.schedule()))
+            counted = self.ratio(turned.schedule(), examples)
+            if counted >= budget:
+                kept.append((turned, counted))
+            if turned == least or budget <= counted <= NEAR * budget or (kept and turned.tokens == 1.0):
+                break
+            aim = planned * budget / counted * (1 + SPARE * 2**run)
+        return max(kept, key=lambda fit: fit[0].tokens, default=None)
 
     def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
         """Layer jobs, and how often each is done: texts of one length have the same."""
@@ -135,28 +168,3 @@ def _decides(schedule: Schedule) -> bool:
     """Whether the data decide which planes, or how many values, are read."""
     by_data = schedule.quantization.k_policy in (KeyPolicy.PROGRESSIVE, KeyPolicy.BY_KEY)
     return by_data or bool(np.any(schedule.value_share))
-
-
-def _most_tokens(
-    knobs: Knobs, budget: float, ratio: Callable[[Schedule], float], high: float, halvings: int
-) -> tuple[Knobs, float] | None:
-    """As :meth:`Bytes.fitted`, with a share of tokens from ``LEAST_TOKENS`` to ``high``."""
-
-    def tried(share: float) -> tuple[Knobs, float]:
-        turned = replace(knobs, tokens=share)
-        return turned, ratio(turned.schedule())
-
-    for share in (high, LEAST_TOKENS):
-        best = tried(share)
-        if best[1] >= budget:
-            break
-    else:
-        return None
-    low = best[0].tokens
-    for _ in range(halvings if low < high else 0):
-        middle = tried(round((low + high) / 2, 4))
-        if middle[1] >= budget:
-            low, best = middle[0].tokens, middle
-        else:
-            high = middle[0].tokens
-    return best
