@@ -139,6 +139,13 @@ def test_rules_read_the_same_bytes(sweep: Sweep, monkeypatch: pytest.MonkeyPatch
     assert "Best on spam with 50 % of the tokens: **" in page
 
 
+def test_rules_of_points_that_were_measured_elsewhere_say_what_is_missing(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"dense\.pt' is missing.* Give --points another folder"):
+        rules_module.compare(SEA, 0, tmp_path, sweep.points_folder / "none", 4)
+
+
 def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
     """A point of 1200 rows that the dense model all has right."""
     rows = 1200

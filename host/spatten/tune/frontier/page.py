@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,7 +31,7 @@ McNemar, or paired bootstrap), of all seeds together; a row that several seeds d
 rows of their own. **Lost** stands where all of the interval is a loss; **no loss** where its worse end is at
 most {bound:g} point (percent of perplexity), and of accuracies that of Tango's score interval too, for
 McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
-it. Of the budgets the headline is picked by the rows that it reports, which flatters it."""
+it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
@@ -60,6 +61,11 @@ class Line:
     def metric(self) -> Metric:
         """Of its scores."""
         return KINDS[self.points[0]["settings"]["task"]].metric
+
+    @property
+    def examples(self) -> str:
+        """Most training rows of a point."""
+        return str(self.points[0]["settings"]["effort"]["examples"] or "all")
 
     @property
     def data(self) -> str:
@@ -108,11 +114,12 @@ class Line:
 
 
 def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
-    """Measured points as lines, in their order."""
+    """Measured points as lines: by task, budget and effort, the least first."""
 
     def key(point: dict[str, Any]) -> tuple[Any, ...]:
-        settings = point["settings"]
-        return point["data"], str(settings["effort"]), settings["max_tokens"], point["budget"]
+        settings, effort = point["settings"], point["settings"]["effort"]
+        rows = effort["examples"] or math.inf
+        return point["data"], point["budget"], rows, str(effort), settings["max_tokens"]
 
     order = [subject.name for subject in SUBJECTS]
     measured = sorted(
@@ -195,8 +202,8 @@ def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
         return []
     name = mine[0].metric.name
     header = [
-        "budget", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit", f"{name}, dense as long",
-        "untuned", "change", "tuned", "change", "verdict", "schedule",
+        "budget", "training rows", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit",
+        f"{name}, dense as long", "untuned", "change", "tuned", "change", "verdict", "schedule",
     ]  # fmt: skip
     return [f"## {title}", markdown_table(header, [_cells(line) for line in mine])]
 
@@ -204,6 +211,7 @@ def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
 def _cells(line: Line) -> list[str]:
     return [
         f"{line.budget:g}x",
+        line.examples,
         ", ".join(map(str, line.seeds)),
         str(len(line.scores("tuned"))),
         *_ratios(line),

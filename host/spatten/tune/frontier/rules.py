@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from spatten_drivers import Quantization, open_device
 
 from ...catalog import FOLDERS
+from ...errors import InputError
 from ...schedule import Schedule, paper_schedule
 from ..budget import Bytes
 from ..data import read_examples
@@ -72,16 +73,26 @@ def compare(
     """Scores of test rows by variant and share, as the surrogate decides; kept in ``finished/rules``.
 
     ``home`` is the folder of the task's tunings, whose dense model is taken.
+
+    Raises
+    ------
+    InputError : there is no such model: the task's points came with the repository.
     """
-    file = finished / FOLDER / f"{home.name}.json"
+    file, dense = finished / FOLDER / f"{home.name}.json", home / "dense" / "dense.pt"
     if file.is_file():
         return
+    if not dense.is_file():
+        raise InputError(
+            f"{str(dense)!r} is missing, the dense model whose tokens the rules prune: the points of "
+            f"{subject.name} in {str(finished)!r} were measured elsewhere. Give --points another folder, so "
+            "that it is trained here, or --no-rules"
+        )
     state = State(home / FOLDER, {"data": subject.name, "seed": seed, "rows": rows})
     examples = read_examples(subject.name, subject.task, seed=seed)
     task, source = KINDS[subject.task](examples, subject.max_tokens), FOLDERS[subject.model]()
     features = task.features(AutoTokenizer.from_pretrained(source), examples.test[:rows])
     model = task.head.from_pretrained(source, **task.config(), attn_implementation="sdpa").eval()
-    model.load_state_dict(torch.load(home / "dense" / "dense.pt", weights_only=True))
+    model.load_state_dict(torch.load(dense, weights_only=True))
     layers, found = model.config.num_hidden_layers, []
     with open_device("emulator") as device:
         count = Bytes(model, task, features, device)
