@@ -7,6 +7,7 @@ import csv
 import json
 import random
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from spatten.tune.metrics import lost_points
 from spatten.tune.search import NoScheduleError, Search
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
-from spatten.tune.trainer import _last_whole
+from spatten.tune.trainer import _last_whole, train
 from spatten_drivers.errors import ConfigError, SpattenError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
 
@@ -409,6 +410,62 @@ def test_a_generation_learns_from_its_steps() -> None:
     scores = batched_scores(model, task, features, spatten.Schedule())
     exact = device_scores(model, task, features, spatten.Schedule(), "emulator").scores
     np.testing.assert_allclose(scores, exact, rtol=1e-3)
+
+
+def test_a_teacher_holds_what_labels_would_change(tmp_path: Path) -> None:
+    """All labels say one thing; a model that follows its own answers alone keeps them."""
+    rows = [
+        {"text": f"whale {word}", "label": label} for word, label in zip(WORDS[:8], "ab" * 4, strict=True)
+    ]
+    task = KINDS["classification"](Examples(rows, [], []), 24)
+    folder, moved = tiny_bert(tmp_path / "bert", labels=2), dict[float, float]()
+    features = [{**f, "labels": 0} for f in task.features(AutoTokenizer.from_pretrained(folder), rows)]
+    for share in (0.0, 1.0):
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        teacher, recipe = deepcopy(model).eval(), Recipe(3.0, 4, 1e-3, distillation=share)
+        train(model, task, features, recipe, tmp_path / str(share), "t", teacher=teacher)
+        with torch.inference_mode():
+            after, before = (task.answers(known, task.collate(features)) for known in (model, teacher))
+        moved[share] = float(np.abs(after - before).mean())
+    assert moved[1.0] < 0.2 * moved[0.0]
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_answers_are_no_distance_from_themselves_and_padding_is_none(name: str) -> None:
+    kind, random_ = KINDS[name], torch.Generator().manual_seed(1)
+    shape = {"classification": (4, 3), "regression": (4, 1), "retrieval": (4, 8), "qa": (4, 2, 6)}
+    ours, theirs = (torch.randn(shape.get(name, (4, 6, 9)), generator=random_) for _ in range(2))
+    mask = torch.ones(4, 6)
+    mask[:, 4:] = 0
+    task = kind.__new__(kind)
+    assert float(task.distance(ours, ours, {"attention_mask": mask})) == pytest.approx(0.0, abs=1e-6)
+    far = float(task.distance(ours, theirs, {"attention_mask": mask}))
+    assert far > 0.1
+    if name == "qa":
+        theirs[..., 4:] += 100.0
+        assert float(task.distance(ours, theirs, {"attention_mask": mask})) == pytest.approx(far)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share: float, tmp_path: Path) -> None:
+    effort = replace(EFFORT, tuned=replace(RECIPE, distillation=share))
+    with pytest.raises(InputError, match="expected a share from 0 to 1"):
+        tune(**_arguments(tmp_path, effort=effort))
+
+
+def test_what_is_pruned_follows_the_dense_model_and_the_control_its_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught, train = dict[str, bool](), tuning_module.train
+
+    def watched(*given: Any, **named: Any) -> None:
+        taught[given[5]] = named["teacher"] is not None
+        train(*given, **named)
+
+    monkeypatch.setattr(tuning_module, "train", watched)
+    effort = replace(EFFORT, trials=2, control=True, tuned=replace(RECIPE, distillation=0.5))
+    tune(**_arguments(tmp_path, effort=effort))
+    assert taught == {"dense": False, "trial-0": True, "trial-1": True, "control": False, "tuned": True}
 
 
 def test_retrieval_finds_a_text_that_is_its_own_match() -> None:

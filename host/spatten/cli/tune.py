@@ -64,6 +64,10 @@ def tune(
     rate: Annotated[
         float, typer.Option(help="Learning rate of the result; dense training takes 5/3 of it.")
     ] = 3e-5,
+    distillation: Annotated[
+        float,
+        typer.Option(help="Share of the loss by the dense model's answers; 0 trains by the labels alone."),
+    ] = 0.5,
     screens: Annotated[
         int, typer.Option(min=1, help="Schedules looked at without training; 16 are in any case, 20 of lm.")
     ] = 24,
@@ -104,7 +108,7 @@ def tune(
     from ..tune.budget import ratio_of
     from ..tune.trainer import recipes
 
-    dense, result = recipes(dense_epochs, epochs, batch, rate)
+    dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
     effort = Effort(
         screens=screens,
         look=look,

@@ -32,6 +32,8 @@ from .metrics import F1, UNEXPLAINED
 Feature = dict[str, Any]
 Batch = dict[str, torch.Tensor]
 Scores = NDArray[np.float64]
+#: Temperature of the probabilities that a teacher is followed in: what it holds unlikely counts too.
+SOFTNESS = 2.0
 
 
 class TuneTask(ABC):
@@ -73,10 +75,20 @@ class TuneTask(ABC):
                 batch[name] = torch.tensor([feature[name] for feature in features])
         return batch
 
+    def lesson(
+        self, model: PreTrainedModel, batch: Batch, *, pruned: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean loss of a batch, the head's own unless a task says otherwise, and the answers it is of."""
+        output = model(**batch)
+        return output.loss, output.logits
+
     def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
-        """Mean loss of a batch; the head's own unless a task says otherwise."""
-        loss: torch.Tensor = model(**batch).loss
-        return loss
+        """Mean loss of a batch."""
+        return self.lesson(model, batch, pruned=pruned)[0]
+
+    def distance(self, found: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean distance of answers from a teacher's, both as a lesson gives them."""
+        return divergence(found, wanted)
 
     @abstractmethod
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
@@ -93,6 +105,17 @@ def padded(rows: Sequence[Sequence[int]]) -> Batch:
     ids = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
     places = torch.arange(ids.shape[1])[None]
     return {"input_ids": ids, "attention_mask": (places < torch.tensor([[len(row)] for row in rows])).long()}
+
+
+def divergence(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Mean Kullback-Leibler divergence of softened probabilities, of logits ``[..., classes]``.
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network, section 2.
+    """
+    ours, theirs = (
+        functional.log_softmax(part / SOFTNESS, dim=-1).flatten(0, -2) for part in (found, wanted)
+    )
+    return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True) * SOFTNESS**2
 
 
 class _Text(TuneTask):
@@ -179,6 +202,9 @@ class Regressing(_Text):
             raise InputError(f"a row has the label {row['label']!r}; regression expects a number")
         return found
 
+    def distance(self, found: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return functional.mse_loss(found, wanted)
+
     def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
         wanted = np.array([feature["labels"] for feature in features])
         return np.square(answers[:, 0] - wanted) / max(float(wanted.var()), 1e-12)
@@ -202,12 +228,18 @@ class Retrieving(TuneTask):
         """Texts first, then their matches: ``[2 B, tokens]``."""
         return padded([feature[name] for name in ("input_ids", "match_ids") for feature in features])
 
-    def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
-        texts, matches = embedded(model, batch).chunk(2)
+    def lesson(
+        self, model: PreTrainedModel, batch: Batch, *, pruned: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        embeddings = embedded(model, batch)
+        texts, matches = embeddings.chunk(2)
         likeness = texts @ matches.T / self.temperature
         own = torch.arange(len(texts), device=likeness.device)
         both = functional.cross_entropy(likeness, own) + functional.cross_entropy(likeness.T, own)
-        return both / 2
+        return both / 2, embeddings
+
+    def distance(self, found: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return (found - wanted).square().sum(dim=-1).mean()
 
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
         sides = torch.stack(embedded(model, batch).chunk(2), dim=1)
@@ -223,6 +255,10 @@ def embedded(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     real = batch["attention_mask"][..., None].to(model.dtype)
     states = model(**batch).last_hidden_state
     return functional.normalize((states * real).sum(dim=1) / real.sum(dim=1), dim=-1)
+
+
+#: A logit that leaves no probability, and is a number: differences of two are, too.
+_NEVER = -1e4
 
 
 class Answering(TuneTask):
@@ -255,6 +291,16 @@ class Answering(TuneTask):
         inside = [kind == 1 for kind in found.sequence_ids(0)]
         feature = {name: found[name] for name in ("input_ids", "token_type_ids") if name in found}
         return {**feature, "start_positions": first, "end_positions": last, "inside": inside}
+
+    def lesson(
+        self, model: PreTrainedModel, batch: Batch, *, pruned: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        output = model(**batch)
+        return output.loss, torch.stack([output.start_logits, output.end_logits], dim=1)
+
+    def distance(self, found: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
+        padding = batch["attention_mask"][:, None] == 0
+        return divergence(found.masked_fill(padding, _NEVER), wanted.masked_fill(padding, _NEVER))
 
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
         asked = {name: part for name, part in batch.items() if not name.endswith("positions")}
@@ -303,11 +349,15 @@ class Foretelling(TuneTask):
             raise InputError(f"the texts are {len(stream)} tokens; expected {self.max_tokens} or more")
         return ready + [{"input_ids": stream[start : start + self.max_tokens]} for start in starts]
 
-    def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
-        return self._surprise(model, batch["input_ids"], steps=pruned).mean()
+    def lesson(
+        self, model: PreTrainedModel, batch: Batch, *, pruned: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self._logits(model, batch["input_ids"], steps=pruned)
+        return _surprise(logits, batch["input_ids"]).mean(), logits
 
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
-        surprise = self._surprise(model, batch["input_ids"], steps=True)[:, -self.steps :]
+        logits = self._logits(model, batch["input_ids"], steps=True)
+        surprise = _surprise(logits, batch["input_ids"])[:, -self.steps :]
         found: NDArray[np.float64] = surprise.mean(dim=1).double().cpu().numpy()
         return found
 
@@ -319,8 +369,8 @@ class Foretelling(TuneTask):
         """Tokens of a window that are fed one by one."""
         return min(self.scored, self.max_tokens // 2)
 
-    def _surprise(self, model: PreTrainedModel, ids: torch.Tensor, *, steps: bool) -> torch.Tensor:
-        """Nats of every token but the first, ``[B, tokens - 1]``; the last ones step by step, if wanted."""
+    def _logits(self, model: PreTrainedModel, ids: torch.Tensor, *, steps: bool) -> torch.Tensor:
+        """Of every token but the first, ``[B, tokens - 1, vocabulary]``; the last step by step, if wanted."""
         border = ids.shape[1] - 1 - (self.steps if steps else 0)
         answer = model(input_ids=ids[:, :border], use_cache=steps)
         logits = [answer.logits]
@@ -328,8 +378,13 @@ class Foretelling(TuneTask):
             feed, cache = ids[:, place : place + 1], answer.past_key_values
             answer = model(input_ids=feed, past_key_values=cache, use_cache=True)
             logits.append(answer.logits)
-        together = torch.cat(logits, dim=1).flatten(0, 1).float()
-        return functional.cross_entropy(together, ids[:, 1:].flatten(), reduction="none").view(len(ids), -1)
+        return torch.cat(logits, dim=1).float()
+
+
+def _surprise(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Nats of every token but the first, ``[B, tokens - 1]``."""
+    nats = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return nats.view(len(ids), -1)
 
 
 KINDS: dict[str, type[TuneTask]] = {

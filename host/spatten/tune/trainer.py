@@ -37,31 +37,45 @@ class Recipe:
     batch : rows a step.
     rate : highest learning rate; it rises over the first tenth of the steps and falls to zero.
     seed : of the order, of dropout and of a new head.
+    distillation : share of the loss, 0 to 1, that is the distance from the answers of the dense model, where
+        a pruned one is trained; the rest is the loss by the labels.
     """
 
     epochs: float = 1.5
     batch: int = 16
     rate: float = 5e-5
     seed: int = 0
+    distillation: float = 0.0
 
 
-def recipes(dense_epochs: float, epochs: float, batch: int, rate: float) -> tuple[Recipe, Recipe]:
+def recipes(
+    dense_epochs: float, epochs: float, batch: int, rate: float, distillation: float
+) -> tuple[Recipe, Recipe]:
     """Of the dense model and of what is tuned from it; dense training takes 5/3 of the rate."""
-    return Recipe(dense_epochs, batch, rate * 5 / 3), Recipe(epochs, batch, rate)
+    tuned = Recipe(epochs, batch, rate, distillation=distillation)
+    return Recipe(dense_epochs, batch, rate * 5 / 3), tuned
 
 
 class TaskTrainer(Trainer):
-    """A Trainer that asks the task for the loss."""
+    """A Trainer that asks the task for the loss, and what a teacher would have answered."""
 
-    def __init__(self, task: TuneTask, *, pruned: bool, **options: Any) -> None:
+    def __init__(
+        self, task: TuneTask, *, pruned: bool, teacher: PreTrainedModel | None, share: float, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._task, self._pruned = task, pruned
+        self._task, self._pruned, self._teacher, self._share = task, pruned, teacher, share
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Mean loss of the batch."""
-        return self._task.loss(model, inputs, pruned=self._pruned)
+        loss, found = self._task.lesson(model, inputs, pruned=self._pruned)
+        if self._teacher is None:
+            return loss
+        with torch.no_grad():
+            _, wanted = self._task.lesson(self._teacher, inputs, pruned=False)
+        distance = self._task.distance(found, wanted, inputs)
+        return (1 - self._share) * loss + self._share * distance
 
 
 class _Log(TrainerCallback):
@@ -95,9 +109,10 @@ def train(
     *,
     schedule: Schedule | None = None,
     rule: Rule = cumulative,
+    teacher: PreTrainedModel | None = None,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Train in place, with the device's pruning if there is a schedule.
+    """Train in place, with the device's pruning if there is a schedule, and by a teacher if there is one.
 
     A checkpoint that an earlier call left is taken up.
 
@@ -128,6 +143,8 @@ def train(
         trainer = TaskTrainer(
             task,
             pruned=schedule is not None,
+            teacher=teacher,
+            share=recipe.distillation,
             model=model,
             args=options,
             train_dataset=list(features),

@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -63,7 +64,7 @@ class Effort:
     trials: int = 2
     trial_epochs: float = 0.3
     dense: Recipe = field(default_factory=Recipe)
-    tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5))
+    tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5, distillation=0.5))
     examples: int | None = 1600
     look: int = 64
     report: int | None = 500
@@ -173,6 +174,8 @@ def _check_effort(effort: Effort) -> None:
         check(name, epochs, 0.01)
     for recipe in (effort.dense, effort.tuned):
         check("rate", recipe.rate, 1e-12)
+        if not 0 <= recipe.distillation <= 1:
+            raise InputError(f"distillation is {recipe.distillation}; expected a share from 0 to 1")
     for name, rows in (("training", effort.examples), ("development and test", effort.report)):
         check(f"rows of {name}", rows, 2)
 
@@ -318,6 +321,7 @@ class _Tuning:
         if start is not None:
             model.load_state_dict(start)
         recipe = recipe or (self.effort.tuned if chosen else self.effort.dense)
+        follows = chosen is not None and recipe.distillation > 0
         train(
             model,
             self.task,
@@ -327,6 +331,7 @@ class _Tuning:
             name,
             schedule=chosen.knobs.schedule() if chosen else None,
             rule=self.rule,
+            teacher=deepcopy(model).eval() if follows else None,
             progress=self.progress,
         )
         if not all(bool(torch.isfinite(weights).all()) for weights in model.state_dict().values()):

@@ -48,6 +48,10 @@ def frontier(
     rate: Annotated[
         float, typer.Option(help="Learning rate of a result; dense training takes 5/3 of it.")
     ] = 3e-5,
+    distillation: Annotated[
+        float,
+        typer.Option(help="Share of the loss by the dense model's answers; 0 trains by the labels alone."),
+    ] = 0.5,
     screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
     look: Annotated[int, typer.Option(min=2, help="Development rows of a look.")] = 128,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
@@ -77,7 +81,7 @@ def frontier(
     - `python -m spatten.tune.frontier --tasks spam --budgets 10x,20x --seeds 1 --examples 800`
     """
     quiet_libraries()
-    dense, result = recipes(dense_epochs, epochs, batch, rate)
+    dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
     effort = Effort(
         screens=screens,
         look=look,

@@ -63,9 +63,11 @@ class Line:
         return KINDS[self.points[0]["settings"]["task"]].metric
 
     @property
-    def examples(self) -> str:
-        """Most training rows of a point."""
-        return str(self.points[0]["settings"]["effort"]["examples"] or "all")
+    def training(self) -> str:
+        """Most training rows of a point, and by what it was trained."""
+        effort = self.points[0]["settings"]["effort"]
+        by = "distilled" if effort["tuned"].get("distillation") else "labels"
+        return f"{effort['examples'] or 'all'}, {by}"
 
     @property
     def data(self) -> str:
@@ -211,7 +213,7 @@ def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
 def _cells(line: Line) -> list[str]:
     return [
         f"{line.budget:g}x",
-        line.examples,
+        line.training,
         ", ".join(map(str, line.seeds)),
         str(len(line.scores("tuned"))),
         *_ratios(line),

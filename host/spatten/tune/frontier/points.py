@@ -162,6 +162,7 @@ def command(settings: Mapping[str, Any]) -> str:
         "epochs": effort["tuned"]["epochs"],
         "batch": effort["tuned"]["batch"],
         "rate": effort["tuned"]["rate"],
+        "distillation": effort["tuned"].get("distillation", 0.0),  # what was measured before there was any
         "screens": effort["screens"],
         "look": effort["look"],
         "trials": effort["trials"],
