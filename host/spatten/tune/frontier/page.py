@@ -31,7 +31,8 @@ McNemar, or paired bootstrap), of all seeds together; a row that several seeds d
 rows of their own. **Lost** stands where all of the interval is a loss; **no loss** where its worse end is at
 most {bound:g} point (percent of perplexity), and of accuracies that of Tango's score interval too, for
 McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
-it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it."""
+it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
+*Distilled* is what learned from the answers of the dense model too, *labels* what did not."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
@@ -67,7 +68,7 @@ class Line:
         """Most training rows of a point, and by what it was trained."""
         effort = self.points[0]["settings"]["effort"]
         by = "distilled" if effort["tuned"].get("distillation") else "labels"
-        return f"{effort['examples'] or 'all'}, {by}"
+        return f"{effort['examples'] or 'all'} rows, {by}"
 
     @property
     def data(self) -> str:
@@ -204,7 +205,7 @@ def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
         return []
     name = mine[0].metric.name
     header = [
-        "budget", "training rows", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit",
+        "budget", "trained on", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit",
         f"{name}, dense as long", "untuned", "change", "tuned", "change", "verdict", "schedule",
     ]  # fmt: skip
     return [f"## {title}", markdown_table(header, [_cells(line) for line in mine])]
