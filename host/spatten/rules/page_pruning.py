@@ -27,7 +27,7 @@ behind the front of the layers, 8 bit, prompts read whole, the steps pruned as t
 ([tuning.md](tuning.md)). All variants read the same share of tokens. Change of perplexity against float, and
 in brackets against the first row. A device knows those of cumulative importance (*known*). For BERTs the
 rules are compared in [frontier.md](frontier.md) on two tasks and two shares: weighted by value norm was best
-in all four columns, beyond chance in one."""
+in all four columns, in none beyond chance."""
 
 
 def merging(merged: Sequence[dict[str, Any]]) -> Iterator[str]:
