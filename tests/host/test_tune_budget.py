@@ -121,6 +121,8 @@ def test_what_data_decide_is_fitted_in_few_runs(device: Device, monkeypatch: pyt
     runs.clear()
     assert counted.fitted(knobs, 100 * fewest) is None
     assert len(runs) == 1
+    monkeypatch.setattr(budget_module, "RUNS", 1)  # the plan alone aims short: the fewest tokens are left
+    assert counted.fitted(knobs, budget)[0].tokens == 0.05
 
 
 def test_knobs_of_another_version_are_refused() -> None:

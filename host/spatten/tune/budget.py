@@ -130,6 +130,8 @@ class Bytes:
             if turned == least or budget <= counted <= NEAR * budget or (kept and turned.tokens == 1.0):
                 break
             aim = planned * budget / counted * (1 + SPARE * 2**run)
+        if not kept and turned != least and (counted := self.ratio(least.schedule(), examples)) >= budget:
+            return least, counted
         return max(kept, key=lambda fit: fit[0].tokens, default=None)
 
     def _jobs(self, schedule: Schedule) -> Iterator[tuple[int, JobFacts]]:
