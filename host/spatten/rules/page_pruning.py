@@ -26,8 +26,7 @@ Which tokens a generation keeps: {windows} of the test windows of each text, hal
 behind the front of the layers, 8 bit, prompts read whole, the steps pruned as the training surrogate does
 ([tuning.md](tuning.md)). All variants read the same share of tokens. Change of perplexity against float, and
 in brackets against the first row. A device knows those of cumulative importance (*known*). For BERTs the
-rules are compared in [frontier.md](frontier.md) on two tasks and two shares: weighted by value norm was best
-in all four columns, in none beyond chance."""
+rules are compared in [frontier.md](frontier.md) on two tasks and two shares."""
 
 
 def merging(merged: Sequence[dict[str, Any]]) -> Iterator[str]:
