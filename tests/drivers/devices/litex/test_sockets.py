@@ -283,10 +283,8 @@ def test_memory_that_is_ready_can_be_levelled_anew(udp_server: Server, tmp_path:
         assert "read levelling" not in device.report()
     with open_device(uri(udp_server, tmp_path) + "&level=1") as device:
         report = device.report()
-    assert report.splitlines()[:2] == [
-        "link faults detected since opening: none",
-        "read levelling, delays from left to right:",
-    ]
+    # The first line counts what the link lost or had late, and on a busy machine that may be something.
+    assert report.splitlines()[1] == "read levelling, delays from left to right:"
 
 
 def test_a_silent_port_in_place_of_litex_server(tmp_path: Path) -> None:
