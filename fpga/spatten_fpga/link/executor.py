@@ -204,7 +204,7 @@ class Executor(LiteXModule):
             sink.ready.eq(1),
             If(sink.valid & (self.place == 3), NextState("JUDGE")),
         )
-        self.fsm.act("JUDGE", NextState("DECIDE"))  # the verdicts are registers
+        self.fsm.delayed_enter("JUDGE", "DECIDE", 2)  # the verdicts are two ranks of registers
         self.fsm.act(
             "DECIDE",
             If(

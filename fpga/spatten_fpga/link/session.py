@@ -16,7 +16,7 @@ TICKS_BITS = 32
 class Session(LiteXModule):
     """The rules by which a request is executed once: ``docs/link.md``, "Sessions and numbers".
 
-    What a request is, is known a cycle after its fields are at the inputs. A ticket is the time at which it
+    What a request is, is known 2 cycles after its fields are at the inputs. A ticket is the time at which it
     was given, so a packet that was recorded has the wrong one.
 
     Attributes
@@ -73,19 +73,20 @@ class Session(LiteXModule):
 
         # Request ----------------------------------------------------------------------------------
         ahead = Signal(32)
-        same, presented = Signal(), Signal()
+        same, presented, identifies = Signal(), Signal(), Signal()
+        mine = same & ~identifies
         operation = part(self.operation, "OPERATION")
         self.sync += [
             ahead.eq(self.sequence - self.last),
             same.eq((self.session == self.holder) & (self.holder != 0)),
             presented.eq(given & (self.address == self.ticket)),
-        ]
-        self.comb += [
-            self.is_identify.eq(operation == Operation.IDENTIFY),
-            self.is_mine.eq(same & ~self.is_identify),
+            identifies.eq(operation == Operation.IDENTIFY),
+            # A second rank: the executor has much to decide by these.
+            self.is_identify.eq(identifies),
+            self.is_mine.eq(mine),
             self.is_open.eq((operation == Operation.OPEN) & ~same),
             self.has_ticket.eq(presented),
-            self.is_repeated.eq(self.is_mine & (ahead == 0)),
-            self.is_next.eq(self.is_mine & (ahead == 1)),
-            self.is_late.eq(self.is_mine & ahead[31]),
+            self.is_repeated.eq(mine & (ahead == 0)),
+            self.is_next.eq(mine & (ahead == 1)),
+            self.is_late.eq(mine & ahead[31]),
         ]

@@ -15,7 +15,7 @@ MARGIN = 3  # words: room is told a cycle late
 class PacketStore(LiteXModule):
     """Keeps packets in block RAM; a packet that turns out bad at its end has never been there.
 
-    A word a cycle at both ends. The first word of a packet comes 2 cycles after its last one was taken. While
+    A word a cycle at both ends. The first word of a packet comes 3 cycles after its last one was taken. While
     the ring is full, words wait at the sink, so the longest packet must fit with room to spare.
 
     Parameters
@@ -66,15 +66,18 @@ class PacketStore(LiteXModule):
         ]
 
         # Out --------------------------------------------------------------------------------------
+        self.behind = behind = stream.PipeValid(whole_layout())  # a block RAM's word is late in its cycle
+        word = behind.sink
         self.comb += [
             reader.adr.eq(out),
-            reader.re.eq((out != begin) & (~source.valid | source.ready)),
-            Cat(source.data, source.last).eq(reader.dat_r),
-            source.peer.eq(known.source.peer),
-            source.words.eq(known.source.words),
-            known.source.ready.eq(source.valid & source.ready & source.last),
+            reader.re.eq((out != begin) & (~word.valid | word.ready)),
+            Cat(word.data, word.last).eq(reader.dat_r),
+            word.peer.eq(known.source.peer),
+            word.words.eq(known.source.words),
+            known.source.ready.eq(word.valid & word.ready & word.last),
+            behind.source.connect(source),
         ]
         self.sync += [
-            If(source.ready, source.valid.eq(0)),
-            If(reader.re, source.valid.eq(1), out.eq(out + 1)),
+            If(word.ready, word.valid.eq(0)),
+            If(reader.re, word.valid.eq(1), out.eq(out + 1)),
         ]

@@ -19,7 +19,7 @@ WHOLE = 0b1000  # last_be of a last word of which all bytes count
 class UdpAdapter(LiteXModule):
     """A packet a datagram; an answer goes to the address and port that the request came from.
 
-    Both ways pass a register, as LiteEth's own chain of readies is long.
+    What comes passes a register; what goes, one for its ready, as LiteEth's chain of those is long.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class UdpAdapter(LiteXModule):
         ]
 
         # Answers ----------------------------------------------------------------------------------
-        self.outward = outward = stream.Buffer(whole_layout())
+        self.outward = outward = stream.PipeReady(whole_layout())
         answer = outward.source
         self.comb += [
             self.sink.connect(outward.sink),

@@ -100,7 +100,7 @@ def test_the_store_holds_nothing_up_until_it_is_full() -> None:
     words = [{"data": i, "last": int(i % 8 == 7)} for i in range(STORE_WORDS * 4)]
     run = units().run({"store": words}, {"stored": len(words)})
     assert run.cycles["store"] == list(range(len(words)))
-    assert run.cycles["stored"] == list(range(9, 9 + len(words)))
+    assert run.cycles["stored"] == list(range(10, 10 + len(words)))
     run = units().run({"store": words}, {"stored": len(words)}, take=0.05, limit=20_000)
     assert [t["data"] for t in run.tokens["stored"]] == list(range(len(words)))
 
