@@ -192,7 +192,7 @@ def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_was_scored_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the control is scored, and between a training and its scores: the weights are kept."""
     arguments = _arguments(tmp_path, effort=replace(EFFORT, control=True))
-    trained, train, scores = list[str](), tuning_module.train, tuning_module.batched_scores
+    trained, train, scores = list[str](), tuning_module.train, tuning_module.batched
     monkeypatch.setattr(tuning_module, "train", lambda *a, **k: trained.append(a[5]) or train(*a, **k))
 
     def interrupt(*given: Any) -> Any:
@@ -201,7 +201,7 @@ def test_what_was_scored_is_not_trained_again(tmp_path: Path, monkeypatch: pytes
         return scores(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning_module, "batched_scores", interrupt)
+        patch.setattr(tuning_module, "batched", interrupt)
         with pytest.raises(KeyboardInterrupt):
             tune(**arguments)
     outcome = tune(**arguments)
@@ -410,6 +410,22 @@ def test_a_generation_learns_from_its_steps() -> None:
     scores = batched_scores(model, task, features, spatten.Schedule())
     exact = device_scores(model, task, features, spatten.Schedule(), "emulator").scores
     np.testing.assert_allclose(scores, exact, rtol=1e-3)
+
+
+def test_what_is_told_of_a_window() -> None:
+    """Steps and prompt of a window, as one run without a cache has them."""
+    task, model = Foretelling(NOTHING, 24), sharp_gpt2(GPT2LMHeadModel)
+    ids = tokens(2, 24)
+    with torch.inference_mode():
+        logits = model(input_ids=ids).logits[:, :-1].double()
+        answers = task.answers(model, {"input_ids": ids})
+    nats = -logits.log_softmax(dim=-1).gather(-1, ids[:, 1:, None])[..., 0].numpy()
+    right = (logits.argmax(dim=-1) == ids[:, 1:]).numpy()
+    np.testing.assert_allclose(task.scores(answers, []), nats[:, 11:].mean(axis=1), rtol=1e-4)
+    told = task.asides(answers)
+    np.testing.assert_allclose(told["perplexity of prompts"], nats[:, :11].mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(told["next-token accuracy of steps"], right[:, 11:].mean(axis=1))
+    np.testing.assert_allclose(told["next-token accuracy of prompts"], right[:, :11].mean(axis=1))
 
 
 def test_a_teacher_holds_what_labels_would_change(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import random
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from spatten import catalog
 from spatten.errors import InputError
 from spatten.quality.data import Labelled
+from spatten.quality.report import quality_text
 from spatten.quality.tasks import Classification
 from spatten.tune import Effort, Recipe, tune
 from spatten.tune import data as data_module
@@ -31,7 +32,8 @@ from spatten.tune.frontier.points import Subject, Sweep, command, kept
 from spatten.tune.knobs import FORMATS
 from spatten.tune.metrics import most_lost
 from spatten.tune.rules import RULES
-from tests.host.tiny_models import WORDS, tiny_bert
+from spatten.tune.tasks import KINDS
+from tests.host.tiny_models import WORDS, tiny_bert, tiny_gpt2
 
 RECIPE = Recipe(epochs=1.0, batch=16, rate=1e-3)
 EFFORT = Effort(screens=2, trials=1, dense=RECIPE, tuned=RECIPE, examples=16, look=4, report=4, control=True)
@@ -212,6 +214,27 @@ def test_the_most_that_may_be_lost_by_tangos_interval(
     scores = np.array([1.0] * better + [0.0] * worse + [1.0] * (rows - better - worse))
     baseline = np.array([0.0] * better + [1.0] * (rows - better))
     assert most_lost(scores, baseline) == pytest.approx(most, abs=0.005)
+
+
+def test_a_text_model_tells_of_prompts_and_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From windows of a text to the page: perplexity of the steps, and what else is told of them."""
+    monkeypatch.setattr(knobs_module, "FORMATS", {"8": FORMATS["8"]})
+    words, parts = random.Random(1), ["train"] * 4 + ["dev"] * 2 + ["test"] * 2
+    rows = [{"text": " ".join(words.choices(WORDS, k=90)), "split": part} for part in parts]
+    (tmp_path / "sea.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    model, data, out = tiny_gpt2(tmp_path / "gpt2"), str(tmp_path / "sea.jsonl"), tmp_path / "out"
+    tune(model, data, "lm", out, budget=4.0, max_tokens=24, effort=replace(EFFORT, dense=Recipe(epochs=0.0)))
+    found = json.loads((out / "tuned.json").read_text("utf-8"))
+    told = KINDS["lm"].told
+    assert set(found["asides"]) == set(told)
+    named = {"data": "perplexity-sotu", "budget": 4.0, "seed": 0, "seconds": 1, "x32_before": 4.0}
+    page = frontier_markdown([found | named], [], "plot.svg")
+    for name, metric in told.items():
+        assert f"{name}, dense as long" in page
+        for whose in ("control", "tuned"):
+            scores = np.array(found["asides"][name][whose])
+            assert len(scores) == len(found["scores"]["tuned"])
+            assert quality_text(metric, metric.estimate(scores)) in page
 
 
 def test_seeds_are_one_line_of_all_their_rows() -> None:

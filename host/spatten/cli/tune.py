@@ -207,9 +207,8 @@ def _print(output: Path, outcome: Outcome, as_json: bool) -> None:
 
     if as_json:
         found: dict[str, Any] = outcome.to_dict()
-        print_json(
-            {"folder": str(output), **{name: value for name, value in found.items() if name != "scores"}}
-        )
+        numbers = {name: value for name, value in found.items() if name not in ("scores", "asides")}
+        print_json({"folder": str(output), **numbers})
         return
     rows = table(
         f"{escape(str(output))}: {len(outcome.dense)} test examples", *COLUMNS, outcome.metric.name, "change"

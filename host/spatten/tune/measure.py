@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,17 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of examples, and K and V bytes: read, and of the same jobs dense at 16 bit."""
+    """Scores of examples, K and V bytes, and what else the task tells.
+
+    Attributes
+    ----------
+    traffic : bytes read, and of the same jobs dense at 16 bit; none in float.
+    asides : of each example, by name.
+    """
 
     scores: Scores
-    traffic: Traffic
+    traffic: Traffic = field(default_factory=Traffic)
+    asides: Mapping[str, Scores] = field(default_factory=dict)
 
     def ratio(self, bits: int) -> float:
         """Dense K and V bytes at ``bits`` over those read."""
@@ -39,8 +46,19 @@ class Measured:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Measured:
-        """From ``scores``, ``read`` and ``dense_16``, as a state file has them."""
-        return cls(np.array(record["scores"]), Traffic(record["read"], record["dense_16"]))
+        """From what :meth:`to_dict` gave, as a state file has it."""
+        asides = {name: np.array(part) for name, part in record.get("asides", {}).items()}
+        return cls(np.array(record["scores"]), Traffic(record["read"], record["dense_16"]), asides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        asides = {name: part.tolist() for name, part in self.asides.items()}
+        return {
+            "scores": self.scores.tolist(),
+            "read": self.traffic.read,
+            "dense_16": self.traffic.dense_16,
+            "asides": asides,
+        }
 
 
 def expected_loss(
@@ -67,13 +85,25 @@ def batched_scores(
     rule: Rule = cumulative,
 ) -> Scores:
     """Scores in padded batches; as the surrogate runs the schedule, or in float without one."""
+    return batched(model, task, features, schedule, rule).scores
+
+
+def batched(
+    model: PreTrainedModel,
+    task: TuneTask,
+    features: Sequence[Feature],
+    schedule: Schedule | None = None,
+    rule: Rule = cumulative,
+) -> Measured:
+    """The same with what else the task tells; no bytes are counted."""
     found: list[Any] = [None] * len(features)
     with torch.inference_mode(), _attention(model, schedule, rule):
         for places in batches(features):
             batch = on_device(task.collate([features[i] for i in places]), model)
             for place, answer in zip(places, task.answers(model, batch), strict=True):
                 found[place] = answer
-    return task.scores(np.stack(found), features)
+    answers = np.stack(found)
+    return Measured(task.scores(answers, features), asides=task.asides(answers))
 
 
 def device_scores(
@@ -85,15 +115,16 @@ def device_scores(
     step: Callable[[], None] = lambda: None,
 ) -> Measured:
     """Scores on a device, one example at a time; padding is neither computed nor counted there."""
-    answers: list[NDArray[np.float64]] = []
+    found: list[NDArray[np.float64]] = []
     traffic = Traffic()
     with torch.inference_mode(), spatten.attach(model, schedule=schedule, device=device) as session:
         for feature in features:
             session.reset_record()
-            answers.append(task.answers(model, on_device(task.collate([feature]), model))[0])
+            found.append(task.answers(model, on_device(task.collate([feature]), model))[0])
             traffic.add(session.record)
             step()
-    return Measured(task.scores(np.stack(answers), features), traffic)
+    answers = np.stack(found)
+    return Measured(task.scores(answers, features), traffic, task.asides(answers))
 
 
 def batches(features: Sequence[Feature], size: int = BATCH) -> Iterator[list[int]]:

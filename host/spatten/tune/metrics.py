@@ -30,6 +30,8 @@ def _mean_metric(name: str, unit: str, *, more_is_better: bool) -> Metric:
 
 
 F1 = _mean_metric("F1", " %", more_is_better=True)
+#: Share of a window's tokens that were the likeliest; windows are resampled, for their tokens hang together.
+FORETOLD = _mean_metric("next-token accuracy", " %", more_is_better=True)
 #: Mean squared error over the variance of what was expected; 100 % is what the mean alone would give.
 UNEXPLAINED = _mean_metric("unexplained variance", " %", more_is_better=False)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..schedule import Schedule
 from .knobs import Knobs
 from .measure import Measured
 from .metrics import lost_points
+from .tasks import KINDS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Outcome:
     looked_at : schedules that were looked at or tried, with ratio and loss on development rows.
     shown : some test texts, for the report.
     device : where it was measured.
+    asides : what else the task tells of test rows, by name, then by ``dense``, ``control``, ``before`` and
+        ``tuned``.
     """
 
     settings: dict[str, Any]
@@ -49,6 +52,7 @@ class Outcome:
     looked_at: list[dict[str, Any]]
     shown: list[str]
     device: str
+    asides: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
 
     @property
     def baseline(self) -> NDArray[np.float64]:
@@ -78,6 +82,10 @@ class Outcome:
         scores = {"dense": self.dense, "before": self.before.scores, "tuned": self.tuned.scores}
         if self.control is not None:
             scores["control"] = self.control
+        told = {
+            name: {whose: part.tolist() for whose, part in parts.items()}
+            for name, parts in self.asides.items()
+        }
         return {
             "settings": self.settings,
             "metric": self.metric.name,
@@ -88,6 +96,7 @@ class Outcome:
             "lost": {name: self.lost(part)._asdict() for name, part in scores.items()},
             "device": self.device,
             "scores": {name: part.tolist() for name, part in scores.items()},
+            "asides": told,
         }
 
     def _quality(self, scores: NDArray[np.float64]) -> str:
@@ -140,9 +149,28 @@ def tables(outcome: Outcome) -> list[tuple[str, list[str], list[list[str]]]]:
     looked = [_tried(part) for part in best[:10]]
     header = ["schedule", "bytes below 32 bit", "loss on development rows"]
     found = [(caption, [*COLUMNS, name, "change"], outcome.rows())]
+    if outcome.asides:
+        header = ["of the same examples", "dense", "without tuning", "tuned", "change"]
+        found.append(("What else is told of them", header, _told(outcome)))
     return found + [
         (c, header, rows) for c, rows in (("Tried", tried), ("Looked at, the best", looked)) if rows
     ]
+
+
+def _told(outcome: Outcome) -> list[list[str]]:
+    """What else the task tells, against the same baseline."""
+    metrics = KINDS[outcome.settings["task"]].told
+    baseline = "dense" if outcome.control is None else "control"
+    return [
+        [name, *compared(metrics[name], parts[baseline], parts["before"], parts["tuned"])]
+        for name, parts in outcome.asides.items()
+    ]
+
+
+def compared(metric: Metric, baseline: NDArray[np.float64], *others: NDArray[np.float64]) -> list[str]:
+    """Qualities of all of them and the change of the last one, as texts."""
+    qualities = [quality_text(metric, metric.estimate(part)) for part in (baseline, *others)]
+    return [*qualities, change_text(metric, metric.change(others[-1], baseline))]
 
 
 def _tried(part: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from ..errors import InputError
 from ..quality.metrics import ACCURACY, PERPLEXITY, Metric
 from ..quality.tasks import retrieved
 from .data import Examples, Row, listed
-from .metrics import F1, UNEXPLAINED
+from .metrics import F1, FORETOLD, UNEXPLAINED
 
 Feature = dict[str, Any]
 Batch = dict[str, torch.Tensor]
@@ -44,12 +44,14 @@ class TuneTask(ABC):
     head : transformers' class for it.
     metric : how scores are summed up and compared.
     generates : scored on generation steps.
+    told : what else is told of an example, by name, and how it is summed up; no schedule is chosen by it.
     """
 
     name: ClassVar[str]
     head: ClassVar[Any]
     metric: ClassVar[Metric]
     generates: ClassVar[bool] = False
+    told: ClassVar[Mapping[str, Metric]] = {}
 
     def __init__(self, examples: Examples, max_tokens: int) -> None:
         self.examples, self.max_tokens = examples, max_tokens
@@ -97,6 +99,10 @@ class TuneTask(ABC):
     @abstractmethod
     def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
         """One score per example."""
+
+    def asides(self, answers: NDArray[np.float64]) -> dict[str, Scores]:
+        """What else is told of each example, named as in ``told``."""
+        return {}
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Batch:
@@ -329,10 +335,19 @@ class Answering(TuneTask):
 
 
 class Foretelling(TuneTask):
-    """The next token of a text, scored on generation steps behind a prompt, as the quality study does."""
+    """The next token of a text, scored on generation steps behind a prompt, as the quality study does.
+
+    An answer is, of the steps and then of the prompt, the mean surprise in nats and the share of tokens that
+    were the likeliest: ``[B, 4]``.
+    """
 
     name, head, metric = "lm", AutoModelForCausalLM, PERPLEXITY
     generates = True
+    told: ClassVar[Mapping[str, Metric]] = {
+        "next-token accuracy of steps": FORETOLD,
+        "perplexity of prompts": PERPLEXITY,
+        "next-token accuracy of prompts": FORETOLD,
+    }
     #: Last tokens of a window that are fed one by one.
     scored = 48
 
@@ -356,13 +371,19 @@ class Foretelling(TuneTask):
         return _surprise(logits, batch["input_ids"]).mean(), logits
 
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
-        logits = self._logits(model, batch["input_ids"], steps=True)
-        surprise = _surprise(logits, batch["input_ids"])[:, -self.steps :]
-        found: NDArray[np.float64] = surprise.mean(dim=1).double().cpu().numpy()
+        ids = batch["input_ids"]
+        logits = self._logits(model, ids, steps=True)
+        right = (logits.argmax(dim=-1) == ids[:, 1:]).float()
+        both = torch.stack([_surprise(logits, ids), right], dim=-1).double()
+        prompt, steps = both[:, : -self.steps], both[:, -self.steps :]
+        found: NDArray[np.float64] = torch.cat([steps.mean(dim=1), prompt.mean(dim=1)], dim=1).cpu().numpy()
         return found
 
     def scores(self, answers: NDArray[np.float64], features: Sequence[Feature]) -> Scores:
-        return answers
+        return answers[:, 0]
+
+    def asides(self, answers: NDArray[np.float64]) -> dict[str, Scores]:
+        return dict(zip(self.told, answers[:, 1:].T, strict=True))
 
     @property
     def steps(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 
 from spatten_drivers import Device, open_device
@@ -25,7 +26,7 @@ from ..hf.families import family_of
 from .budget import CHOSEN_ON, Bytes
 from .data import COLUMNS, read_examples
 from .knobs import Knobs
-from .measure import Measured, batched_scores, device_scores, expected_loss
+from .measure import Measured, batched, device_scores, expected_loss
 from .metrics import lost_points
 from .result import Outcome, save_result
 from .rules import RULES
@@ -232,11 +233,11 @@ class _Tuning:
         self.base.save()
         self._train_dense(model)
         start = self._weights(model)
-        self.baseline = np.array(self.base.once("dense", lambda: self._float_scores(model, self.development)))
+        self.baseline = self._in_float("dense on development rows", model, self.development).scores
         chosen = (
             self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
         )
-        dense = np.array(self.base.once("dense test", lambda: self._float_scores(model, self.test)))
+        dense = self._in_float("dense on test rows", model, self.test)
         control = self._control(model, start) if self.effort.control else None
         schedule = chosen.knobs.schedule(f"tuned-{chosen.ratio:.0f}x")
         before = self._measured("untuned", model, chosen)
@@ -246,13 +247,14 @@ class _Tuning:
             settings=self.settings,
             metric=self.task.metric,
             schedule=schedule,
-            dense=dense,
-            control=control,
+            dense=dense.scores,
+            control=None if control is None else control.scores,
             before=before,
             tuned=tuned,
             looked_at=self._looked_at(),
             shown=[self._text(feature) for feature in self.test[:SHOWN]],
             device=str(self.device),
+            asides=_by_name({"dense": dense, "control": control, "before": before, "tuned": tuned}),
         )
         save_result(self.output, model, self.tokenizer, outcome)
         return outcome
@@ -428,7 +430,7 @@ class _Tuning:
             recipe = replace(self.effort.tuned, epochs=self.effort.trial_epochs)
             self._trained(model, start, name, candidate, recipe)
             schedule = candidate.knobs.schedule()
-            scores = batched_scores(model, self.task, self.development, schedule, self.rule)
+            scores = batched(model, self.task, self.development, schedule, self.rule).scores
             result = {
                 "knobs": candidate.knobs.to_dict(),
                 "ratio": candidate.ratio,
@@ -454,18 +456,26 @@ class _Tuning:
 
     # ------------------------------------------------------------------------------------ measuring
 
-    def _float_scores(self, model: PreTrainedModel, features: list[Feature]) -> list[float]:
-        self.progress("scoring in float", 0, 1)
-        return batched_scores(model, self.task, features).tolist()
+    def _in_float(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        features: list[Feature],
+        prepare: Callable[[], None] = lambda: None,
+    ) -> Measured:
+        """Once for all tunings that share the dense model; what it takes is made ready only then."""
 
-    def _control(self, model: PreTrainedModel, start: dict[str, Any]) -> np.ndarray:
-        """Scores of the dense model trained as long again."""
+        def work() -> dict[str, Any]:
+            prepare()
+            self.progress("scoring in float", 0, 1)
+            return batched(model, self.task, features).to_dict()
 
-        def work() -> list[float]:
-            self._trained(model, start, "control", None, self.effort.tuned)
-            return self._float_scores(model, self.test)
+        return Measured.of(self.base.once(name, work))
 
-        found = np.array(self.base.once("control", work))
+    def _control(self, model: PreTrainedModel, start: dict[str, Any]) -> Measured:
+        """The dense model trained as long again."""
+        ready = partial(self._trained, model, start, "control", None, self.effort.tuned)
+        found = self._in_float("control on test rows", model, self.test, ready)
         (self.base.path.parent / "control.pt").unlink(missing_ok=True)
         model.load_state_dict(start)
         return found
@@ -478,14 +488,16 @@ class _Tuning:
             self.progress(f"measuring, {name}", next(done), len(self.test))
 
         def work() -> dict[str, Any]:
-            found = device_scores(model, self.task, self.test, chosen.knobs.schedule(), self.device, step)
-            return {
-                "scores": found.scores.tolist(),
-                "read": found.traffic.read,
-                "dense_16": found.traffic.dense_16,
-            }
+            schedule = chosen.knobs.schedule()
+            return device_scores(model, self.task, self.test, schedule, self.device, step).to_dict()
 
         return Measured.of(self.state.once(f"{name} on {self.device}", work))
+
+
+def _by_name(measured: Mapping[str, Measured | None]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Asides first by their names, then by whose they are."""
+    there = {whose: part.asides for whose, part in measured.items() if part is not None}
+    return {name: {whose: part[name] for whose, part in there.items()} for name in there["tuned"]}
 
 
 def _new_head(model: PreTrainedModel, loaded: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -15,6 +15,7 @@ from ...quality.metrics import ACCURACY, Estimate, Metric
 from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
 from ..metrics import lost_points, most_lost
+from ..result import compared
 from ..tasks import KINDS
 from .points import BUDGETS, HEADLINE, SUBJECTS, command
 from .rules import VARIANTS
@@ -43,6 +44,10 @@ COMMANDS = """\
 Of each kind of effort the first point's command; other points of that kind have another task, budget or
 seed there:"""
 
+TOLD = """\
+Of the same windows: *steps* are the tokens that are generated one by one, which the table above is of;
+*prompts* are read at once, all of their tokens kept, in the schedule's bits."""
+
 RULES_METHOD = """\
 The same share of tokens, so the same bytes, at 8 bit; the dense model of the task, **not tuned** to any rule,
 on the test rows, with pruning as the training surrogate decides. Quality, and its change against the paper's
@@ -62,6 +67,19 @@ class Line:
     def metric(self) -> Metric:
         """Of its scores."""
         return KINDS[self.points[0]["settings"]["task"]].metric
+
+    @property
+    def told(self) -> Mapping[str, Metric]:
+        """Metrics of what else its task tells, by name."""
+        return KINDS[self.points[0]["settings"]["task"]].told
+
+    def aside(self, name: str) -> list[str]:
+        """One of those: of the dense model trained as long, tuned, and the change."""
+        control, tuned = (
+            np.concatenate([point["asides"][name][whose] for point in self.points])
+            for whose in ("control", "tuned")
+        )
+        return compared(self.told[name], control, tuned)
 
     @property
     def training(self) -> str:
@@ -208,7 +226,16 @@ def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
         "budget", "trained on", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit",
         f"{name}, dense as long", "untuned", "change", "tuned", "change", "verdict", "schedule",
     ]  # fmt: skip
-    return [f"## {title}", markdown_table(header, [_cells(line) for line in mine])]
+    parts = [f"## {title}", markdown_table(header, [_cells(line) for line in mine])]
+    return [*parts, *_asides(mine)] if mine[0].told else parts
+
+
+def _asides(lines: Sequence[Line]) -> list[str]:
+    """What else the task tells of the same rows; a table."""
+    names = lines[0].told
+    header = ["budget", *(cell for name in names for cell in (f"{name}, dense as long", "tuned", "change"))]
+    rows = [[f"{line.budget:g}x", *(cell for name in names for cell in line.aside(name))] for line in lines]
+    return [TOLD, markdown_table(header, rows)]
 
 
 def _cells(line: Line) -> list[str]:
