@@ -72,14 +72,18 @@ def tune(
         int, typer.Option(min=1, help="Schedules looked at without training; 16 are in any case, 20 of lm.")
     ] = 24,
     look: Annotated[
-        int, typer.Option(min=2, help="Development rows that a schedule is looked at with.")
-    ] = 64,
+        int | None,
+        typer.Option(min=2, help="Development rows that a schedule is looked at with: 64, or 8 windows."),
+    ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 2,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
-    examples: Annotated[int, typer.Option(min=0, help="Most training rows; 0 takes all.")] = 1600,
+    examples: Annotated[
+        int | None, typer.Option(min=0, help="Most training rows, 0 takes all: 1600, or 160 windows of lm.")
+    ] = None,
     report_examples: Annotated[
-        int, typer.Option(min=0, help="Most development and test rows; 0 takes all.")
-    ] = 500,
+        int | None,
+        typer.Option(min=0, help="Most development and test rows, 0 takes all: 500, or 32 windows."),
+    ] = None,
     control: Annotated[
         bool,
         typer.Option("--control", help="Also train the dense model as long again, and compare with that."),
@@ -99,7 +103,7 @@ def tune(
 
     - `spatten tune minilm --data products --budget 10x --output tuned-products`
     - `spatten tune ./my-bert --data mine.csv --column text=review --max-loss 0.2 --output tuned-mine`
-    - `spatten tune gpt2-prose --data perplexity-sotu --task lm --budget 8x --output tuned-prose`
+    - `spatten tune gpt2-prose --data perplexity-sotu --task lm --budget 8x --dense-epochs 0 --output prose`
     """
     _check_installed()
     quiet_libraries()
@@ -111,15 +115,14 @@ def tune(
     dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
     effort = Effort(
         screens=screens,
-        look=look,
         trials=trials,
         trial_epochs=trial_epochs,
         dense=dense,
         tuned=result,
-        examples=examples or None,
-        report=report_examples or None,
         control=control,
     )
+    if task == "lm":
+        effort = effort.for_windows()
     # Errors are for the application's own handler, which knows --debug; Ctrl-C has its own words here.
     stopped = errors_to_exit_codes("interrupted; the same command goes on from here", debug=True)
     with stopped, progress(1) as bar:
@@ -132,7 +135,7 @@ def tune(
             max_loss=max_loss,
             columns=_columns(column or []),
             max_tokens=max_tokens,
-            effort=effort,
+            effort=effort.sized(examples, look, report_examples),
             device=device,
             seed=seed,
             progress=teller(bar, bar.task_ids[0]),

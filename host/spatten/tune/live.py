@@ -14,6 +14,7 @@ import torch
 from spatten_drivers.quantize import IMPORTANCE_FRACTION_BITS
 
 from ..schedule import LayerPlan
+from .planes import Planes
 
 #: Importance counts in these units, as on the device, so that what ties there ties here.
 UNIT = 2.0**-IMPORTANCE_FRACTION_BITS
@@ -36,6 +37,7 @@ class LiveBatch:
     importance : ``float64 [B, columns]`` after the last pass.
     heads : ``bool [B, H]`` by layer, once a pruning pass has chosen them.
     scales : of K and V by (layer, name).
+    planes : of a cache's K and V by the same: they are not rounded anew at each step.
     """
 
     def __init__(self, plan: LayerPlan, heads: int, *, causal: bool) -> None:
@@ -45,6 +47,7 @@ class LiveBatch:
         self.importance = self.head_importance = torch.zeros(0)
         self.heads: dict[int, torch.Tensor] = {}
         self.scales: dict[tuple[int, str], torch.Tensor] = {}
+        self.planes: dict[tuple[int, str], Planes] = {}
 
     def grow(self, fresh: torch.Tensor) -> None:
         """Room for new columns ``bool [B, n]``; true where they hold a token."""

@@ -3,10 +3,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import reduce
+
 import torch
 
 from spatten_drivers.planes import LSB_WIDTH
 from spatten_drivers.quantize import SILENCE
+
+
+@dataclass(frozen=True)
+class Rows:
+    """K or V of all columns on their grid, in pieces: a cache that grows by a row does not copy the others.
+
+    Attributes
+    ----------
+    pieces : ``[B, H, columns, D]`` each, one behind the other.
+    """
+
+    pieces: tuple[torch.Tensor, ...]
+
+    def against(self, queries: torch.Tensor) -> torch.Tensor:
+        """Inner products ``[B, H, n, columns]`` of ``queries [B, H, n, D]``."""
+        return torch.cat([queries @ piece.transpose(-1, -2) for piece in self.pieces], dim=-1)
+
+    def weighted(self, weights: torch.Tensor) -> torch.Tensor:
+        """Sums ``[B, H, n, D]`` by ``weights [B, H, n, columns]``."""
+        parts = weights.split([piece.shape[2] for piece in self.pieces], dim=-1)
+        return reduce(torch.add, map(torch.matmul, parts, self.pieces))
+
+    def grown(self, new: torch.Tensor) -> Rows:
+        """With columns behind those that there are."""
+        first, *rest = self.pieces
+        return Rows((first, torch.cat([*rest, new], dim=2)))
+
+    def whole(self) -> torch.Tensor:
+        """In one piece."""
+        return torch.cat(self.pieces, dim=2)
+
+
+#: In full precision, and with the MSB plane alone where that can be asked for.
+Planes = tuple[Rows, Rows | None]
 
 
 def needed_scale(values: torch.Tensor, live: torch.Tensor, bits: int) -> torch.Tensor:

@@ -26,7 +26,7 @@ from ..hf.interface import attention, in_flight, mask
 from ..hf.session import cache_and_mask
 from ..schedule import LayerPlan, Schedule
 from .live import BatchCascade, LiveBatch
-from .planes import grown_scale, needed_scale, rounded, truncated
+from .planes import Planes, Rows, grown_scale, needed_scale, rounded, truncated
 from .rules import Rule, cumulative
 
 NAME = "spatten-surrogate"
@@ -168,7 +168,7 @@ class _BatchPass:
         out = self._values(kept, v, v_msb, refetched) * live
         self._tell(refetched)
         with torch.no_grad():
-            gained = self.rule(weights * live, v, layer)
+            gained = self.rule(weights * live, v.whole(), layer)
             loudness = out.abs().sum(dim=(2, 3))
         cascade.advance(layer, gained, loudness)
         self.layer += 1
@@ -178,15 +178,30 @@ class _BatchPass:
         """``bool [B, H, n, 1]``: rows of a live head and a live query."""
         return self.cascade.heads[:, :, None, None] & self.cascade.queries[:, None, :, None]
 
-    def _planes(self, name: str, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """K or V in full precision, and with its MSB plane alone where that can be asked for."""
-        live, formats = self.cascade.live, self.formats
-        bits, low = getattr(formats, f"{name}_bits"), getattr(formats, f"{name}_lsb_bits")
+    def _planes(self, name: str, values: torch.Tensor) -> Planes:
+        """K or V of all columns: those of earlier passes stay on their grid while its scale does."""
+        live, formats, place = self.cascade.live, self.formats, (self.layer, name)
+        bits = getattr(formats, f"{name}_bits")
         fresh = values[:, :, -self.cascade.queries.shape[1] :]
-        held = live.scales.get((self.layer, name))
+        held = live.scales.get(place)
         needed = needed_scale(fresh, self.cascade.queries, bits) * (formats.headroom if held is None else 1.0)
         scale = grown_scale(held, needed) if held is None or formats.growth == "double" else held
-        live.scales[self.layer, name] = scale
+        live.scales[place] = scale
+        if held is not None and torch.equal(held, scale):
+            (whole, msb), (more, more_msb) = live.planes[place], self._on_grid(name, fresh, scale)
+            planes = whole.grown(more), msb and msb.grown(more_msb)
+        else:
+            whole, msb = self._on_grid(name, values, scale)
+            planes = Rows((whole,)), None if msb is None else Rows((msb,))
+        if live.causal:
+            live.planes[place] = planes
+        return planes
+
+    def _on_grid(
+        self, name: str, values: torch.Tensor, scale: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        formats = self.formats
+        bits, low = getattr(formats, f"{name}_bits"), getattr(formats, f"{name}_lsb_bits")
         whole = rounded(values, scale, bits)
         middle = name == "v" or formats.k_policy == KeyPolicy.BY_KEY  # which cancels where no plane mixes
         return whole, truncated(whole, scale, midpoint=middle) if low else None
@@ -194,15 +209,15 @@ class _BatchPass:
     def _weights(
         self,
         q: torch.Tensor,
-        k: torch.Tensor,
-        k_msb: torch.Tensor | None,
+        k: Rows,
+        k_msb: Rows | None,
         visible: torch.Tensor,
         scaling: float,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Probabilities ``[B, H, n, columns]`` and, if decided, the rows ``[B, H, n]`` that refetched."""
 
-        def scores(keys: torch.Tensor) -> torch.Tensor:
-            return ((q @ keys.transpose(-1, -2)) * scaling).masked_fill(~visible, _FAR)
+        def scores(keys: Rows) -> torch.Tensor:
+            return (keys.against(q) * scaling).masked_fill(~visible, _FAR)
 
         def softmax(found: torch.Tensor) -> torch.Tensor:
             return found.softmax(dim=-1) * visible
@@ -237,17 +252,17 @@ class _BatchPass:
     def _values(
         self,
         weights: torch.Tensor,
-        v: torch.Tensor,
-        v_msb: torch.Tensor | None,
+        v: Rows,
+        v_msb: Rows | None,
         refetched: torch.Tensor | None,
     ) -> torch.Tensor:
         """Weighted values ``[B, H, n, D]``."""
         policy = self.formats.v_policy
         if v_msb is None or policy == ValuePolicy.ALWAYS:
-            return weights @ v
+            return v.weighted(weights)
         if policy == ValuePolicy.MSB_ONLY or refetched is None:
-            return weights @ v_msb
-        return torch.where(refetched[..., None], weights @ v, weights @ v_msb)
+            return v_msb.weighted(weights)
+        return torch.where(refetched[..., None], v.weighted(weights), v_msb.weighted(weights))
 
     def _tell(self, refetched: torch.Tensor | None) -> None:
         if self.watch is not None:

@@ -71,6 +71,15 @@ class Effort:
     report: int | None = 500
     control: bool = False
 
+    def for_windows(self) -> Effort:
+        """Of a text model: a window has a label at each token, and takes as long as many sentences."""
+        return replace(self, examples=160, look=8, report=32)
+
+    def sized(self, examples: int | None, look: int | None, report: int | None) -> Effort:
+        """With other numbers of rows, where they are not ``None``; 0 is all."""
+        given = {"examples": examples, "look": look, "report": report}
+        return replace(self, **{name: rows or None for name, rows in given.items() if rows is not None})
+
 
 def tune(
     model: str,
@@ -100,7 +109,7 @@ def tune(
     budget : K and V bytes, as a factor below dense 32 bit; or
     max_loss : most points lost (percent of perplexity for ``lm``) on the development rows.
     max_tokens : longer texts are cut; windows of ``lm`` are this long.
-    effort : how much work is done.
+    effort : how much work is done; by default what two cores do within half an hour.
     rule : importance rule in training; the device knows ``cumulative`` only, so others are for study.
     device : where the result is measured, an open device or a uri.
     seed : of the parts of data without a split, of order, dropout, a new head, and the search.
@@ -116,7 +125,7 @@ def tune(
     SpattenError : data, model or device do not fit, or nothing keeps the budget or bound.
     """
     _check(task, budget, max_loss, rule)
-    effort = effort or Effort()
+    effort = effort or (Effort().for_windows() if KINDS[task].generates else Effort())
     _check_effort(effort)
     _check_output(model, Path(output))
     settings = {

@@ -41,7 +41,9 @@ def frontier(
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Of the 10x points; other budgets take one.")] = 3,
     first_seed: Annotated[int, typer.Option(help="The seeds count from here.")] = 0,
-    examples: Annotated[int, typer.Option(min=2, help="Most training rows.")] = 3000,
+    examples: Annotated[
+        int | None, typer.Option(min=2, help="Most training rows: 3000, or 160 windows of a text.")
+    ] = None,
     epochs: Annotated[float, typer.Option(help="Training of a result, and of its control.")] = 2.0,
     dense_epochs: Annotated[float, typer.Option(help="Training before it, dense.")] = 2.0,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
@@ -53,10 +55,14 @@ def frontier(
         typer.Option(help="Share of the loss by the dense model's answers; 0 trains by the labels alone."),
     ] = 0.5,
     screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
-    look: Annotated[int, typer.Option(min=2, help="Development rows of a look.")] = 128,
+    look: Annotated[
+        int | None, typer.Option(min=2, help="Development rows of a look: 128, or 8 windows.")
+    ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
-    report_examples: Annotated[int, typer.Option(min=2, help="Most development and test rows.")] = 1000,
+    report_examples: Annotated[
+        int | None, typer.Option(min=2, help="Most development and test rows: 1000, or 32 windows.")
+    ] = None,
     rules: Annotated[bool, typer.Option(help="Compare rules of importance on spam and sentiment.")] = True,
     device: Annotated[str, typer.Option(help="Where results are measured.")] = "emulator",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the tuned models, 90 MB each.")] = False,
@@ -84,15 +90,16 @@ def frontier(
     dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
     effort = Effort(
         screens=screens,
-        look=look,
+        look=128,
         trials=trials,
         trial_epochs=trial_epochs,
         dense=dense,
         tuned=result,
-        examples=examples,
-        report=report_examples,
+        examples=3000,
+        report=1000,
         control=True,
     )
+    rows, windows = (part.sized(examples, look, report_examples) for part in (effort, effort.for_windows()))
     with errors_to_exit_codes("interrupted; finished points are kept, the same command goes on from here"):
         plot, numbers = out.with_suffix(".svg"), build / "frontier.json"
         for path in (out, plot, numbers):
@@ -102,11 +109,12 @@ def frontier(
             [] if tasks == "none" else named("task", SUBJECTS, tasks),
             [ratio_of(budget) for budget in budgets.split(",")],
             range(first_seed, first_seed + seeds),
-            effort,
+            rows,
             points,
             build / "frontier",
             device,
             keep,
+            windows,
         )
         _measure(sweep, rules)
         measured, compared = kept(points), rules_of.kept(points)

@@ -15,6 +15,7 @@ from typing import Any
 from ...errors import InputError
 from ...report.write import write_atomic
 from ..search import NoScheduleError
+from ..tasks import KINDS
 from ..trainer import Progress
 from ..tuning import Effort, tune
 
@@ -65,6 +66,7 @@ class Sweep:
     points_folder : of finished points, some 10 KB each: all that the page is written from.
     folder : of dense models and of tunings that are under way.
     keep : keep the tuned models in ``folder``, 90 MB each, not their numbers alone.
+    windows : the effort of text models, if it is another.
     """
 
     subjects: Sequence[Subject]
@@ -75,6 +77,7 @@ class Sweep:
     folder: Path
     device: str = "emulator"
     keep: bool = False
+    windows: Effort | None = None
 
     def points(self) -> list[tuple[Subject, float, int]]:
         """Headline budgets of all tasks first: a sweep that is stopped has those."""
@@ -88,9 +91,10 @@ class Sweep:
 
     def effort_of(self, subject: Subject) -> Effort:
         """The effort, without dense training where the model needs none."""
+        effort = self.windows if self.windows and KINDS[subject.task].generates else self.effort
         if not subject.trained:
-            return self.effort
-        return replace(self.effort, dense=replace(self.effort.dense, epochs=0.0))
+            return effort
+        return replace(effort, dense=replace(effort.dense, epochs=0.0))
 
     def home(self, subject: Subject, seed: int) -> Path:
         """The folder of a task, seed and effort."""
