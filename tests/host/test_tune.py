@@ -40,6 +40,7 @@ from spatten.tune.data import Examples, read_examples
 from spatten.tune.knobs import FORMATS
 from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
+from spatten.tune.result import Training
 from spatten.tune.search import NoScheduleError, Search
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
@@ -177,9 +178,9 @@ def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         tune(**arguments, progress=interrupt)
     looks, seen = [], []
-    monkeypatch.setattr(tuning_module, "expected_loss", lambda *_: looks.append(1) or 0.0)
+    monkeypatch.setattr(tuning_module, "expected_loss", lambda *a: looks.append(1) or expected_loss(*a))
     again = tune(**arguments, progress=lambda what, done, _: seen.append((what, done)))
-    assert looks == []
+    assert looks == [1]  # of the tuned model
     assert min(done for what, done in seen if what == "tuned") == 2
     assert again.tuned.scores.tolist() == whole.tuned.scores.tolist()
     assert again.schedule == whole.schedule
@@ -318,6 +319,20 @@ def test_a_training_that_diverged_is_said(tmp_path: Path) -> None:
         tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=wild)))
 
 
+def test_a_training_without_use_is_undone(tmp_path: Path) -> None:
+    """The folder has the weights from before it, as they were measured, and the command says so."""
+    blunt = replace(EFFORT, tuned=replace(RECIPE, rate=0.3))
+    outcome = tune(**_arguments(tmp_path, effort=blunt))
+    assert outcome.training.tuned > outcome.training.untuned
+    assert outcome.tuned is outcome.before
+    assert _missed(outcome)[0].startswith("note: training raised the loss on the development rows from 0.")
+    out = tmp_path / "out"
+    saved = AutoModelForSequenceClassification.from_pretrained(out).state_dict()
+    dense = torch.load(out / "tuning" / "dense.pt", weights_only=True)
+    assert all(torch.equal(weights, dense[name]) for name, weights in saved.items())
+    assert json.loads((out / "tuned.json").read_text("utf-8"))["development"]["helped"] is False
+
+
 def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder: Path) -> None:
     said = json.loads((folder / "tuned.json").read_text("utf-8"))
     scores = {name: np.array(part) for name, part in said["scores"].items()}
@@ -330,6 +345,7 @@ def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder
         None,
         measured,
         measured,
+        Training(0.5, 0.4),
         [],
         [],
         "emulator",

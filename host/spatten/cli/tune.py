@@ -169,10 +169,15 @@ def _columns(given: list[str]) -> dict[str, str]:
 
 
 def _missed(outcome: Outcome) -> list[str]:
-    """What was asked for and holds on the development rows only, by which the schedule was chosen."""
+    """What did not come as asked: a training without use, what holds on the development rows only."""
     settings, reached = outcome.settings, outcome.tuned.ratio(32)
     lost = outcome.lost(outcome.tuned.scores)
-    found = []
+    found, training = [], outcome.training
+    if not training.helped:
+        found.append(
+            f"note: training raised the loss on the development rows from {training.untuned:.4f} to "
+            f"{training.tuned:.4f} and is undone; the folder has the schedule and the weights from before it"
+        )
     if settings["budget"] is not None and reached < settings["budget"]:
         asked = f"{settings['budget']:g}x"
         found.append(f"note: {reached:.2f}x on the test rows; {asked} is kept on the development rows")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,19 @@ from .tasks import KINDS
 
 
 @dataclass(frozen=True)
+class Training:
+    """Loss on the development rows with the schedule, before the result's training and behind it."""
+
+    untuned: float
+    tuned: float
+
+    @property
+    def helped(self) -> bool:
+        """Whether it was worth keeping; else the result has the weights from before it."""
+        return self.tuned <= self.untuned
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A finished tuning, measured on its test rows.
 
@@ -34,7 +47,8 @@ class Outcome:
     metric : of the scores.
     schedule : stands in the result's config.
     dense, control : scores of the dense float model, and of it trained as long again, if that was asked for.
-    before, tuned : on the device with the schedule, without and with tuning.
+    before, tuned : on the device with the schedule, without and with tuning; the same if that did not help.
+    training : whether it helped.
     looked_at : schedules that were looked at or tried, with ratio and loss on development rows.
     shown : some test texts, for the report.
     device : where it was measured.
@@ -49,6 +63,7 @@ class Outcome:
     control: NDArray[np.float64] | None
     before: Measured
     tuned: Measured
+    training: Training
     looked_at: list[dict[str, Any]]
     shown: list[str]
     device: str
@@ -94,6 +109,7 @@ class Outcome:
             "x16": self.tuned.ratio(16),
             "quality": {name: self.metric.estimate(part).value for name, part in scores.items()},
             "lost": {name: self.lost(part)._asdict() for name, part in scores.items()},
+            "development": {**asdict(self.training), "helped": self.training.helped},
             "device": self.device,
             "scores": {name: part.tolist() for name, part in scores.items()},
             "asides": told,

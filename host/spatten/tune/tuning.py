@@ -28,7 +28,7 @@ from .data import COLUMNS, read_examples
 from .knobs import Knobs
 from .measure import Measured, batched, device_scores, expected_loss
 from .metrics import lost_points
-from .result import Outcome, save_result
+from .result import Outcome, Training, save_result
 from .rules import RULES
 from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
@@ -250,8 +250,8 @@ class _Tuning:
         control = self._control(model, start) if self.effort.control else None
         schedule = chosen.knobs.schedule(f"tuned-{chosen.ratio:.0f}x")
         before = self._measured("untuned", model, chosen)
-        self._trained(model, start, "tuned", chosen)
-        tuned = self._measured("tuned test", model, chosen)
+        training = self._if_it_helps(model, start, chosen)
+        tuned = self._measured("tuned test", model, chosen) if training.helped else before
         outcome = Outcome(
             settings=self.settings,
             metric=self.task.metric,
@@ -260,6 +260,7 @@ class _Tuning:
             control=None if control is None else control.scores,
             before=before,
             tuned=tuned,
+            training=training,
             looked_at=self._looked_at(),
             shown=[self._text(feature) for feature in self.test[:SHOWN]],
             device=str(self.device),
@@ -354,6 +355,21 @@ class _Tuning:
         torch.save(model.state_dict(), scratch)
         scratch.replace(path)
         shutil.rmtree(work / name, ignore_errors=True)
+
+    def _if_it_helps(self, model: PreTrainedModel, start: dict[str, Any], chosen: Candidate) -> Training:
+        """Train the result; where the development rows would rather have it undone, it is."""
+
+        def loss() -> float:
+            self.progress("loss on development rows", 0, 1)
+            return expected_loss(model, self.task, self.development, chosen.knobs.schedule(), self.rule)
+
+        untuned = self.state.once("loss untuned", loss)
+        self._trained(model, start, "tuned", chosen)
+        training = Training(untuned, self.state.once("loss tuned", loss))
+        append(self.work / "log.jsonl", {"training": asdict(training)})
+        if not training.helped:
+            model.load_state_dict(start)
+        return training
 
     @staticmethod
     def _weights(model: PreTrainedModel) -> dict[str, Any]:

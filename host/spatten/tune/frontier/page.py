@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from spatten_drivers import KeyPolicy
+
 from ...quality.metrics import ACCURACY, Estimate, Metric
 from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
@@ -33,7 +35,8 @@ rows of their own. **Lost** stands where all of the interval is a loss; **no los
 most {bound:g} point (percent of perplexity), and of accuracies that of Tango's score interval too, for
 McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
 it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
-*Distilled* is what learned from the answers of the dense model too, *labels* what did not."""
+*Distilled* is what learned from the answers of the dense model too, *labels* what did not. *Training undone*
+is said of a result whose training raised the loss on the development rows: it has the weights from before."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
@@ -249,7 +252,7 @@ def _cells(line: Line) -> list[str]:
         change_text(line.metric, line.change("before")),
         *_qualities(line, "tuned"),
         *_end(line),
-        "; ".join(sorted({_schedule_text(point["schedule"]) for point in line.points})),
+        "; ".join(sorted({_schedule_text(point) for point in line.points})),
     ]
 
 
@@ -265,12 +268,25 @@ def _qualities(line: Line, *names: str) -> list[str]:
     return [quality_text(line.metric, line.quality(name)) for name in names]
 
 
-def _schedule_text(schedule: dict[str, Any]) -> str:
-    """``4 bit, tokens 82 % on average, heads 100 %, values 100 %``."""
-    formats = schedule["quantization"]
-    low = f"+{formats['k_lsb_bits']} below {formats['threshold']:g}" if formats["k_lsb_bits"] else ""
+def _schedule_text(point: dict[str, Any]) -> str:
+    """``4 bit, tokens 82 %, heads 100 %, values 100 %``, the means of all layers."""
+    schedule = point["schedule"]
     shares = ", ".join(f"{name} {np.mean(schedule[name]):.0%}" for name in ("tokens", "heads", "values"))
-    return f"{formats['k_msb_bits']}{low} bit, {shares}".replace("%", " %")
+    above = f" above {share:g}" if (share := schedule["value_share"]) else ""
+    undone = "" if point.get("development", {}).get("helped", True) else ", training undone"
+    return f"{_formats_text(schedule['quantization'])}, {shares}{above}{undone}".replace("%", " %")
+
+
+def _formats_text(formats: dict[str, Any]) -> str:
+    """``4+4 bit below 0.05``; with K and V apart where they differ."""
+    k, v = (
+        f"{formats[f'{name}_msb_bits']}" + (f"+{low}" if (low := formats[f"{name}_lsb_bits"]) else "")
+        for name in "kv"
+    )
+    bits = f"{k} bit" if k == v else f"K {k}, V {v} bit"
+    if formats["k_policy"] == KeyPolicy.BY_KEY:
+        return f"{bits}, by key above {formats['threshold']:.2g}"
+    return f"{bits} below {formats['threshold']:g}" if formats["k_lsb_bits"] else bits
 
 
 def _measured(points: Sequence[dict[str, Any]]) -> str:
