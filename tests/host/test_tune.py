@@ -193,7 +193,7 @@ def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_was_scored_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the control is scored, and between a training and its scores: the weights are kept."""
     arguments = _arguments(tmp_path, effort=replace(EFFORT, control=True))
-    trained, train, scores = list[str](), tuning_module.train, tuning_module.batched
+    trained, train, scores = list[str](), tuning_module.train, tuning_module.batched_scores
     monkeypatch.setattr(tuning_module, "train", lambda *a, **k: trained.append(a[5]) or train(*a, **k))
 
     def interrupt(*given: Any) -> Any:
@@ -202,7 +202,7 @@ def test_what_was_scored_is_not_trained_again(tmp_path: Path, monkeypatch: pytes
         return scores(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning_module, "batched", interrupt)
+        patch.setattr(tuning_module, "batched_scores", interrupt)
         with pytest.raises(KeyboardInterrupt):
             tune(**arguments)
     outcome = tune(**arguments)
@@ -425,7 +425,7 @@ def test_a_generation_learns_from_its_steps() -> None:
         (through_steps,) = torch.autograd.grad(stepped, taught)
     assert float(stepped.detach()) == pytest.approx(float(whole.detach()), rel=2e-3)
     assert float((through_steps - plain).norm() / plain.norm()) < 0.02
-    scores = batched_scores(model, task, features, spatten.Schedule())
+    scores = batched_scores(model, task, features, spatten.Schedule()).scores
     exact = device_scores(model, task, features, spatten.Schedule(), "emulator").scores
     np.testing.assert_allclose(scores, exact, rtol=1e-3)
 
@@ -506,10 +506,10 @@ def test_retrieval_finds_a_text_that_is_its_own_match() -> None:
     task, model = Retrieving(NOTHING, 24), sharp_bert()
     own = [tokens(1, 10 + seed, seed=seed)[0].tolist() for seed in range(4)]
     features = [{"input_ids": ids, "match_ids": ids} for ids in own]
-    assert batched_scores(model, task, features).tolist() == [1.0] * 4
+    assert batched_scores(model, task, features).scores.tolist() == [1.0] * 4
     assert device_scores(model, task, features, "dense", "emulator").scores.tolist() == [1.0] * 4
     crossed = [{"input_ids": a, "match_ids": b} for a, b in zip(own, reversed(own), strict=True)]
-    assert batched_scores(model, task, crossed).tolist() == [0.0] * 4
+    assert batched_scores(model, task, crossed).scores.tolist() == [0.0] * 4
     assert expected_loss(model, task, features, None) < expected_loss(model, task, crossed, None)
 
 
@@ -533,7 +533,7 @@ def test_answers_are_spans_of_the_context(tmp_path: Path) -> None:
     ]
     model = BertForQuestionAnswering.from_pretrained(tmp_path)
     assert float(task.loss(model, task.collate([feature]), pruned=False).detach()) > 0
-    assert batched_scores(model.eval(), task, [feature]).shape == (1,)
+    assert batched_scores(model.eval(), task, [feature]).scores.shape == (1,)
 
 
 def test_a_trained_head_keeps_the_order_of_its_labels() -> None:

@@ -93,4 +93,8 @@ def _scores(task: Perplexity, sample: Sample, variant: Variant | None) -> list[f
     schedule = variant.schedule(model.config.num_hidden_layers) if variant else None
     rule = RULES[variant.rule if variant else "cumulative"]
     parts = [features[start : start + TOGETHER] for start in range(0, len(features), TOGETHER)]
-    return [score for part in parts for score in batched_scores(model, asked, part, schedule, rule).tolist()]
+    return [
+        score
+        for part in parts
+        for score in batched_scores(model, asked, part, schedule, rule).scores.tolist()
+    ]

@@ -83,19 +83,8 @@ def batched_scores(
     features: Sequence[Feature],
     schedule: Schedule | None = None,
     rule: Rule = cumulative,
-) -> Scores:
-    """Scores in padded batches; as the surrogate runs the schedule, or in float without one."""
-    return batched(model, task, features, schedule, rule).scores
-
-
-def batched(
-    model: PreTrainedModel,
-    task: TuneTask,
-    features: Sequence[Feature],
-    schedule: Schedule | None = None,
-    rule: Rule = cumulative,
 ) -> Measured:
-    """The same with what else the task tells; no bytes are counted."""
+    """Scores in padded batches, as the surrogate runs the schedule or in float; no bytes are counted."""
     found: list[Any] = [None] * len(features)
     with torch.inference_mode(), _attention(model, schedule, rule):
         for places in batches(features):

@@ -26,7 +26,7 @@ from ..hf.families import family_of
 from .budget import CHOSEN_ON, Bytes
 from .data import COLUMNS, read_examples
 from .knobs import Knobs
-from .measure import Measured, batched, device_scores, expected_loss
+from .measure import Measured, batched_scores, device_scores, expected_loss
 from .metrics import lost_points
 from .result import Outcome, Training, save_result
 from .rules import RULES
@@ -455,7 +455,7 @@ class _Tuning:
             recipe = replace(self.effort.tuned, epochs=self.effort.trial_epochs)
             self._trained(model, start, name, candidate, recipe)
             schedule = candidate.knobs.schedule()
-            scores = batched(model, self.task, self.development, schedule, self.rule).scores
+            scores = batched_scores(model, self.task, self.development, schedule, self.rule).scores
             result = {
                 "knobs": candidate.knobs.to_dict(),
                 "ratio": candidate.ratio,
@@ -493,7 +493,7 @@ class _Tuning:
         def work() -> dict[str, Any]:
             prepare()
             self.progress("scoring in float", 0, 1)
-            return batched(model, self.task, features).to_dict()
+            return batched_scores(model, self.task, features).to_dict()
 
         return Measured.of(self.base.once(name, work))
 

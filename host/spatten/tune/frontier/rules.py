@@ -102,7 +102,7 @@ def compare(
                 schedule = variant.schedule(layers, share)
 
                 def work(schedule: Schedule = schedule, rule: str = variant.rule) -> dict[str, Any]:
-                    scores = batched_scores(model, task, features, schedule, RULES[rule])
+                    scores = batched_scores(model, task, features, schedule, RULES[rule]).scores
                     return {"x32": count.planned(schedule), "scores": scores.tolist()}
 
                 part = state.once(f"{share} {variant.name}", work)
