@@ -115,6 +115,31 @@ def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
+    ("given", "mails", "windows"),
+    [
+        ([], (3000, 128, 1000), (160, 8, 32)),
+        (["--examples", "40", "--look", "4"], (40, 4, 1000), (40, 4, 32)),
+    ],
+)
+def test_windows_have_an_effort_of_their_own(
+    given: list[str],
+    mails: tuple[int, ...],
+    windows: tuple[int, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few of them by default, as each has many labels; what is asked for holds for both."""
+    taken: list[Sweep] = []
+    monkeypatch.setattr(main_module, "_measure", lambda found, rules: taken.append(found))
+    folders = [f"--{name}={tmp_path / name}" for name in ("out", "points", "build")]
+    done = CliRunner().invoke(main_module.app, ["--tasks", "spam,perplexity-sotu", *folders, *given])
+    assert done.exit_code == 0, done.output
+    efforts = [taken[0].effort_of(subject) for subject in taken[0].subjects]
+    assert [(e.examples, e.look, e.report) for e in efforts] == [mails, windows]
+    assert [e.dense.epochs for e in efforts] == [2.0, 0.0]
+
+
+@pytest.mark.parametrize(
     "text", ["{", "[1]", '{"rule": "latest"}', '{"data": "whales", "budget": 1, "seed": 0}']
 )
 def test_a_file_that_is_no_point_is_named(text: str, tmp_path: Path) -> None:
