@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -25,7 +26,7 @@ class Rows:
 
     def against(self, queries: torch.Tensor) -> torch.Tensor:
         """Inner products ``[B, H, n, columns]`` of ``queries [B, H, n, D]``."""
-        return torch.cat([queries @ piece.transpose(-1, -2) for piece in self.pieces], dim=-1)
+        return _joined([queries @ piece.transpose(-1, -2) for piece in self.pieces], dim=-1)
 
     def weighted(self, weights: torch.Tensor) -> torch.Tensor:
         """Sums ``[B, H, n, D]`` by ``weights [B, H, n, columns]``."""
@@ -39,7 +40,12 @@ class Rows:
 
     def whole(self) -> torch.Tensor:
         """In one piece."""
-        return torch.cat(self.pieces, dim=2)
+        return _joined(self.pieces, dim=2)
+
+
+def _joined(pieces: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
+    """All of them; one alone, as without a cache there is, is not copied."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=dim)
 
 
 #: In full precision, and with the MSB plane alone where that can be asked for.
