@@ -69,11 +69,16 @@ def tune(
         typer.Option(help="Share of the loss by the dense model's answers; 0 trains by the labels alone."),
     ] = 0.5,
     screens: Annotated[
-        int, typer.Option(min=1, help="Schedules looked at without training; 16 are in any case, 20 of lm.")
-    ] = 24,
+        int,
+        typer.Option(min=1, help="Schedules looked at without training; some 30 are in any case."),
+    ] = 36,
     look: Annotated[
         int | None,
-        typer.Option(min=2, help="Development rows that a schedule is looked at with: 64, or 8 windows."),
+        typer.Option(
+            min=2,
+            help="Development rows that a schedule is looked at with, the best of them on 4 times as many: "
+            "64, more of short texts, or 8 windows.",
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 2,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,

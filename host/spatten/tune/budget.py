@@ -22,7 +22,7 @@ from ..record import KV_KINDS
 from ..schedule import Schedule
 from .knobs import LEAST_TOKENS, Knobs
 from .measure import device_scores
-from .tasks import Feature, TuneTask
+from .tasks import Feature, TuneTask, texts_of
 
 #: Examples that a schedule is run on to count its bytes, where data decide them: one that is looked at, and
 #: one that is chosen, for few examples can be some percent off. Of windows, whose steps decide one by one,
@@ -149,10 +149,8 @@ class Bytes:
         """(tokens of the first pass, tokens fed one by one) of every text."""
         steps = getattr(self.task, "steps", 0)
         for feature in self.features:
-            for name in ("input_ids", "match_ids"):
-                if name in feature:
-                    length = len(feature[name])
-                    yield (length - 1 - steps, steps) if steps else (length, 0)
+            for text in texts_of(feature):
+                yield (len(text) - 1 - steps, steps) if steps else (len(text), 0)
 
     def _shape(self) -> ModelShape:
         config = self.model.config

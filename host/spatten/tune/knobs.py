@@ -106,6 +106,10 @@ class Knobs:
             yield replace(self, formats=formats)
             yield replace(gentle, formats=formats)
 
+    def fronts(self) -> Iterator[int]:
+        """Other fronts, at most half a dozen: what early layers drop is missing in all that follow."""
+        yield from (front for front in range(1, self.layers, -(-self.layers // 7)) if front != self.front)
+
     def _formats(self) -> tuple[str, ...]:
         known = FORMATS.items()
         return tuple(name for name, q in known if self.generates or q.k_policy != KeyPolicy.BY_KEY)

@@ -11,7 +11,7 @@ from ..report.figure import svg_figure
 if TYPE_CHECKING:
     from .result import Outcome
 
-LOOK, TRIAL, RESULT = "#0072B2", "#D55E00", "#000000"
+LOOK, AGAIN, TRIAL, RESULT = "#0072B2", "#009E73", "#D55E00", "#000000"
 
 
 def save_plot(path: Path, outcome: Outcome) -> None:
@@ -23,12 +23,12 @@ def save_plot(path: Path, outcome: Outcome) -> None:
 
 
 def _search(panel: Any, outcome: Outcome) -> None:
-    looks = [part for part in outcome.looked_at if part["kind"] == "look"]
-    trials = [part for part in outcome.looked_at if part["kind"].startswith("trial")]
-    for parts, color, name in (
-        (looks, LOOK, "looked at, untrained"),
-        (trials, TRIAL, "tried, some training"),
+    for kind, color, name in (
+        ("look", LOOK, "looked at, untrained"),
+        ("again", AGAIN, "the best again, on more rows"),
+        ("trial", TRIAL, "tried, some training"),
     ):
+        parts = [part for part in outcome.looked_at if part["kind"].startswith(kind)]
         ratios, losses = [part["ratio"] for part in parts], [part["loss"] for part in parts]
         panel.plot(ratios, losses, "o", color=color, markersize=4, label=name)
     panel.set_xlabel("fewer K/V bytes than 32 bit")

@@ -159,18 +159,19 @@ def tables(outcome: Outcome) -> list[tuple[str, list[str], list[list[str]]]]:
     name = outcome.metric.name
     caption = f"{len(outcome.dense)} test examples on {outcome.device}"
     tried = [_tried(part) for part in outcome.looked_at if part["kind"].startswith("trial")]
-    best = sorted(
-        (part for part in outcome.looked_at if part["kind"] == "look"), key=lambda part: part["loss"]
-    )
-    looked = [_tried(part) for part in best[:10]]
-    header = ["schedule", "bytes below 32 bit", "loss on development rows"]
+    again, looked = ([_tried(part) for part in _best(outcome, kind)] for kind in ("again", "look"))
     found = [(caption, [*COLUMNS, name, "change"], outcome.rows())]
     if outcome.asides:
-        header = ["of the same examples", "dense", "without tuning", "tuned", "change"]
-        found.append(("What else is told of them", header, _told(outcome)))
-    return found + [
-        (c, header, rows) for c, rows in (("Tried", tried), ("Looked at, the best", looked)) if rows
-    ]
+        told = ["of the same examples", "dense", "without tuning", "tuned", "change"]
+        found.append(("What else is told of them", told, _told(outcome)))
+    header = ["schedule", "bytes below 32 bit", "loss on development rows"]
+    others = (("Tried", tried), ("Looked at again, on more rows", again), ("Looked at, the best", looked))
+    return found + [(caption, header, rows) for caption, rows in others if rows]
+
+
+def _best(outcome: Outcome, kind: str, count: int = 10) -> list[dict[str, Any]]:
+    parts = [part for part in outcome.looked_at if part["kind"] == kind]
+    return sorted(parts, key=lambda part: float(part["loss"]))[:count]
 
 
 def _told(outcome: Outcome) -> list[list[str]]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,12 @@ from ..errors import InputError
 from .budget import Bytes
 from .knobs import Knobs
 from .state import State
+
+#: Of the schedules looked at, so many are looked at again, on more rows: of two dozen one is best on a few
+#: rows by luck. A rung of successive halving (Jamieson and Talwalkar 2016), for schedules rather than epochs.
+AGAIN = 6
+#: Openings that are looked at with other fronts too.
+AHEAD = 3
 
 #: Budgets that a search for a bound of loss goes through by halving.
 LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)
@@ -41,6 +47,7 @@ class Search:
     start : the paper's rule for this model.
     bytes : counts.
     loss : of a schedule without training, as the surrogate runs it.
+    closer : the same on more rows; ``None`` if there are no more.
     state : results so far.
     screens : schedules that are looked at for one budget, at most; the openings are in any case.
     seed : of the order in which knobs are turned.
@@ -54,11 +61,12 @@ class Search:
         loss: Callable[[Knobs], float],
         state: State,
         *,
+        closer: Callable[[Knobs], float] | None = None,
         screens: int = 24,
         seed: int = 0,
         step: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        self.start, self.bytes, self.loss, self.state = start, bytes, loss, state
+        self.start, self.bytes, self.loss, self.closer, self.state = start, bytes, loss, closer, state
         self.screens, self.seed, self.step = screens, seed, step
         self._losses: dict[str, float] = {}
         self._looks = self._most_looks = 0
@@ -71,19 +79,35 @@ class Search:
         return self._losses[schedule]
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
-        """The ``count`` best by loss, of number formats or heads that differ: like ones would train alike.
+        """The ``count`` best by loss, of formats, heads or fronts that differ: like ones would train alike.
 
         Raises
         ------
         NoScheduleError : nothing within the budget was found.
         """
-        found = sorted(self.candidates(budget), key=lambda candidate: candidate.loss)
+        found = sorted(self.candidates(budget), key=_loss)
         if not found:
             raise _none_keeps(budget)
         kinds: dict[tuple[Any, ...], Candidate] = {}
         for candidate in found:
-            kinds.setdefault((candidate.knobs.formats, candidate.knobs.heads), candidate)
-        return list(kinds.values())[:count]
+            knobs = candidate.knobs
+            kinds.setdefault((knobs.formats, knobs.heads, knobs.front), candidate)
+        return self._looked_closer(list(kinds.values())[: max(AGAIN, count)], budget)[:count]
+
+    def _looked_closer(self, found: list[Candidate], budget: float) -> list[Candidate]:
+        """``found`` in the order of their losses on more rows, where there are more."""
+        if self.closer is None:
+            return found
+        again = [self._again(candidate, self.closer, budget) for candidate in found]
+        return sorted(again, key=_loss)
+
+    def _again(self, candidate: Candidate, closer: Callable[[Knobs], float], budget: float) -> Candidate:
+        def work() -> Any:
+            knobs = candidate.knobs
+            return {"knobs": knobs.to_dict(), "ratio": candidate.ratio, "loss": closer(knobs)}
+
+        asked = json.dumps(candidate.knobs.to_dict(), sort_keys=True)
+        return replace(candidate, loss=self.state.once(f"again {budget:g} {asked}", work)["loss"])
 
     def check(self, budget: float) -> None:
         """Refuse, before anything is trained, what the lengths alone rule out.
@@ -96,31 +120,35 @@ class Search:
             raise _none_keeps(budget)
 
     def candidates(self, budget: float) -> list[Candidate]:
-        """The openings, the paper's rule among them, then from the best on, one knob at a time, uphill."""
-        openings = list(self.start.openings())
-        self._looks, self._most_looks = 0, max(self.screens, len(openings))
-        found: list[Candidate] = []
-        for knobs in openings:
-            made = self._looked_at(knobs, budget, f"{knobs.formats} bit, heads {knobs.heads}")
-            found += [made] if made else []
+        """The openings, the best of them with other fronts, then one knob at a time, uphill."""
+        openings, fronts = list(self.start.openings()), list(self.start.fronts())
+        self._looks, self._most_looks = 0, max(self.screens, len(openings) + AHEAD * len(fronts))
+        found = self._looked_at_all([(f"{k.formats} bit, heads {k.heads}", k) for k in openings], budget)
         if not found:
             return []
-        return self._climbed(found, budget)
+        ahead = [candidate.knobs for candidate in sorted(found, key=_loss)[:AHEAD]]
+        wider = [(f"front {front}", replace(knobs, front=front)) for knobs in ahead for front in fronts]
+        return self._climbed(found + self._looked_at_all(wider, budget), budget)
 
     def _climbed(self, found: list[Candidate], budget: float) -> list[Candidate]:
         """``found`` and what was looked at from the best of them on, until no single knob helps."""
         rng = np.random.default_rng(self.seed)
         while self._looks < self.screens:
-            best = min(found, key=lambda candidate: candidate.loss)
+            best = min(found, key=_loss)
             turns = list(best.knobs.neighbours())
             for index in rng.permutation(len(turns)).tolist():
-                made = self._looked_at(turns[index][1], budget, turns[index][0])
-                found += [made] if made else []
-                if self._looks >= self.screens or (made and made.loss < best.loss):
+                made = self._looked_at_all([turns[index]], budget)
+                found += made
+                if self._looks >= self.screens or any(candidate.loss < best.loss for candidate in made):
                     break
             else:
                 break
         return found
+
+    def _looked_at_all(self, turns: Sequence[tuple[str, Knobs]], budget: float) -> list[Candidate]:
+        """Those that can keep the budget."""
+        looked = [self._looked_at(knobs, budget, turned) for turned, knobs in turns]
+        return [candidate for candidate in looked if candidate is not None]
 
     def _looked_at(self, knobs: Knobs, budget: float, turned: str) -> Candidate | None:
         """Fit into the budget and look at it; what was looked at before is known."""
@@ -140,6 +168,10 @@ class Search:
             if result is None
             else Candidate(knobs_of(result["knobs"]), result["ratio"], result["loss"], turned)
         )
+
+
+def _loss(candidate: Candidate) -> float:
+    return candidate.loss
 
 
 def _none_keeps(budget: float) -> NoScheduleError:

@@ -36,6 +36,11 @@ Scores = NDArray[np.float64]
 SOFTNESS = 2.0
 
 
+def texts_of(feature: Feature) -> list[list[int]]:
+    """Token ids of the texts that an example is of: one, or a text and its match."""
+    return [feature[name] for name in ("input_ids", "match_ids") if name in feature]
+
+
 class TuneTask(ABC):
     """One kind of task.
 
@@ -232,7 +237,7 @@ class Retrieving(TuneTask):
 
     def collate(self, features: Sequence[Feature]) -> Batch:
         """Texts first, then their matches: ``[2 B, tokens]``."""
-        return padded([feature[name] for name in ("input_ids", "match_ids") for feature in features])
+        return padded([text for side in zip(*map(texts_of, features), strict=True) for text in side])
 
     def lesson(
         self, model: PreTrainedModel, batch: Batch, *, pruned: bool

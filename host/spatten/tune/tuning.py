@@ -32,11 +32,16 @@ from .result import Outcome, Training, save_result
 from .rules import RULES
 from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
-from .tasks import KINDS, Feature, TuneTask
+from .tasks import KINDS, Feature, TuneTask, texts_of
 from .trainer import Progress, Recipe, append, train
 
 #: Where a tuning keeps its state, logs and checkpoints, within the output folder.
 WORK = "tuning"
+#: Tokens of the rows that a schedule is looked at with, and the fewest rows: short texts come in greater
+#: number, as each has but one label.
+LOOK_TOKENS, LOOK_LEAST = 8192, 64
+#: A schedule that is looked at again is so on as many times the rows.
+CLOSER = 4
 #: Test texts that the report shows.
 SHOWN = 4
 #: Tokens of them that a GPT-2 goes on from.
@@ -50,24 +55,26 @@ class Effort:
     Attributes
     ----------
     screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
-        number formats in any case, 16 for a BERT and 20 for a GPT-2.
+        number formats, and the best three of them with other fronts, in any case: 28 for a BERT of 6 layers,
+        32 for such a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is.
     tuned : training of the result, with pruning.
     examples : most training rows; all if ``None``.
-    look : development rows that a schedule is looked at with.
+    look : development rows that a schedule is looked at with; ``None`` takes 64, or of short texts as many as
+        have 8,192 tokens together. The best are looked at again, on four times as many.
     report : most development and test rows; all if ``None``.
     control : train the dense model as long again, for a comparison that more training does not flatter.
     """
 
-    screens: int = 24
+    screens: int = 36
     trials: int = 2
     trial_epochs: float = 0.3
     dense: Recipe = field(default_factory=Recipe)
     tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5, distillation=0.5))
     examples: int | None = 1600
-    look: int = 64
+    look: int | None = None
     report: int | None = 500
     control: bool = False
 
@@ -76,7 +83,7 @@ class Effort:
         return replace(self, examples=160, look=8, report=32)
 
     def sized(self, examples: int | None, look: int | None, report: int | None) -> Effort:
-        """With other numbers of rows, where they are not ``None``; 0 is all."""
+        """With other numbers of rows, where they are not ``None``; 0 examples, or 0 to report, are all."""
         given = {"examples": examples, "look": look, "report": report}
         return replace(self, **{name: rows or None for name, rows in given.items() if rows is not None})
 
@@ -380,22 +387,30 @@ class _Tuning:
     def _search(self, model: PreTrainedModel) -> Search:
         causal = self.task.generates
         start = Knobs.paper(model.config.num_hidden_layers, generates=causal)
-        look = self.development[: self.effort.look]
+        rows = self._look_rows()
 
-        def loss(knobs: Knobs) -> float:
+        def loss(rows: int, knobs: Knobs) -> float:
+            look = self.development[:rows]
             found = expected_loss(model, self.task, look, knobs.schedule(), self.rule)
-            append(self.work / "log.jsonl", {"look": knobs.to_dict(), "loss": found})
+            append(self.work / "log.jsonl", {"look": knobs.to_dict(), "rows": len(look), "loss": found})
             return found
 
         return Search(
             start,
             self.bytes,
-            loss,
+            partial(loss, rows),
             self.state,
+            closer=partial(loss, CLOSER * rows) if rows < len(self.development) else None,
             screens=self.effort.screens,
             seed=self.seed,
             step=partial(self.progress, "looking at schedules"),
         )
+
+    def _look_rows(self) -> int:
+        if self.effort.look is not None:
+            return self.effort.look
+        tokens = sum(len(text) for feature in self.development for text in texts_of(feature))
+        return max(LOOK_LEAST, LOOK_TOKENS * len(self.development) // tokens)
 
     def _within_budget(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:
         """The best of a few trials."""

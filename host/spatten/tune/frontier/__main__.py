@@ -56,7 +56,8 @@ def frontier(
     ] = 0.5,
     screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
     look: Annotated[
-        int | None, typer.Option(min=2, help="Development rows of a look: 128, or 8 windows.")
+        int | None,
+        typer.Option(min=2, help="Development rows of a look: 64, more of short texts, or 8 windows."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
@@ -90,7 +91,6 @@ def frontier(
     dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
     effort = Effort(
         screens=screens,
-        look=128,
         trials=trials,
         trial_epochs=trial_epochs,
         dense=dense,

@@ -86,11 +86,11 @@ class Line:
 
     @property
     def training(self) -> str:
-        """Most training rows of a point, or windows of a text, and by what it was trained."""
+        """Most training rows of a point, or windows of a text, how often and by what it learned."""
         effort = self.points[0]["settings"]["effort"]
         by = "distilled" if effort["tuned"].get("distillation") else "labels"
         rows = "windows" if self.points[0]["settings"]["task"] == "lm" else "rows"
-        return f"{effort['examples'] or 'all'} {rows}, {by}"
+        return f"{effort['examples'] or 'all'} {rows} x {effort['tuned']['epochs']:g}, {by}"
 
     @property
     def data(self) -> str:

@@ -173,7 +173,8 @@ def command(settings: Mapping[str, Any]) -> str:
         "trial-epochs": effort["trial_epochs"],
         "report-examples": effort["report"],
     }
-    words = [word for name, value in options.items() for word in (f"--{name}", f"{value}")]
+    chosen = {name: value for name, value in options.items() if value is not None}
+    words = [word for name, value in chosen.items() for word in (f"--{name}", f"{value}")]
     return " ".join(["python -m spatten.tune.frontier", *words, "--no-rules"])
 
 

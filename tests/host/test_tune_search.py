@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A search looks at many schedules on few rows, and at the best of them again on more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from spatten.tune.knobs import Knobs
+from spatten.tune.search import AGAIN, AHEAD, Search
+from spatten.tune.state import State
+
+PAPER = Knobs.paper(4, generates=False)
+#: Loss by format on few rows; heads count less and a front least. More rows see it the other way round.
+LOSSES = {"6": 0, "4": 1, "12": 2}
+
+
+class _Any:
+    """Bytes of which every schedule keeps every budget."""
+
+    def fitted(self, knobs: Knobs, budget: float) -> tuple[Knobs, float]:
+        return replace(knobs, tokens=0.5), budget
+
+
+class _Looks:
+    """A search whose losses are made up, and what it asked for: how many rows, which knobs."""
+
+    def __init__(self, folder: Path, *, closer: bool = True, screens: int = 1) -> None:
+        self.asked: list[tuple[str, Knobs]] = []
+        self.state = State(folder, {})
+        self.search = Search(
+            PAPER,
+            _Any(),  # type: ignore[arg-type]
+            partial(self._loss, "few"),
+            self.state,
+            closer=partial(self._loss, "more") if closer else None,
+            screens=screens,
+        )
+
+    def _loss(self, rows: str, knobs: Knobs) -> float:
+        self.asked.append((rows, knobs))
+        loss = LOSSES.get(knobs.formats, 10) + (1 - knobs.heads) - knobs.front / 100
+        return loss if rows == "few" else -loss
+
+    def on(self, rows: str) -> list[tuple[str, float, int]]:
+        return [_kind(knobs) for asked, knobs in self.asked if asked == rows]
+
+
+def _kind(knobs: Knobs) -> tuple[str, float, int]:
+    return knobs.formats, knobs.heads, knobs.front
+
+
+def test_the_best_on_few_rows_are_ranked_on_more(tmp_path: Path) -> None:
+    """What is first by luck falls behind; what was far behind already is not looked at again."""
+    looks = _Looks(tmp_path)
+    first, second = looks.search.finalists(8.0, 2)
+    assert [_kind(found.knobs) for found in (first, second)] == [("6", 0.9, 1), ("6", 0.9, 2)]
+    assert first.loss == pytest.approx(-0.09), "its loss is that on more rows"
+    assert looks.on("more") == [("6", heads, front) for heads in (1.0, 0.9) for front in (3, 2, 1)]
+
+
+def test_the_best_openings_are_looked_at_with_every_front(tmp_path: Path) -> None:
+    looks = _Looks(tmp_path)
+    looks.search.candidates(8.0)
+    seen = looks.on("few")
+    openings = [_kind(knobs) for knobs in PAPER.openings()]
+    assert seen[: len(openings)] == openings
+    ahead = [("6", 1.0), ("6", 0.9), ("4", 1.0)]
+    assert seen[len(openings) :] == [(*kind, front) for kind in ahead for front in (2, 3)]
+    assert len(ahead) == AHEAD
+
+
+def test_what_is_left_of_the_looks_turns_the_best_one_knob_at_a_time(tmp_path: Path) -> None:
+    count = len(list(PAPER.openings())) + AHEAD * 2 + 4
+    found = _Looks(tmp_path, screens=count).search.candidates(8.0)
+    assert len(found) == count
+    turned = found[-4:]
+    assert len({candidate.turned for candidate in turned}) == 4
+    changed = [
+        _changes(candidate.knobs, replace(PAPER, formats="6", heads=1.0, front=3)) for candidate in turned
+    ]
+    assert all(len(names) == 1 for names in changed)
+
+
+def _changes(knobs: Knobs, other: Knobs) -> set[str]:
+    ours, theirs = replace(knobs, tokens=1.0).to_dict(), other.to_dict()
+    return {name for name in ours if ours[name] != theirs[name]}
+
+
+def test_without_more_rows_the_first_look_decides(tmp_path: Path) -> None:
+    looks = _Looks(tmp_path, closer=False)
+    found = looks.search.finalists(8.0, 2)
+    assert [_kind(candidate.knobs) for candidate in found] == [("6", 1.0, 3), ("6", 1.0, 2)]
+    assert looks.on("more") == []
+
+
+def test_what_was_looked_at_again_is_known(tmp_path: Path) -> None:
+    before = _Looks(tmp_path)
+    found = before.search.finalists(8.0, 2)
+    before.state.close()
+    looks = _Looks(tmp_path)
+    assert looks.search.finalists(8.0, 2) == found
+    assert looks.asked == []
+    kept = json.loads((tmp_path / "search.json").read_text())["results"]
+    assert sum(key.startswith("again 8 ") for key in kept) == AGAIN
+
+
+@pytest.mark.parametrize("count", [1, AGAIN + 2])
+def test_as_many_are_named_as_are_asked_for(count: int, tmp_path: Path) -> None:
+    assert len(_Looks(tmp_path).search.finalists(8.0, count)) == count
+
+
+@pytest.mark.parametrize("layers", [1, 2, 6, 12, 24])
+def test_fronts_are_few_and_leave_a_layer_that_prunes(layers: int) -> None:
+    knobs = Knobs.paper(layers, generates=False)
+    fronts = list(knobs.fronts())
+    assert len(fronts) <= 7
+    assert all(0 < front < layers and front != knobs.front for front in fronts)
+    assert bool(fronts) == (layers > 2)
