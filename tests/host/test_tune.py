@@ -32,11 +32,12 @@ from spatten.hf.own import ORIGIN_KEY, SCHEDULE_KEY, own_schedule
 from spatten.hf.session import session_of
 from spatten.quality.metrics import ACCURACY, Estimate
 from spatten.quality.subject import Traffic
+from spatten.quality.tasks import Sample
 from spatten.tune import Effort, Outcome, Recipe, tune
 from spatten.tune import budget as budget_module
 from spatten.tune import knobs as knobs_module
 from spatten.tune import tuning as tuning_module
-from spatten.tune.data import Examples, read_examples
+from spatten.tune.data import STUDIES, Examples, read_examples
 from spatten.tune.knobs import FORMATS
 from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
@@ -707,3 +708,20 @@ def test_what_cannot_be_tuned_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         tune(**_arguments(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "rows", "size"),
+    [("retrieval", "retrieval", 300, 300), ("perplexity-moby-dick", "lm", 32, 32)],
+)
+def test_a_shipped_task_chooses_by_rows_that_it_neither_learns_from_nor_reports(
+    name: str, task: str, rows: int, size: int
+) -> None:
+    """As many as it reports, which is more than the study sets aside; the study's test examples stay."""
+    parts = read_examples(name, task, {}, seed=1)
+    train, aside, test = ([str(row) for row in part] for part in (parts.train, parts.development, parts.test))
+    assert (len(aside), len(test)) == (rows, size)
+    assert len({*train, *aside, *test}) == len(train) + len(aside) + len(test)
+    study = STUDIES[name]
+    ours = [tuple(row.get("ids", row.values())) for row in parts.test]
+    assert ours == [tuple(example) for example in study.examples(Sample(size, 1))]

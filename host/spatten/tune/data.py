@@ -49,7 +49,7 @@ LONGEST_CELL = (1 << 31) - 1
 #: Shares of a file without a column ``split``; the rest is for training.
 DEVELOPMENT_SHARE, TEST_SHARE = 0.1, 0.2
 #: Examples that a shipped task sets aside for the search, beyond those that the study sets aside.
-DEVELOPMENT = 400
+DEVELOPMENT, PAIRS, WINDOWS = 400, 210, 22
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _passages(task: Retrieval, seed: int) -> Examples:
     taken = {*test, *aside}
     every = [pair for texts in task.load() for text in texts for pair in pairs(text, task.words)]
     rest = [pair for pair in shuffled(every, seed) if pair not in taken]
-    return Examples(*(_matches(part) for part in (rest, aside, test)))
+    return Examples(*(_matches(part) for part in (rest[PAIRS:], aside + rest[:PAIRS], test)))
 
 
 def _matches(found: Sequence[tuple[str, str]]) -> list[Row]:
@@ -221,6 +221,7 @@ def _prose(task: Perplexity, seed: int) -> Examples:
         task.name
     ]
     train = [{"text": text} for text in shuffled(split(documents())[0], seed)]
-    sizes = (Sample(task.development, seed, development=True), Sample(task.size, seed))
-    aside, test = ([{"ids": ids} for ids in task.examples(size)] for size in sizes)
-    return Examples(train, aside, test)
+    test = task.examples(Sample(task.size, seed))
+    aside = task.examples(Sample(task.development, seed, development=True))
+    aside += [ids for ids in task.examples(Sample(task.size + WINDOWS, seed)) if ids not in test]
+    return Examples(train, *([{"ids": ids} for ids in part] for part in (aside, test)))
