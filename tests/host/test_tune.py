@@ -336,13 +336,12 @@ def test_a_training_without_use_is_undone(tmp_path: Path) -> None:
 
 def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder: Path) -> None:
     said = json.loads((folder / "tuned.json").read_text("utf-8"))
-    scores = {name: np.array(part) for name, part in said["scores"].items()}
     measured = Measured(np.zeros(8), Traffic(100, 400))
     outcome = Outcome(
         said["settings"],
         ACCURACY,
         spatten.Schedule(),
-        scores["dense"],
+        Measured(np.array(said["scores"]["dense"])),
         None,
         measured,
         measured,
@@ -352,10 +351,12 @@ def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder
         "emulator",
     )
     assert _missed(outcome) == ["note: 8.00x on the test rows; 10x is kept on the development rows"]
-    bound = replace(outcome, settings={**said["settings"], "budget": None, "max_loss": 2.0}, dense=np.ones(8))
+    bound = replace(
+        outcome, settings={**said["settings"], "budget": None, "max_loss": 2.0}, dense=Measured(np.ones(8))
+    )
     (line,) = _missed(bound)
     assert line.startswith("note: 100.0 lost on the test rows")
-    assert _missed(replace(bound, dense=np.zeros(8))) == []
+    assert _missed(replace(bound, dense=Measured(np.zeros(8)))) == []
 
 
 def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(

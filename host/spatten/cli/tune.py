@@ -115,6 +115,7 @@ def tune(
     from ..tune import Effort
     from ..tune import tune as tuned
     from ..tune.budget import ratio_of
+    from ..tune.tasks import KINDS
     from ..tune.trainer import recipes
 
     dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
@@ -126,7 +127,7 @@ def tune(
         tuned=result,
         control=control,
     )
-    if task == "lm":
+    if task in KINDS and KINDS[task].generates:
         effort = effort.for_windows()
     # Errors are for the application's own handler, which knows --debug; Ctrl-C has its own words here.
     stopped = errors_to_exit_codes("interrupted; the same command goes on from here", debug=True)
@@ -224,7 +225,10 @@ def _print(output: Path, outcome: Outcome, as_json: bool) -> None:
         print_json({"folder": str(output), **numbers})
         return
     rows = table(
-        f"{escape(str(output))}: {len(outcome.dense)} test examples", *COLUMNS, outcome.metric.name, "change"
+        f"{escape(str(output))}: {len(outcome.tuned.scores)} test examples",
+        *COLUMNS,
+        outcome.metric.name,
+        "change",
     )
     for row in outcome.rows():
         rows.add_row(*map(escape, row))

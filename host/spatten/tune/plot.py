@@ -39,7 +39,7 @@ def _search(panel: Any, outcome: Outcome) -> None:
 
 def _result(panel: Any, outcome: Outcome) -> None:
     metric = outcome.metric
-    points = [("dense float", 1.0, outcome.baseline, "o", LOOK)]
+    points = [("dense float", 1.0, outcome.baseline.scores, "o", LOOK)]
     for name, part, color in (("without tuning", outcome.before, TRIAL), ("tuned", outcome.tuned, RESULT)):
         points.append((name, part.ratio(32), part.scores, "s" if name == "tuned" else "v", color))
     for name, ratio, scores, marker, color in points:

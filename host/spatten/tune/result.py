@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -46,60 +46,64 @@ class Outcome:
     settings : what was asked for.
     metric : of the scores.
     schedule : stands in the result's config.
-    dense, control : scores of the dense float model, and of it trained as long again, if that was asked for.
+    dense, control : of the dense float model, and of it trained as long again, if that was asked for.
     before, tuned : on the device with the schedule, without and with tuning; the same if that did not help.
     training : whether it helped.
     looked_at : schedules that were looked at or tried, with ratio and loss on development rows.
     shown : some test texts, for the report.
     device : where it was measured.
-    asides : what else the task tells of test rows, by name, then by ``dense``, ``control``, ``before`` and
-        ``tuned``.
     """
 
     settings: dict[str, Any]
     metric: Metric
     schedule: Schedule
-    dense: NDArray[np.float64]
-    control: NDArray[np.float64] | None
+    dense: Measured
+    control: Measured | None
     before: Measured
     tuned: Measured
     training: Training
     looked_at: list[dict[str, Any]]
     shown: list[str]
     device: str
-    asides: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
 
     @property
-    def baseline(self) -> NDArray[np.float64]:
+    def baseline(self) -> Measured:
         """What losses are counted against: the dense model trained as long, else the dense model."""
-        return self.dense if self.control is None else self.control
+        return self.control or self.dense
+
+    @property
+    def parts(self) -> dict[str, Measured]:
+        """All that was measured, by the names that ``tuned.json`` has."""
+        both = {"dense": self.dense, "before": self.before, "tuned": self.tuned}
+        return both if self.control is None else {**both, "control": self.control}
+
+    def asides(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """What else the task tells of test rows, by name, then by whose they are."""
+        return {
+            name: {whose: part.asides[name] for whose, part in self.parts.items()}
+            for name in self.tuned.asides
+        }
 
     def lost(self, scores: NDArray[np.float64]) -> Estimate:
         """Points lost against the baseline, with the 95 % interval of the pairs."""
-        return lost_points(self.metric, scores, self.baseline)
+        return lost_points(self.metric, scores, self.baseline.scores)
 
     def rows(self) -> list[list[str]]:
         """Model, bytes below 32 and 16 bit, quality, change against the baseline: as texts."""
-        float_rows = [("dense, float32", self.dense)]
-        if self.control is not None:
-            float_rows.append(("dense, trained as long again, float32", self.control))
-        found = [
-            [name, "1.00x", "0.50x", self._quality(scores), self._change(scores)]
-            for name, scores in float_rows
-        ]
-        for name, part in (("schedule without tuning", self.before), ("tuned", self.tuned)):
-            ratios = [f"{part.ratio(bits):.2f}x" for bits in (32, 16)]
-            found.append([name, *ratios, self._quality(part.scores), self._change(part.scores)])
-        return found
+        named = {
+            "dense, float32": self.dense,
+            "dense, trained as long again, float32": self.control,
+            "schedule without tuning": self.before,
+            "tuned": self.tuned,
+        }
+        return [self._row(name, part) for name, part in named.items() if part is not None]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, scores of single examples included."""
-        scores = {"dense": self.dense, "before": self.before.scores, "tuned": self.tuned.scores}
-        if self.control is not None:
-            scores["control"] = self.control
+        scores = {name: part.scores for name, part in self.parts.items()}
         told = {
             name: {whose: part.tolist() for whose, part in parts.items()}
-            for name, parts in self.asides.items()
+            for name, parts in self.asides().items()
         }
         return {
             "settings": self.settings,
@@ -115,15 +119,14 @@ class Outcome:
             "asides": told,
         }
 
-    def _quality(self, scores: NDArray[np.float64]) -> str:
-        return quality_text(self.metric, self.metric.estimate(scores))
-
-    def _change(self, scores: NDArray[np.float64]) -> str:
-        return (
-            "baseline"
-            if scores is self.baseline
-            else change_text(self.metric, self.metric.change(scores, self.baseline))
-        )
+    def _row(self, name: str, part: Measured) -> list[str]:
+        change = "baseline"
+        if part is not self.baseline:
+            change = change_text(self.metric, self.metric.change(part.scores, self.baseline.scores))
+        in_float = part is self.dense or part is self.control
+        ratios = [1.0, 0.5] if in_float else [part.ratio(bits) for bits in (32, 16)]
+        quality = quality_text(self.metric, self.metric.estimate(part.scores))
+        return [name, *(f"{ratio:.2f}x" for ratio in ratios), quality, change]
 
 
 COLUMNS = ["model", "K/V bytes below 32 bit", "below 16 bit"]
@@ -157,11 +160,11 @@ def _origin(outcome: Outcome) -> dict[str, Any]:
 def tables(outcome: Outcome) -> list[tuple[str, list[str], list[list[str]]]]:
     """For the report: the result, and what was tried for it."""
     name = outcome.metric.name
-    caption = f"{len(outcome.dense)} test examples on {outcome.device}"
+    caption = f"{len(outcome.tuned.scores)} test examples on {outcome.device}"
     tried = [_tried(part) for part in outcome.looked_at if part["kind"].startswith("trial")]
     again, looked = ([_tried(part) for part in _best(outcome, kind)] for kind in ("again", "look"))
     found = [(caption, [*COLUMNS, name, "change"], outcome.rows())]
-    if outcome.asides:
+    if outcome.tuned.asides:
         told = ["of the same examples", "dense", "without tuning", "tuned", "change"]
         found.append(("What else is told of them", told, _told(outcome)))
     header = ["schedule", "bytes below 32 bit", "loss on development rows"]
@@ -177,10 +180,10 @@ def _best(outcome: Outcome, kind: str, count: int = 10) -> list[dict[str, Any]]:
 def _told(outcome: Outcome) -> list[list[str]]:
     """What else the task tells, against the same baseline."""
     metrics = KINDS[outcome.settings["task"]].told
-    baseline = "dense" if outcome.control is None else "control"
+    parts = (outcome.baseline, outcome.before, outcome.tuned)
     return [
-        [name, *compared(metrics[name], parts[baseline], parts["before"], parts["tuned"])]
-        for name, parts in outcome.asides.items()
+        [name, *compared(metrics[name], *(part.asides[name] for part in parts))]
+        for name in outcome.tuned.asides
     ]
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 
 from spatten_drivers import Device, open_device
@@ -263,15 +262,14 @@ class _Tuning:
             settings=self.settings,
             metric=self.task.metric,
             schedule=schedule,
-            dense=dense.scores,
-            control=None if control is None else control.scores,
+            dense=dense,
+            control=control,
             before=before,
             tuned=tuned,
             training=training,
             looked_at=self._looked_at(),
             shown=[self._text(feature) for feature in self.test[:SHOWN]],
             device=str(self.device),
-            asides=_by_name({"dense": dense, "control": control, "before": before, "tuned": tuned}),
         )
         save_result(self.output, model, self.tokenizer, outcome)
         return outcome
@@ -532,12 +530,6 @@ class _Tuning:
             return device_scores(model, self.task, self.test, schedule, self.device, step).to_dict()
 
         return Measured.of(self.state.once(f"{name} on {self.device}", work))
-
-
-def _by_name(measured: Mapping[str, Measured | None]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Asides first by their names, then by whose they are."""
-    there = {whose: part.asides for whose, part in measured.items() if part is not None}
-    return {name: {whose: part[name] for whose, part in there.items()} for name in there["tuned"]}
 
 
 def _new_head(model: PreTrainedModel, loaded: Mapping[str, Any]) -> bool:

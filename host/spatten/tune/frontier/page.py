@@ -18,7 +18,7 @@ from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
 from ..metrics import lost_points, most_lost
 from ..result import compared
-from ..tasks import KINDS
+from ..tasks import KINDS, TuneTask
 from .points import BUDGETS, HEADLINE, SUBJECTS, command
 from .rules import VARIANTS
 
@@ -67,14 +67,19 @@ class Line:
     points: Sequence[dict[str, Any]]
 
     @property
+    def kind(self) -> type[TuneTask]:
+        """Of task."""
+        return KINDS[self.points[0]["settings"]["task"]]
+
+    @property
     def metric(self) -> Metric:
         """Of its scores."""
-        return KINDS[self.points[0]["settings"]["task"]].metric
+        return self.kind.metric
 
     @property
     def told(self) -> Mapping[str, Metric]:
         """Metrics of what else its task tells, by name."""
-        return KINDS[self.points[0]["settings"]["task"]].told
+        return self.kind.told
 
     def aside(self, name: str) -> list[str]:
         """One of those: of the dense model trained as long, tuned, and the change."""
@@ -89,7 +94,7 @@ class Line:
         """Most training rows of a point, or windows of a text, how often and by what it learned."""
         effort = self.points[0]["settings"]["effort"]
         by = "distilled" if effort["tuned"].get("distillation") else "labels"
-        rows = "windows" if self.points[0]["settings"]["task"] == "lm" else "rows"
+        rows = "windows" if self.kind.generates else "rows"
         return f"{effort['examples'] or 'all'} {rows} x {effort['tuned']['epochs']:g}, {by}"
 
     @property
