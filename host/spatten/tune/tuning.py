@@ -31,7 +31,7 @@ from .result import Outcome, Training, save_result
 from .rules import RULES
 from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
-from .tasks import KINDS, Feature, TuneTask, texts_of
+from .tasks import KINDS, Feature, Scores, TuneTask, texts_of
 from .trainer import Progress, Recipe, append, train
 
 #: Where a tuning keeps its state, logs and checkpoints, within the output folder.
@@ -248,7 +248,6 @@ class _Tuning:
         self.base.save()
         self._train_dense(model)
         start = self._weights(model)
-        self.baseline = self._in_float("dense on development rows", model, self.development).scores
         chosen = (
             self._within_budget(model, start) if self.settings["budget"] else self._within_loss(model, start)
         )
@@ -438,6 +437,7 @@ class _Tuning:
     def _within_loss(self, model: PreTrainedModel, start: dict[str, Any]) -> Candidate:
         """The fewest bytes at which a trial loses no more than allowed on the development rows."""
         search, found = self._search(model), dict[float, Candidate]()
+        dense = self._in_float("dense on development rows", model, self.development)
 
         def held(budget: float) -> bool:
             model.load_state_dict(start)
@@ -445,7 +445,7 @@ class _Tuning:
                 found[budget] = search.finalists(budget, 1)[0]
             except NoScheduleError:
                 return False
-            tried = self._trial(model, start, found[budget], f"trial-{budget:g}x")
+            tried = self._trial(model, start, found[budget], f"trial-{budget:g}x", dense.scores)
             return bool(tried["lost"] <= self.settings["max_loss"])
 
         best = widest(held)
@@ -460,22 +460,28 @@ class _Tuning:
         return found[best]
 
     def _trial(
-        self, model: PreTrainedModel, start: dict[str, Any], candidate: Candidate, name: str
+        self,
+        model: PreTrainedModel,
+        start: dict[str, Any],
+        candidate: Candidate,
+        name: str,
+        dense: Scores | None = None,
     ) -> dict[str, Any]:
-        """Some training, then loss and points lost on the development rows."""
+        """Some training, then loss, and points lost against ``dense``, on the development rows."""
 
         def work() -> dict[str, Any]:
             recipe = replace(self.effort.tuned, epochs=self.effort.trial_epochs)
             self._trained(model, start, name, candidate, recipe)
             schedule = candidate.knobs.schedule()
-            scores = batched_scores(model, self.task, self.development, schedule, self.rule).scores
             result = {
                 "knobs": candidate.knobs.to_dict(),
                 "ratio": candidate.ratio,
                 "untrained": candidate.loss,
                 "loss": expected_loss(model, self.task, self.development, schedule, self.rule),
-                "lost": lost_points(self.task.metric, scores, self.baseline).value,
             }
+            if dense is not None:
+                scores = batched_scores(model, self.task, self.development, schedule, self.rule).scores
+                result["lost"] = lost_points(self.task.metric, scores, dense).value
             append(self.work / "log.jsonl", {"trial": name, **result})
             return result
 
