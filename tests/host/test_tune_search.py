@@ -58,24 +58,25 @@ def test_the_best_on_few_rows_are_ranked_on_more(tmp_path: Path) -> None:
     """What is first by luck falls behind; what was far behind already is not looked at again."""
     looks = _Looks(tmp_path)
     first, second = looks.search.finalists(8.0, 2)
-    assert [_kind(found.knobs) for found in (first, second)] == [("6", 0.9, 1), ("6", 0.9, 2)]
-    assert first.loss == pytest.approx(-0.09), "its loss is that on more rows"
-    assert looks.on("more") == [("6", heads, front) for heads in (1.0, 0.9) for front in (3, 2, 1)]
+    assert [_kind(found.knobs) for found in (first, second)] == [("6", 0.9, 2), ("6", 0.9, 3)]
+    assert first.loss == pytest.approx(-0.08), "its loss is that on more rows"
+    again = [(1.0, 3), (1.0, 2), (1.0, 1), (1.0, 1), (0.9, 3), (0.9, 2)]  # twice front 1: it has two slopes
+    assert looks.on("more") == [("6", *kind) for kind in again]
 
 
-def test_the_best_openings_are_looked_at_with_every_front(tmp_path: Path) -> None:
+def test_the_best_openings_are_looked_at_in_every_shape(tmp_path: Path) -> None:
     looks = _Looks(tmp_path)
     looks.search.candidates(8.0)
     seen = looks.on("few")
     openings = [_kind(knobs) for knobs in PAPER.openings()]
     assert seen[: len(openings)] == openings
     ahead = [("6", 1.0), ("6", 0.9), ("4", 1.0)]
-    assert seen[len(openings) :] == [(*kind, front) for kind in ahead for front in (2, 3)]
+    assert seen[len(openings) :] == [(*kind, front) for kind in ahead for front in (2, 3, 1)]
     assert len(ahead) == AHEAD
 
 
 def test_what_is_left_of_the_looks_turns_the_best_one_knob_at_a_time(tmp_path: Path) -> None:
-    count = len(list(PAPER.openings())) + AHEAD * 2 + 4
+    count = len(list(PAPER.openings())) + AHEAD * 3 + 4
     found = _Looks(tmp_path, screens=count).search.candidates(8.0)
     assert len(found) == count
     turned = found[-4:]
@@ -115,9 +116,10 @@ def test_as_many_are_named_as_are_asked_for(count: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2, 6, 12, 24])
-def test_fronts_are_few_and_leave_a_layer_that_prunes(layers: int) -> None:
+def test_shapes_are_few_and_leave_a_layer_that_prunes(layers: int) -> None:
     knobs = Knobs.paper(layers, generates=False)
-    fronts = list(knobs.fronts())
-    assert len(fronts) <= 7
-    assert all(0 < front < layers and front != knobs.front for front in fronts)
-    assert bool(fronts) == (layers > 2)
+    shapes = list(knobs.shapes())
+    assert 1 <= len(shapes) <= 8
+    assert len({(knobs.front, knobs.slope), *shapes}) == len(shapes) + 1
+    assert all(0 <= front < layers for front, _ in shapes)
+    assert shapes[-1] == (knobs.front, 0.0)

@@ -106,9 +106,15 @@ class Knobs:
             yield replace(self, formats=formats)
             yield replace(gentle, formats=formats)
 
-    def fronts(self) -> Iterator[int]:
-        """Other fronts, at most half a dozen: what early layers drop is missing in all that follow."""
-        yield from (front for front in range(1, self.layers, -(-self.layers // 7)) if front != self.front)
+    def shapes(self) -> Iterator[tuple[int, float]]:
+        """Other fronts and slopes, at most eight: over which layers the tokens that go are spread.
+
+        What classifies by one token bears a long front and few tokens behind it. Where all tokens are read
+        at the end, as by a mean of them, those that survive should be many: a flat line does that.
+        """
+        fronts = range(1, self.layers, -(-self.layers // 7))
+        yield from ((front, self.slope) for front in fronts if front != self.front)
+        yield (self.front, 0.0)
 
     def _formats(self) -> tuple[str, ...]:
         known = FORMATS.items()

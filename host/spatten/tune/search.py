@@ -18,7 +18,7 @@ from .state import State
 #: Of the schedules looked at, so many are looked at again, on more rows: of two dozen one is best on a few
 #: rows by luck. A rung of successive halving (Jamieson and Talwalkar 2016), for schedules rather than epochs.
 AGAIN = 6
-#: Openings that are looked at with other fronts too.
+#: Openings that are looked at in other shapes too.
 AHEAD = 3
 
 #: Budgets that a search for a bound of loss goes through by halving.
@@ -79,7 +79,7 @@ class Search:
         return self._losses[schedule]
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
-        """The ``count`` best by loss, of formats, heads or fronts that differ: like ones would train alike.
+        """The ``count`` best by loss, of formats, heads or shapes that differ: like ones train alike.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Search:
         kinds: dict[tuple[Any, ...], Candidate] = {}
         for candidate in found:
             knobs = candidate.knobs
-            kinds.setdefault((knobs.formats, knobs.heads, knobs.front), candidate)
+            kinds.setdefault((knobs.formats, knobs.heads, knobs.front, knobs.slope), candidate)
         return self._looked_closer(list(kinds.values())[: max(AGAIN, count)], budget)[:count]
 
     def _looked_closer(self, found: list[Candidate], budget: float) -> list[Candidate]:
@@ -120,15 +120,19 @@ class Search:
             raise _none_keeps(budget)
 
     def candidates(self, budget: float) -> list[Candidate]:
-        """The openings, the best of them with other fronts, then one knob at a time, uphill."""
-        openings, fronts = list(self.start.openings()), list(self.start.fronts())
-        self._looks, self._most_looks = 0, max(self.screens, len(openings) + AHEAD * len(fronts))
+        """The openings, the best of them in other shapes, then one knob at a time, uphill."""
+        openings, shapes = list(self.start.openings()), list(self.start.shapes())
+        self._looks, self._most_looks = 0, max(self.screens, len(openings) + AHEAD * len(shapes))
         found = self._looked_at_all([(f"{k.formats} bit, heads {k.heads}", k) for k in openings], budget)
         if not found:
             return []
         ahead = [candidate.knobs for candidate in sorted(found, key=_loss)[:AHEAD]]
-        wider = [(f"front {front}", replace(knobs, front=front)) for knobs in ahead for front in fronts]
-        return self._climbed(found + self._looked_at_all(wider, budget), budget)
+        shaped = [
+            (f"front {front}, slope {slope}", replace(knobs, front=front, slope=slope))
+            for knobs in ahead
+            for front, slope in shapes
+        ]
+        return self._climbed(found + self._looked_at_all(shaped, budget), budget)
 
     def _climbed(self, found: list[Candidate], budget: float) -> list[Candidate]:
         """``found`` and what was looked at from the best of them on, until no single knob helps."""
@@ -136,8 +140,9 @@ class Search:
         while self._looks < self.screens:
             best = min(found, key=_loss)
             turns = list(best.knobs.neighbours())
-            for index in rng.permutation(len(turns)).tolist():
-                made = self._looked_at_all([turns[index]], budget)
+            mixed = [turns[index] for index in rng.permutation(len(turns)).tolist()]
+            for turn in sorted(mixed, key=_of_the_rest):
+                made = self._looked_at_all([turn], budget)
                 found += made
                 if self._looks >= self.screens or any(candidate.loss < best.loss for candidate in made):
                     break
@@ -168,6 +173,11 @@ class Search:
             if result is None
             else Candidate(knobs_of(result["knobs"]), result["ratio"], result["loss"], turned)
         )
+
+
+def _of_the_rest(turn: tuple[str, Knobs]) -> bool:
+    """The shape is turned first: it tells most."""
+    return turn[0].split()[0] not in ("front", "slope")
 
 
 def _loss(candidate: Candidate) -> float:

@@ -54,8 +54,8 @@ class Effort:
     Attributes
     ----------
     screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
-        number formats, and the best three of them with other fronts, in any case: 28 for a BERT of 6 layers,
-        32 for such a GPT-2.
+        number formats, and the best three of them in other shapes, in any case: 31 for a BERT of 6 layers,
+        35 for such a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is.
