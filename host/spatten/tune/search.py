@@ -14,6 +14,7 @@ from ..errors import InputError
 from .budget import Bytes
 from .knobs import Knobs
 from .state import State
+from .trainer import Progress
 
 #: Of the schedules looked at, so many are looked at again, on more rows: of two dozen one is best on a few
 #: rows by luck. A rung of successive halving (Jamieson and Talwalkar 2016), for schedules rather than epochs.
@@ -51,7 +52,7 @@ class Search:
     state : results so far.
     screens : schedules that are looked at for one budget, at most; the openings are in any case.
     seed : of the order in which knobs are turned.
-    step : told after every schedule looked at how many were, and how many will be at most.
+    progress : told after every schedule looked at how many were, and how many will be at most.
     """
 
     def __init__(
@@ -64,10 +65,10 @@ class Search:
         closer: Callable[[Knobs], float] | None = None,
         screens: int = 24,
         seed: int = 0,
-        step: Callable[[int, int], None] = lambda *_: None,
+        progress: Progress = lambda *_: None,
     ) -> None:
         self.start, self.bytes, self.loss, self.closer, self.state = start, bytes, loss, closer, state
-        self.screens, self.seed, self.step = screens, seed, step
+        self.screens, self.seed, self.progress = screens, seed, progress
         self._losses: dict[str, float] = {}
         self._looks = self._most_looks = 0
 
@@ -98,7 +99,10 @@ class Search:
         """``found`` in the order of their losses on more rows, where there are more."""
         if self.closer is None:
             return found
-        again = [self._again(candidate, self.closer, budget) for candidate in found]
+        again = []
+        for candidate in found:
+            self.progress("looking again, on more rows", len(again), len(found))
+            again.append(self._again(candidate, self.closer, budget))
         return sorted(again, key=_loss)
 
     def _again(self, candidate: Candidate, closer: Callable[[Knobs], float], budget: float) -> Candidate:
@@ -167,7 +171,7 @@ class Search:
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)
         self._looks += 1
-        self.step(self._looks, self._most_looks)
+        self.progress("looking at schedules", self._looks, self._most_looks)
         return (
             None
             if result is None

@@ -400,7 +400,7 @@ class _Tuning:
             closer=partial(loss, CLOSER * rows) if rows < len(self.development) else None,
             screens=self.effort.screens,
             seed=self.seed,
-            step=partial(self.progress, "looking at schedules"),
+            progress=self.progress,
         )
 
     def _look_rows(self) -> int:
