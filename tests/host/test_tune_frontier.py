@@ -112,6 +112,8 @@ def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.
     assert (subject.name, budget, seed, more) == ("spam", 5.0, 0, [])
     effort = point["settings"]["effort"]
     assert asdict(taken[0].effort) == {**effort, "dense": {**effort["dense"], "rate": 1e-3 * 5 / 3}}
+    by_tokens = {**point["settings"], "effort": {**effort, "look": None}}
+    assert command(by_tokens) == command(point["settings"]).replace(" --look 4", "")
 
 
 @pytest.mark.parametrize(
