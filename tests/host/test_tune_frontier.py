@@ -197,7 +197,7 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
         "x32_before": budget,
         "development": {"helped": budget < 20.0},
     }
-    schedule = {"tokens": 0.5, "heads": [1.0, 0.5], "values": 1.0, "value_share": 0.0}
+    schedule = {"tokens": [0.75, 0.25], "heads": [1.0, 0.5], "values": 1.0, "value_share": 0.0}
     formats = asdict(Quantization(k_msb_bits=6, k_lsb_bits=4, v_msb_bits=6, v_lsb_bits=4, threshold=0.1))
     return {
         **named,
@@ -218,7 +218,7 @@ def test_what_the_page_says_of_a_loss() -> None:
     assert (headline["x32"], headline["x16"], headline["dense"]) == (10.0, 5.0, 1.0)
     assert headline["loss_ci"][0] <= 0.0 < headline["loss_ci"][1] <= 1.0
     page = frontier_markdown(points, [], "plot.svg")
-    assert "6+4 bit below 0.1, tokens 50 %, heads 75 %, values 100 %" in page
+    assert "6+4 bit below 0.1, tokens 50 % (75 25), heads 75 %, values 100 %" in page
     assert page.count("values 100 %, training undone |") == 1
     assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
 

@@ -17,7 +17,7 @@ from ..hf.own import ORIGIN_KEY, SCHEDULE_KEY
 from ..quality.metrics import Estimate, Metric
 from ..quality.report import change_text, quality_text
 from ..report.write import write_atomic
-from ..schedule import Schedule
+from ..schedule import Ratios, Schedule
 from .knobs import Knobs
 from .measure import Measured
 from .metrics import lost_points
@@ -198,12 +198,20 @@ def _tried(part: dict[str, Any]) -> list[str]:
 
 
 def knobs_text(knobs: Knobs) -> str:
-    """``4 bit, tokens 81 %, heads 90 %, values 100 %``."""
-    text = (
-        f"{knobs.formats} bit, tokens {knobs.tokens:.0%}, heads {knobs.heads:.0%}, values {knobs.values:.0%}"
-    )
-    extra = f", front {knobs.front}, slope {knobs.slope:g}"
+    """``4 bit, tokens 80 % (100 100 100 80 60 40), heads 90 %, values 100 %``."""
+    schedule = knobs.schedule()
+    text = f"{knobs.formats} bit, {shares_text(schedule.tokens, schedule.heads, schedule.values)}"
     if knobs.generates:
-        extra += f", values above {knobs.value_share:g}, newest {knobs.recent}, decay {knobs.decay:g}"
-    tilt = "".join(f", layer {layer} x{factor:.2f}" for layer, factor in knobs.tilt)
-    return (text + extra + tilt).replace("%", " %")
+        text += f", values above {knobs.value_share:g}, newest {knobs.recent}, decay {knobs.decay:g}"
+    return text
+
+
+def shares_text(tokens: Ratios, heads: Ratios, values: Ratios) -> str:
+    """Means of all layers, of tokens also layer by layer, which says where they go."""
+    tokens_text, heads_text, values_text = (
+        f"{100 * np.mean(part):.0f} %" for part in (tokens, heads, values)
+    )
+    layers = [f"{100 * share:.0f}" for share in np.atleast_1d(tokens)]
+    if len(set(layers)) > 1:
+        tokens_text += f" ({' '.join(layers)})"
+    return f"tokens {tokens_text}, heads {heads_text}, values {values_text}"

@@ -17,7 +17,7 @@ from ...quality.metrics import ACCURACY, Estimate, Metric
 from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
 from ..metrics import lost_points, most_lost
-from ..result import compared
+from ..result import compared, shares_text
 from ..tasks import KINDS, TuneTask
 from .points import BUDGETS, HEADLINE, SUBJECTS, command
 from .rules import VARIANTS
@@ -275,12 +275,12 @@ def _qualities(line: Line, *names: str) -> list[str]:
 
 
 def _schedule_text(point: dict[str, Any]) -> str:
-    """``4 bit, tokens 82 %, heads 100 %, values 100 %``, the means of all layers."""
+    """``4 bit, tokens 80 % (100 100 100 80 60 40), heads 100 %, values 100 %``."""
     schedule = point["schedule"]
-    shares = ", ".join(f"{name} {np.mean(schedule[name]):.0%}" for name in ("tokens", "heads", "values"))
+    shares = shares_text(*(schedule[name] for name in ("tokens", "heads", "values")))
     above = f" above {share:g}" if (share := schedule["value_share"]) else ""
     undone = "" if point.get("development", {}).get("helped", True) else ", training undone"
-    return f"{_formats_text(schedule['quantization'])}, {shares}{above}{undone}".replace("%", " %")
+    return f"{_formats_text(schedule['quantization'])}, {shares}{above}{undone}"
 
 
 def _formats_text(formats: dict[str, Any]) -> str:
