@@ -325,6 +325,7 @@ def test_a_training_without_use_is_undone(tmp_path: Path) -> None:
     blunt = replace(EFFORT, tuned=replace(RECIPE, rate=0.3))
     outcome = tune(**_arguments(tmp_path, effort=blunt))
     assert outcome.training.tuned > outcome.training.untuned
+    assert outcome.training.lost >= 0
     assert outcome.tuned is outcome.before
     assert _missed(outcome)[0].startswith("note: training raised the loss on the development rows from 0.")
     out = tmp_path / "out"
@@ -332,6 +333,27 @@ def test_a_training_without_use_is_undone(tmp_path: Path) -> None:
     dense = torch.load(out / "tuning" / "dense.pt", weights_only=True)
     assert all(torch.equal(weights, dense[name]) for name, weights in saved.items())
     assert json.loads((out / "tuned.json").read_text("utf-8"))["development"]["helped"] is False
+
+
+def test_a_training_that_raised_the_loss_and_has_more_right_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The greater loss is that of a surer model; which weights were scored is told by the scores."""
+    losses = iter([0.5, 0.6])
+    real = tuning_module._Tuning._if_it_helps
+
+    def measured(self: Any, *given: Any) -> Training:
+        monkeypatch.setattr(tuning_module, "expected_loss", lambda *_: next(losses))
+        monkeypatch.setattr(tuning_module, "lost_points", lambda metric, *pair: Estimate(-1.0, -2.0, 1.0))
+        return real(self, *given)
+
+    monkeypatch.setattr(tuning_module._Tuning, "_if_it_helps", measured)
+    outcome = tune(**_arguments(tmp_path))
+    assert outcome.training == Training(0.5, 0.6, -1.0)
+    assert outcome.training.helped
+    saved = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").state_dict()
+    tuned = torch.load(tmp_path / "out" / "tuning" / "tuned.pt", weights_only=True)
+    assert all(torch.equal(weights, tuned[name]) for name, weights in saved.items())
 
 
 def test_what_the_development_rows_kept_and_the_test_rows_did_not_is_said(folder: Path) -> None:

@@ -182,7 +182,8 @@ def _missed(outcome: Outcome) -> list[str]:
     if not training.helped:
         found.append(
             f"note: training raised the loss on the development rows from {training.untuned:.4f} to "
-            f"{training.tuned:.4f} and is undone; the folder has the schedule and the weights from before it"
+            f"{training.tuned:.4f}, with no more of them right, and is undone; the folder has the schedule "
+            "and the weights from before it"
         )
     if settings["budget"] is not None and reached < settings["budget"]:
         asked = f"{settings['budget']:g}x"

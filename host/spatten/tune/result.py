@@ -26,15 +26,23 @@ from .tasks import KINDS
 
 @dataclass(frozen=True)
 class Training:
-    """Loss on the development rows with the schedule, before the result's training and behind it."""
+    """What the result's training did to the development rows, with the schedule.
+
+    Attributes
+    ----------
+    untuned, tuned : loss before and behind it.
+    lost : points of the task's metric that it cost, where it raised the loss: a model that grows surer of
+        itself may have a greater loss and more answers right.
+    """
 
     untuned: float
     tuned: float
+    lost: float | None = None
 
     @property
     def helped(self) -> bool:
         """Whether it was worth keeping; else the result has the weights from before it."""
-        return self.tuned <= self.untuned
+        return self.tuned <= self.untuned or (self.lost is not None and self.lost < 0.0)
 
 
 @dataclass(frozen=True)

@@ -362,14 +362,25 @@ class _Tuning:
 
     def _if_it_helps(self, model: PreTrainedModel, start: dict[str, Any], chosen: Candidate) -> Training:
         """Train the result; where the development rows would rather have it undone, it is."""
+        schedule = chosen.knobs.schedule()
 
         def loss() -> float:
             self.progress("loss on development rows", 0, 1)
-            return expected_loss(model, self.task, self.development, chosen.knobs.schedule(), self.rule)
+            return expected_loss(model, self.task, self.development, schedule, self.rule)
+
+        def lost() -> float:
+            self.progress("scores of development rows", 0, 1)
+            tuned = batched_scores(model, self.task, self.development, schedule, self.rule).scores
+            model.load_state_dict(start)
+            before = batched_scores(model, self.task, self.development, schedule, self.rule).scores
+            self._trained(model, start, "tuned", chosen)
+            return lost_points(self.task.metric, tuned, before).value
 
         untuned = self.state.once("loss untuned", loss)
         self._trained(model, start, "tuned", chosen)
         training = Training(untuned, self.state.once("loss tuned", loss))
+        if not training.helped:
+            training = replace(training, lost=self.state.once("lost by training", lost))
         append(self.work / "log.jsonl", {"training": asdict(training)})
         if not training.helped:
             model.load_state_dict(start)

@@ -36,7 +36,8 @@ most {bound:g} point (percent of perplexity), and of accuracies that of Tango's 
 McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
 it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
 *Distilled* is what learned from the answers of the dense model too, *labels* what did not. *Training undone*
-is said of a result whose training raised the loss on the development rows: it has the weights from before."""
+is said of a result whose training raised the loss on the development rows and had no more of them right: it
+has the weights from before."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
