@@ -452,6 +452,9 @@ def test_a_generation_learns_from_its_steps() -> None:
     scores = batched_scores(model, task, features, spatten.Schedule()).scores
     exact = device_scores(model, task, features, spatten.Schedule(), "emulator").scores
     np.testing.assert_allclose(scores, exact, rtol=1e-3)
+    for schedule in (None, spatten.Schedule(prune_prefill=False, tokens=0.4)):
+        steps = batched_scores(model, task, features, schedule).scores.mean()
+        assert expected_loss(model, task, features, schedule) == pytest.approx(steps, rel=1e-5)
 
 
 def test_what_is_told_of_a_window() -> None:

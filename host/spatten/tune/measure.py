@@ -68,12 +68,12 @@ def expected_loss(
     schedule: Schedule | None,
     rule: Rule = cumulative,
 ) -> float:
-    """Mean loss per example; as the surrogate runs the schedule, or in float without one."""
+    """Mean of what schedules are compared by; as the surrogate runs the schedule, or in float without one."""
     total = 0.0
     with torch.inference_mode(), _attention(model, schedule, rule):
         for places in batches(features):
             batch = on_device(task.collate([features[i] for i in places]), model)
-            total += len(places) * float(task.loss(model, batch, pruned=schedule is not None))
+            total += len(places) * float(task.criterion(model, batch, pruned=schedule is not None))
     return total / len(features)
 
 

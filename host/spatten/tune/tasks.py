@@ -93,6 +93,10 @@ class TuneTask(ABC):
         """Mean loss of a batch."""
         return self.lesson(model, batch, pruned=pruned)[0]
 
+    def criterion(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
+        """Mean loss that schedules are compared by: all of it, unless a part of it is what is scored."""
+        return self.loss(model, batch, pruned=pruned)
+
     def distance(self, found: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Mean distance of answers from a teacher's, both as a lesson gives them."""
         return divergence(found, wanted)
@@ -374,6 +378,11 @@ class Foretelling(TuneTask):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self._logits(model, batch["input_ids"], steps=pruned)
         return _surprise(logits, batch["input_ids"]).mean(), logits
+
+    def criterion(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
+        """Of the steps: prompts are ten times their tokens, and nothing is pruned there."""
+        logits = self._logits(model, batch["input_ids"], steps=pruned)
+        return _surprise(logits, batch["input_ids"])[:, -self.steps :].mean()
 
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
         ids = batch["input_ids"]
