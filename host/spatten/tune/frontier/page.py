@@ -48,6 +48,12 @@ COMMANDS = """\
 Of each kind of effort the first point's command; other points of that kind have another task, budget or
 seed there:"""
 
+#: Looks of the search before it turned shapes and looked again.
+EARLIER_SCREENS = (22, 24)
+EARLIER = """\
+Points with `--screens 22` or `24` had an earlier search: one look at 64 rows or 8 windows, seldom another
+shape than the paper's, texts compared by their prompts too. They may come out better today."""
+
 TOLD = """\
 Of the same windows: *steps* are the tokens that are generated one by one, which the table above is of;
 *prompts* are read at once, all of their tokens kept, in the schedule's bits."""
@@ -306,7 +312,10 @@ def _measured(points: Sequence[dict[str, Any]]) -> str:
         numbers = [str(effort["examples"] or "all"), epochs, str(len(point["scores"]["tuned"]))]
         minutes = f"{point['seconds'] / 60:.0f}"
         rows.append([point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, minutes])
-    return "\n\n".join([TIME, markdown_table(header, rows), COMMANDS, _commands(found)])
+    parts = [TIME, markdown_table(header, rows), COMMANDS, _commands(found)]
+    if any(point["settings"]["effort"]["screens"] in EARLIER_SCREENS for point in found):
+        parts.append(EARLIER)
+    return "\n\n".join(parts)
 
 
 def _commands(points: Sequence[dict[str, Any]]) -> str:
