@@ -42,7 +42,7 @@ from spatten.tune.knobs import FORMATS
 from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
 from spatten.tune.metrics import lost_points
 from spatten.tune.result import Training
-from spatten.tune.search import NoScheduleError, Search
+from spatten.tune.search import NoScheduleError, Search, knobs_of
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
 from spatten.tune.trainer import _last_whole, train
@@ -398,7 +398,12 @@ def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(
     )
     found = tune(**arguments, progress=lambda *told: looks.update({told[0]: max(told[1] - told[2], 0)}))
     assert looks["looking at schedules"] == 0, "of several budgets each counts its own"
-    assert 15.0 < found.tuned.ratio(32) < 20  # 16 on the development rows, which are of other lengths
+    trial = json.loads((tmp_path / "out" / "tuning" / "search.json").read_text("utf-8"))["results"][
+        "trial-16x"
+    ]
+    assert 16.0 <= trial["ratio"] < 20
+    assert found.schedule.to_dict() == knobs_of(trial["knobs"]).schedule(found.schedule.name).to_dict()
+    assert 15.0 < found.tuned.ratio(32) < 20, "test rows are of other lengths than those it was chosen by"
     assert len(budgets) <= 4
     lost.clear()
     with pytest.raises(InputError, match="every trial lost more than 2 points"):

@@ -34,7 +34,7 @@ class _Looks:
         self.state = State(folder, {})
         self.search = Search(
             PAPER,
-            _Any(),  # type: ignore[arg-type]
+            _Any(),
             partial(self._loss, "few"),
             self.state,
             closer=partial(self._loss, "more") if closer else None,
@@ -123,3 +123,12 @@ def test_shapes_are_few_and_leave_a_layer_that_prunes(layers: int) -> None:
     assert len({(knobs.front, knobs.slope), *shapes}) == len(shapes) + 1
     assert all(0 <= front < layers for front, _ in shapes)
     assert shapes[-1] == (knobs.front, 0.0)
+
+
+def test_knobs_of_one_schedule_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all tokens are kept shapes are alike, on few rows and on more."""
+    monkeypatch.setattr(_Any, "fitted", lambda self, knobs, budget: (replace(knobs, tokens=1.0), budget))
+    looks = _Looks(tmp_path)
+    looks.search.finalists(8.0, 2)
+    schedules = [(rows, str(knobs.schedule())) for rows, knobs in looks.asked]
+    assert len(set(schedules)) == len(schedules)

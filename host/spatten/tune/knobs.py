@@ -106,8 +106,13 @@ class Knobs:
             yield replace(self, formats=formats)
             yield replace(gentle, formats=formats)
 
+    @property
+    def shape(self) -> tuple[int, float]:
+        """Over which layers the tokens that go are spread: front and slope."""
+        return self.front, self.slope
+
     def shapes(self) -> Iterator[tuple[int, float]]:
-        """Other fronts and slopes, at most eight: over which layers the tokens that go are spread.
+        """Others than its own, at most eight.
 
         What classifies by one token bears a long front and few tokens behind it. Where all tokens are read
         at the end, as by a mean of them, those that survive should be many: a flat line does that.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ class Candidate:
     turned: str
 
 
+_BY_LOSS = attrgetter("loss")
+
+
 class Search:
     """Schedules within a budget, cheapest first in the sense of loss.
 
@@ -67,17 +71,10 @@ class Search:
         seed: int = 0,
         progress: Progress = lambda *_: None,
     ) -> None:
-        self.start, self.bytes, self.loss, self.closer, self.state = start, bytes, loss, closer, state
+        self.start, self.bytes, self.state = start, bytes, state
+        self.loss, self.closer = _once_a_schedule(loss), closer and _once_a_schedule(closer)
         self.screens, self.seed, self.progress = screens, seed, progress
-        self._losses: dict[str, float] = {}
         self._looks = self._most_looks = 0
-
-    def _loss(self, knobs: Knobs) -> float:
-        """Of a schedule; other knobs that come to the same one are not run again."""
-        schedule = str(knobs.schedule())
-        if schedule not in self._losses:
-            self._losses[schedule] = self.loss(knobs)
-        return self._losses[schedule]
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
         """The ``count`` best by loss, of formats, heads or shapes that differ: like ones train alike.
@@ -86,13 +83,13 @@ class Search:
         ------
         NoScheduleError : nothing within the budget was found.
         """
-        found = sorted(self.candidates(budget), key=_loss)
+        found = sorted(self.candidates(budget), key=_BY_LOSS)
         if not found:
             raise _none_keeps(budget)
         kinds: dict[tuple[Any, ...], Candidate] = {}
         for candidate in found:
             knobs = candidate.knobs
-            kinds.setdefault((knobs.formats, knobs.heads, knobs.front, knobs.slope), candidate)
+            kinds.setdefault((knobs.formats, knobs.heads, *knobs.shape), candidate)
         return self._looked_closer(list(kinds.values())[: max(AGAIN, count)], budget)[:count]
 
     def _looked_closer(self, found: list[Candidate], budget: float) -> list[Candidate]:
@@ -103,7 +100,7 @@ class Search:
         for candidate in found:
             self.progress("looking again, on more rows", len(again), len(found))
             again.append(self._again(candidate, self.closer, budget))
-        return sorted(again, key=_loss)
+        return sorted(again, key=_BY_LOSS)
 
     def _again(self, candidate: Candidate, closer: Callable[[Knobs], float], budget: float) -> Candidate:
         def work() -> Any:
@@ -130,7 +127,7 @@ class Search:
         found = self._looked_at_all([(f"{k.formats} bit, heads {k.heads}", k) for k in openings], budget)
         if not found:
             return []
-        ahead = [candidate.knobs for candidate in sorted(found, key=_loss)[:AHEAD]]
+        ahead = [candidate.knobs for candidate in sorted(found, key=_BY_LOSS)[:AHEAD]]
         shaped = [
             (f"front {front}, slope {slope}", replace(knobs, front=front, slope=slope))
             for knobs in ahead
@@ -142,10 +139,11 @@ class Search:
         """``found`` and what was looked at from the best of them on, until no single knob helps."""
         rng = np.random.default_rng(self.seed)
         while self._looks < self.screens:
-            best = min(found, key=_loss)
+            best = min(found, key=_BY_LOSS)
             turns = list(best.knobs.neighbours())
             mixed = [turns[index] for index in rng.permutation(len(turns)).tolist()]
-            for turn in sorted(mixed, key=_of_the_rest):
+            # What turns the shape goes first: it tells most.
+            for turn in sorted(mixed, key=lambda turn: turn[1].shape == best.knobs.shape):
                 made = self._looked_at_all([turn], budget)
                 found += made
                 if self._looks >= self.screens or any(candidate.loss < best.loss for candidate in made):
@@ -166,7 +164,7 @@ class Search:
             fitted = self.bytes.fitted(knobs, budget)
             if fitted is None:
                 return None
-            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self._loss(fitted[0])}
+            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self.loss(fitted[0])}
 
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)
@@ -179,13 +177,17 @@ class Search:
         )
 
 
-def _of_the_rest(turn: tuple[str, Knobs]) -> bool:
-    """The shape is turned first: it tells most."""
-    return turn[0].split()[0] not in ("front", "slope")
+def _once_a_schedule(loss: Callable[[Knobs], float]) -> Callable[[Knobs], float]:
+    """``loss``, which knobs that come to a schedule that it knows do not run again."""
+    known: dict[str, float] = {}
 
+    def found(knobs: Knobs) -> float:
+        schedule = str(knobs.schedule())
+        if schedule not in known:
+            known[schedule] = loss(knobs)
+        return known[schedule]
 
-def _loss(candidate: Candidate) -> float:
-    return candidate.loss
+    return found
 
 
 def _none_keeps(budget: float) -> NoScheduleError:
