@@ -119,8 +119,8 @@ def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("given", "mails", "windows"),
     [
-        ([], (3000, None, 1000), (160, 8, 32)),
-        (["--examples", "40", "--look", "4"], (40, 4, 1000), (40, 4, 32)),
+        ([], (3000, None, 1000), (160, 4, 32)),
+        (["--examples", "40", "--look", "6"], (40, 6, 1000), (40, 6, 32)),
     ],
 )
 def test_windows_have_an_effort_of_their_own(

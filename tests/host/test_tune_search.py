@@ -15,8 +15,8 @@ from spatten.tune.search import AGAIN, AHEAD, Search
 from spatten.tune.state import State
 
 PAPER = Knobs.paper(4, generates=False)
-#: Loss by format on few rows; heads count less and a front least. More rows see it the other way round.
-LOSSES = {"6": 0, "4": 1, "12": 2}
+#: Distance by format on few rows; heads count less and a front least. More rows see it the other way round.
+DISTANCES = {"6": 0, "4": 1, "12": 2}
 
 
 class _Any:
@@ -27,7 +27,7 @@ class _Any:
 
 
 class _Looks:
-    """A search whose losses are made up, and what it asked for: how many rows, which knobs."""
+    """A search whose distances are made up, and what it asked for: how many rows, which knobs."""
 
     def __init__(self, folder: Path, *, closer: bool = True, screens: int = 1) -> None:
         self.asked: list[tuple[str, Knobs]] = []
@@ -35,16 +35,16 @@ class _Looks:
         self.search = Search(
             PAPER,
             _Any(),
-            partial(self._loss, "few"),
+            partial(self._distance, "few"),
             self.state,
-            closer=partial(self._loss, "more") if closer else None,
+            closer=partial(self._distance, "more") if closer else None,
             screens=screens,
         )
 
-    def _loss(self, rows: str, knobs: Knobs) -> float:
+    def _distance(self, rows: str, knobs: Knobs) -> float:
         self.asked.append((rows, knobs))
-        loss = LOSSES.get(knobs.formats, 10) + (1 - knobs.heads) - knobs.front / 100
-        return loss if rows == "few" else -loss
+        distance = DISTANCES.get(knobs.formats, 10) + (1 - knobs.heads) - knobs.front / 100
+        return distance if rows == "few" else -distance
 
     def on(self, rows: str) -> list[tuple[str, float, int]]:
         return [_kind(knobs) for asked, knobs in self.asked if asked == rows]
@@ -59,7 +59,7 @@ def test_the_best_on_few_rows_are_ranked_on_more(tmp_path: Path) -> None:
     looks = _Looks(tmp_path)
     first, second = looks.search.finalists(8.0, 2)
     assert [_kind(found.knobs) for found in (first, second)] == [("6", 0.9, 2), ("6", 0.9, 3)]
-    assert first.loss == pytest.approx(-0.08), "its loss is that on more rows"
+    assert first.distance == pytest.approx(-0.08), "its distance is that on more rows"
     again = [(1.0, 3), (1.0, 2), (1.0, 1), (1.0, 1), (0.9, 3), (0.9, 2)]  # twice front 1: it has two slopes
     assert looks.on("more") == [("6", *kind) for kind in again]
 

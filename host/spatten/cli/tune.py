@@ -77,7 +77,7 @@ def tune(
         typer.Option(
             min=2,
             help="Development rows that a schedule is looked at with, the best of them on 4 times as many: "
-            "64, more of short texts, or 8 windows.",
+            "32, more of short texts, or 4 windows.",
         ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 2,

@@ -68,12 +68,35 @@ def expected_loss(
     schedule: Schedule | None,
     rule: Rule = cumulative,
 ) -> float:
-    """Mean of what schedules are compared by; as the surrogate runs the schedule, or in float without one."""
+    """Mean of what trained models are compared by; as the surrogate runs the schedule, or in float."""
     total = 0.0
     with torch.inference_mode(), _attention(model, schedule, rule):
         for places in batches(features):
             batch = on_device(task.collate([features[i] for i in places]), model)
             total += len(places) * float(task.criterion(model, batch, pruned=schedule is not None))
+    return total / len(features)
+
+
+def expected_distance(
+    model: PreTrainedModel,
+    task: TuneTask,
+    features: Sequence[Feature],
+    schedule: Schedule,
+    rule: Rule = cumulative,
+) -> float:
+    """Mean distance of the answers that the schedule leaves from those of the same model in float.
+
+    Of untrained schedules it tells more than their loss does, which is mostly the model's own: on 32 rows it
+    orders them for other rows as well as the loss does on 250.
+    """
+    total = 0.0
+    with torch.inference_mode():
+        for places in batches(features):
+            batch = on_device(task.collate([features[i] for i in places]), model)
+            wanted = task.judged(task.lesson(model, batch, pruned=False)[1])
+            with surrogate(model, schedule, rule=rule):
+                found = task.judged(task.lesson(model, batch, pruned=True)[1])
+            total += len(places) * float(task.distance(found, wanted, batch))
     return total / len(features)
 
 

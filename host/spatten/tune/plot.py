@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a tuning looked at and what came of it: development loss over bytes, test quality over bytes."""
+"""What a tuning looked at and what came of it: distances over bytes, test quality over bytes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _search(panel: Any, outcome: Outcome) -> None:
     for kind, color, name in (
         ("look", LOOK, "looked at, untrained"),
         ("again", AGAIN, "the best again, on more rows"),
-        ("trial", TRIAL, "tried, some training"),
+        ("trial", TRIAL, "of these tried, with some training"),
     ):
         parts = [part for part in outcome.looked_at if part["kind"].startswith(kind)]
-        ratios, losses = [part["ratio"] for part in parts], [part["loss"] for part in parts]
-        panel.plot(ratios, losses, "o", color=color, markersize=4, label=name)
+        ratios, distances = [part["ratio"] for part in parts], [part["distance"] for part in parts]
+        panel.plot(ratios, distances, "o", color=color, markersize=4, label=name)
     panel.set_xlabel("fewer K/V bytes than 32 bit")
-    panel.set_ylabel("loss on development rows")
+    panel.set_ylabel("distance from the dense answers")
     panel.legend(frameon=False, fontsize=8)
     panel.grid(alpha=0.25, linewidth=0.5)
 

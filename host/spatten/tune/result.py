@@ -57,7 +57,8 @@ class Outcome:
     dense, control : of the dense float model, and of it trained as long again, if that was asked for.
     before, tuned : on the device with the schedule, without and with tuning; the same if that did not help.
     training : whether it helped.
-    looked_at : schedules that were looked at or tried, with ratio and loss on development rows.
+    looked_at : schedules that were looked at or tried, with ratio, distance from the dense answers and, if
+        tried, loss, on development rows.
     shown : some test texts, for the report.
     device : where it was measured.
     """
@@ -169,20 +170,26 @@ def tables(outcome: Outcome) -> list[tuple[str, list[str], list[list[str]]]]:
     """For the report: the result, and what was tried for it."""
     name = outcome.metric.name
     caption = f"{len(outcome.tuned.scores)} test examples on {outcome.device}"
-    tried = [_tried(part) for part in outcome.looked_at if part["kind"].startswith("trial")]
-    again, looked = ([_tried(part) for part in _best(outcome, kind)] for kind in ("again", "look"))
+    tried = [_tried(part, "loss") for part in outcome.looked_at if part["kind"].startswith("trial")]
+    again, looked = (
+        [_tried(part, "distance") for part in _best(outcome, kind)] for kind in ("again", "look")
+    )
     found = [(caption, [*COLUMNS, name, "change"], outcome.rows())]
     if outcome.tuned.asides:
         told = ["of the same examples", "dense", "without tuning", "tuned", "change"]
         found.append(("What else is told of them", told, _told(outcome)))
-    header = ["schedule", "bytes below 32 bit", "loss on development rows"]
-    others = (("Tried", tried), ("Looked at again, on more rows", again), ("Looked at, the best", looked))
-    return found + [(caption, header, rows) for caption, rows in others if rows]
+    header, distance = ["schedule", "bytes below 32 bit"], "distance from the dense answers"
+    others = (
+        ("Tried", "loss on development rows", tried),
+        ("Looked at again, on more development rows", distance, again),
+        ("Looked at, the best", distance, looked),
+    )
+    return found + [(caption, [*header, judged], rows) for caption, judged, rows in others if rows]
 
 
 def _best(outcome: Outcome, kind: str, count: int = 10) -> list[dict[str, Any]]:
     parts = [part for part in outcome.looked_at if part["kind"] == kind]
-    return sorted(parts, key=lambda part: float(part["loss"]))[:count]
+    return sorted(parts, key=lambda part: float(part["distance"]))[:count]
 
 
 def _told(outcome: Outcome) -> list[list[str]]:
@@ -201,8 +208,8 @@ def compared(metric: Metric, baseline: NDArray[np.float64], *others: NDArray[np.
     return [*qualities, change_text(metric, metric.change(others[-1], baseline))]
 
 
-def _tried(part: dict[str, Any]) -> list[str]:
-    return [knobs_text(part["knobs"]), f"{part['ratio']:.2f}x", f"{part['loss']:.4f}"]
+def _tried(part: dict[str, Any], judged: str) -> list[str]:
+    return [knobs_text(part["knobs"]), f"{part['ratio']:.2f}x", f"{part[judged]:.4f}"]
 
 
 def knobs_text(knobs: Knobs) -> str:

@@ -22,6 +22,8 @@ from .trainer import Progress
 AGAIN = 6
 #: Openings that are looked at in other shapes too.
 AHEAD = 3
+#: What schedules are compared by; what another search found, in a state or a point, has other numbers.
+COMPARED = "distance from the dense answers"
 
 #: Budgets that a search for a bound of loss goes through by halving.
 LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)
@@ -33,25 +35,25 @@ class NoScheduleError(InputError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A schedule within the budget: bytes below dense 32 bit, loss on the development examples."""
+    """A schedule within the budget: bytes below dense 32 bit, distance on the development examples."""
 
     knobs: Knobs
     ratio: float
-    loss: float
+    distance: float
     turned: str
 
 
-_BY_LOSS = attrgetter("loss")
+_BY_DISTANCE = attrgetter("distance")
 
 
 class Search:
-    """Schedules within a budget, cheapest first in the sense of loss.
+    """Schedules within a budget, those first that change the model's answers least.
 
     Parameters
     ----------
     start : the paper's rule for this model.
     bytes : counts.
-    loss : of a schedule without training, as the surrogate runs it.
+    distance : of the answers that a schedule leaves, without training, from the dense model's.
     closer : the same on more rows; ``None`` if there are no more.
     state : results so far.
     screens : schedules that are looked at for one budget, at most; the openings are in any case.
@@ -63,7 +65,7 @@ class Search:
         self,
         start: Knobs,
         bytes: Bytes,
-        loss: Callable[[Knobs], float],
+        distance: Callable[[Knobs], float],
         state: State,
         *,
         closer: Callable[[Knobs], float] | None = None,
@@ -72,43 +74,46 @@ class Search:
         progress: Progress = lambda *_: None,
     ) -> None:
         self.start, self.bytes, self.state = start, bytes, state
-        self.loss, self.closer = _once_a_schedule(loss), closer and _once_a_schedule(closer)
+        self.distance, self.closer = _once_a_schedule(distance), closer and _once_a_schedule(closer)
         self.screens, self.seed, self.progress = screens, seed, progress
         self._looks = self._most_looks = 0
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
-        """The ``count`` best by loss, of formats, heads or shapes that differ: like ones train alike.
+        """The ``count`` best, of formats, heads or shapes that differ: like ones train alike.
 
         Raises
         ------
         NoScheduleError : nothing within the budget was found.
         """
-        found = sorted(self.candidates(budget), key=_BY_LOSS)
+        found = sorted(self.candidates(budget), key=_BY_DISTANCE)
         if not found:
             raise _none_keeps(budget)
-        kinds: dict[tuple[Any, ...], Candidate] = {}
+        known, kinds = set[str](), dict[tuple[Any, ...], Candidate]()
         for candidate in found:
-            knobs = candidate.knobs
-            kinds.setdefault((knobs.formats, knobs.heads, *knobs.shape), candidate)
+            knobs, schedule = candidate.knobs, str(candidate.knobs.schedule())
+            if schedule not in known:
+                kinds.setdefault((knobs.formats, knobs.heads, *knobs.shape), candidate)
+            known.add(schedule)
         return self._looked_closer(list(kinds.values())[: max(AGAIN, count)], budget)[:count]
 
     def _looked_closer(self, found: list[Candidate], budget: float) -> list[Candidate]:
-        """``found`` in the order of their losses on more rows, where there are more."""
+        """``found`` in the order of their distances on more rows, where there are more."""
         if self.closer is None:
             return found
         again = []
         for candidate in found:
             self.progress("looking again, on more rows", len(again), len(found))
             again.append(self._again(candidate, self.closer, budget))
-        return sorted(again, key=_BY_LOSS)
+        return sorted(again, key=_BY_DISTANCE)
 
     def _again(self, candidate: Candidate, closer: Callable[[Knobs], float], budget: float) -> Candidate:
         def work() -> Any:
             knobs = candidate.knobs
-            return {"knobs": knobs.to_dict(), "ratio": candidate.ratio, "loss": closer(knobs)}
+            return {"knobs": knobs.to_dict(), "ratio": candidate.ratio, "distance": closer(knobs)}
 
         asked = json.dumps(candidate.knobs.to_dict(), sort_keys=True)
-        return replace(candidate, loss=self.state.once(f"again {budget:g} {asked}", work)["loss"])
+        found = self.state.once(f"again {budget:g} {asked}", work)
+        return replace(candidate, distance=found["distance"])
 
     def check(self, budget: float) -> None:
         """Refuse, before anything is trained, what the lengths alone rule out.
@@ -127,7 +132,7 @@ class Search:
         found = self._looked_at_all([(f"{k.formats} bit, heads {k.heads}", k) for k in openings], budget)
         if not found:
             return []
-        ahead = [candidate.knobs for candidate in sorted(found, key=_BY_LOSS)[:AHEAD]]
+        ahead = [candidate.knobs for candidate in sorted(found, key=_BY_DISTANCE)[:AHEAD]]
         shaped = [
             (f"front {front}, slope {slope}", replace(knobs, front=front, slope=slope))
             for knobs in ahead
@@ -139,14 +144,14 @@ class Search:
         """``found`` and what was looked at from the best of them on, until no single knob helps."""
         rng = np.random.default_rng(self.seed)
         while self._looks < self.screens:
-            best = min(found, key=_BY_LOSS)
+            best = min(found, key=_BY_DISTANCE)
             turns = list(best.knobs.neighbours())
             mixed = [turns[index] for index in rng.permutation(len(turns)).tolist()]
             # What turns the shape goes first: it tells most.
             for turn in sorted(mixed, key=lambda turn: turn[1].shape == best.knobs.shape):
                 made = self._looked_at_all([turn], budget)
                 found += made
-                if self._looks >= self.screens or any(candidate.loss < best.loss for candidate in made):
+                if self._looks >= self.screens or any(c.distance < best.distance for c in made):
                     break
             else:
                 break
@@ -157,14 +162,15 @@ class Search:
         looked = [self._looked_at(knobs, budget, turned) for turned, knobs in turns]
         return [candidate for candidate in looked if candidate is not None]
 
-    def _looked_at(self, knobs: Knobs, budget: float, turned: str) -> Candidate | None:
+    def _looked_at(self, knobs: Knobs, budget: float, name: str) -> Candidate | None:
         """Fit into the budget and look at it; what was looked at before is known."""
 
         def work() -> Any:
             fitted = self.bytes.fitted(knobs, budget)
             if fitted is None:
                 return None
-            return {"knobs": fitted[0].to_dict(), "ratio": fitted[1], "loss": self.loss(fitted[0])}
+            turned, ratio = fitted
+            return {"knobs": turned.to_dict(), "ratio": ratio, "distance": self.distance(turned)}
 
         asked = json.dumps(replace(knobs, tokens=1.0).to_dict(), sort_keys=True)
         result = self.state.once(f"look {budget:g} {asked}", work)
@@ -173,18 +179,18 @@ class Search:
         return (
             None
             if result is None
-            else Candidate(knobs_of(result["knobs"]), result["ratio"], result["loss"], turned)
+            else Candidate(knobs_of(result["knobs"]), result["ratio"], result["distance"], name)
         )
 
 
-def _once_a_schedule(loss: Callable[[Knobs], float]) -> Callable[[Knobs], float]:
-    """``loss``, which knobs that come to a schedule that it knows do not run again."""
+def _once_a_schedule(distance: Callable[[Knobs], float]) -> Callable[[Knobs], float]:
+    """``distance``, which knobs that come to a schedule that it knows do not run again."""
     known: dict[str, float] = {}
 
     def found(knobs: Knobs) -> float:
         schedule = str(knobs.schedule())
         if schedule not in known:
-            known[schedule] = loss(knobs)
+            known[schedule] = distance(knobs)
         return known[schedule]
 
     return found

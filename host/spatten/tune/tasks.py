@@ -94,11 +94,15 @@ class TuneTask(ABC):
         return self.lesson(model, batch, pruned=pruned)[0]
 
     def criterion(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
-        """Mean loss that schedules are compared by: all of it, unless a part of it is what is scored."""
+        """Mean loss that trained models are compared by: all, unless a part of it is what is scored."""
         return self.loss(model, batch, pruned=pruned)
 
+    def judged(self, answers: torch.Tensor) -> torch.Tensor:
+        """Of a lesson's answers those that are scored: all, unless a task says otherwise."""
+        return answers
+
     def distance(self, found: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Mean distance of answers from a teacher's, both as a lesson gives them."""
+        """Mean distance of answers from a teacher's, both as a lesson gives them, or of it what is judged."""
         return divergence(found, wanted)
 
     @abstractmethod
@@ -382,7 +386,10 @@ class Foretelling(TuneTask):
     def criterion(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
         """Of the steps: prompts are ten times their tokens, and nothing is pruned there."""
         logits = self._logits(model, batch["input_ids"], steps=pruned)
-        return _surprise(logits, batch["input_ids"])[:, -self.steps :].mean()
+        return self.judged(_surprise(logits, batch["input_ids"])).mean()
+
+    def judged(self, answers: torch.Tensor) -> torch.Tensor:
+        return answers[:, -self.steps :]
 
     def answers(self, model: PreTrainedModel, batch: Batch) -> NDArray[np.float64]:
         ids = batch["input_ids"]

@@ -25,11 +25,11 @@ from ..hf.families import family_of
 from .budget import CHOSEN_ON, Bytes
 from .data import COLUMNS, read_examples
 from .knobs import Knobs
-from .measure import Measured, batched_scores, device_scores, expected_loss
+from .measure import Measured, batched_scores, device_scores, expected_distance, expected_loss
 from .metrics import lost_points
 from .result import Outcome, Training, save_result
 from .rules import RULES
-from .search import Candidate, NoScheduleError, Search, knobs_of, widest
+from .search import COMPARED, Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
 from .tasks import KINDS, Feature, Scores, TuneTask, texts_of
 from .trainer import Progress, Recipe, append, train
@@ -38,7 +38,7 @@ from .trainer import Progress, Recipe, append, train
 WORK = "tuning"
 #: Tokens of the rows that a schedule is looked at with, and the fewest rows: short texts come in greater
 #: number, as each has but one label.
-LOOK_TOKENS, LOOK_LEAST = 8192, 64
+LOOK_TOKENS, LOOK_LEAST = 4096, 32
 #: A schedule that is looked at again is so on as many times the rows.
 CLOSER = 4
 #: Test texts that the report shows.
@@ -61,8 +61,8 @@ class Effort:
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is.
     tuned : training of the result, with pruning.
     examples : most training rows; all if ``None``.
-    look : development rows that a schedule is looked at with; ``None`` takes 64, or of short texts as many as
-        have 8,192 tokens together. The best are looked at again, on four times as many.
+    look : development rows that a schedule is looked at with; ``None`` takes 32, or of short texts as many as
+        have 4,096 tokens together. The best are looked at again, on four times as many.
     report : most development and test rows; all if ``None``.
     control : train the dense model as long again, for a comparison that more training does not flatter.
     """
@@ -79,7 +79,7 @@ class Effort:
 
     def for_windows(self) -> Effort:
         """Of a text model: a window has a label at each token, and takes as long as many sentences."""
-        return replace(self, examples=160, look=8, report=32)
+        return replace(self, examples=160, look=4, report=32)
 
     def sized(self, examples: int | None, look: int | None, report: int | None) -> Effort:
         """With other numbers of rows, where they are not ``None``; 0 examples, or 0 to report, are all."""
@@ -145,6 +145,7 @@ def tune(
         "effort": asdict(effort),
         "rule": rule,
         "seed": seed,
+        "compared": COMPARED,
     }
     files = file_digests(model, data)
     with ExitStack() as held:
@@ -397,18 +398,18 @@ class _Tuning:
         start = Knobs.paper(model.config.num_hidden_layers, generates=causal)
         rows = self._look_rows()
 
-        def loss(rows: int, knobs: Knobs) -> float:
+        def distance(rows: int, knobs: Knobs) -> float:
             look = self.development[:rows]
-            found = expected_loss(model, self.task, look, knobs.schedule(), self.rule)
-            append(self.work / "log.jsonl", {"look": knobs.to_dict(), "rows": len(look), "loss": found})
+            found = expected_distance(model, self.task, look, knobs.schedule(), self.rule)
+            append(self.work / "log.jsonl", {"look": knobs.to_dict(), "rows": len(look), "distance": found})
             return found
 
         return Search(
             start,
             self.bytes,
-            partial(loss, rows),
+            partial(distance, rows),
             self.state,
-            closer=partial(loss, CLOSER * rows) if rows < len(self.development) else None,
+            closer=partial(distance, CLOSER * rows) if rows < len(self.development) else None,
             screens=self.effort.screens,
             seed=self.seed,
             progress=self.progress,
@@ -440,7 +441,7 @@ class _Tuning:
                     f"the schedule that was chosen reads more than {self.settings['budget']:g}x allows on "
                     f"{CHOSEN_ON} examples; ask for less, or give longer texts"
                 )
-            return {"knobs": found[0].to_dict(), "ratio": found[1], "loss": chosen.loss}
+            return {"knobs": found[0].to_dict(), "ratio": found[1]}
 
         settled = self.state.once("settled", work)
         return replace(chosen, knobs=knobs_of(settled["knobs"]), ratio=settled["ratio"])
@@ -487,7 +488,7 @@ class _Tuning:
             result = {
                 "knobs": candidate.knobs.to_dict(),
                 "ratio": candidate.ratio,
-                "untrained": candidate.loss,
+                "distance": candidate.distance,
                 "loss": expected_loss(model, self.task, self.development, schedule, self.rule),
             }
             if dense is not None:

@@ -57,7 +57,7 @@ def frontier(
     screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
     look: Annotated[
         int | None,
-        typer.Option(min=2, help="Development rows of a look: 64, more of short texts, or 8 windows."),
+        typer.Option(min=2, help="Development rows of a look: 32, more of short texts, or 4 windows."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 3,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,

@@ -18,6 +18,7 @@ from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
 from ..metrics import lost_points, most_lost
 from ..result import compared, shares_text
+from ..search import COMPARED
 from ..tasks import KINDS, TuneTask
 from .points import BUDGETS, HEADLINE, SUBJECTS, command
 from .rules import VARIANTS
@@ -48,11 +49,10 @@ COMMANDS = """\
 Of each kind of effort the first point's command; other points of that kind have another task, budget or
 seed there:"""
 
-#: Looks of the search before it turned shapes and looked again.
-EARLIER_SCREENS = (22, 24)
 EARLIER = """\
-Points with `--screens 22` or `24` had an earlier search: one look at 64 rows or 8 windows, seldom another
-shape than the paper's, texts compared by their prompts too. They may come out better today."""
+Points marked *earlier* had an earlier search, which compared untrained schedules by their loss on labels
+rather than by distance from the dense model's answers, those with `--screens 22` or `24` at few rows and in
+few shapes. Their commands search as today does, and may come out better."""
 
 TOLD = """\
 Of the same windows: *steps* are the tokens that are generated one by one, which the table above is of;
@@ -156,7 +156,7 @@ def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
     def key(point: dict[str, Any]) -> tuple[Any, ...]:
         settings, effort = point["settings"], point["settings"]["effort"]
         rows = effort["examples"] or math.inf
-        return point["data"], point["budget"], rows, str(effort), settings["max_tokens"]
+        return point["data"], point["budget"], rows, str(effort), _earlier(point), settings["max_tokens"]
 
     order = [subject.name for subject in SUBJECTS]
     measured = sorted(
@@ -164,6 +164,11 @@ def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
         key=lambda point: (order.index(point["data"]), *key(point)[1:], point["seed"]),
     )
     return [Line(list(part)) for _, part in groupby(measured, key)]
+
+
+def _earlier(point: dict[str, Any]) -> bool:
+    """Whether another search found its schedule."""
+    return bool(point["settings"].get("compared") != COMPARED)
 
 
 def best(lines: Sequence[Line], data: str) -> Line | None:
@@ -303,7 +308,9 @@ def _formats_text(formats: dict[str, Any]) -> str:
 
 
 def _measured(points: Sequence[dict[str, Any]]) -> str:
-    header = ["task", "budget", "seed", "training rows", "epochs dense + tuned", "test rows", "minutes"]
+    header = [
+        "task", "budget", "seed", "training rows", "epochs dense + tuned", "test rows", "minutes", "search",
+    ]  # fmt: skip
     found = [point for point in points if "scores" in point]
     rows = []
     for point in found:
@@ -311,9 +318,10 @@ def _measured(points: Sequence[dict[str, Any]]) -> str:
         epochs = f"{effort['dense']['epochs']:g} + {effort['tuned']['epochs']:g}"
         numbers = [str(effort["examples"] or "all"), epochs, str(len(point["scores"]["tuned"]))]
         minutes = f"{point['seconds'] / 60:.0f}"
-        rows.append([point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, minutes])
+        search = "earlier" if _earlier(point) else ""
+        rows.append([point["data"], f"{point['budget']:g}x", str(point["seed"]), *numbers, minutes, search])
     parts = [TIME, markdown_table(header, rows), COMMANDS, _commands(found)]
-    if any(point["settings"]["effort"]["screens"] in EARLIER_SCREENS for point in found):
+    if any(map(_earlier, found)):
         parts.append(EARLIER)
     return "\n\n".join(parts)
 

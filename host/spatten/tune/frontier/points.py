@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...report.write import write_atomic
-from ..search import NoScheduleError
+from ..search import COMPARED, NoScheduleError
 from ..tasks import KINDS
 from ..trainer import Progress
 from ..tuning import Effort, tune
@@ -97,8 +97,9 @@ class Sweep:
         return replace(effort, dense=replace(effort.dense, epochs=0.0))
 
     def home(self, subject: Subject, seed: int) -> Path:
-        """The folder of a task, seed and effort."""
+        """The folder of a task, seed and effort; another search has others."""
         effort = {"effort": asdict(self.effort_of(subject)), "max_tokens": subject.max_tokens}
+        effort |= {"compared": COMPARED}
         digest = hashlib.sha256(json.dumps(effort, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{subject.name}-seed{seed}-{digest}"
 
