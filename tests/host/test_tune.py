@@ -20,6 +20,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForQuestionAnswering,
+    BertForSequenceClassification,
     GPT2LMHeadModel,
 )
 from typer.testing import CliRunner
@@ -39,12 +40,12 @@ from spatten.tune import knobs as knobs_module
 from spatten.tune import tuning as tuning_module
 from spatten.tune.data import STUDIES, Examples, read_examples
 from spatten.tune.knobs import FORMATS
-from spatten.tune.measure import Measured, batched_scores, device_scores, expected_loss
+from spatten.tune.measure import Measured, batched_scores, device_scores, expected_distance, expected_loss
 from spatten.tune.metrics import lost_points
 from spatten.tune.result import Training
 from spatten.tune.search import NoScheduleError, Search, knobs_of
 from spatten.tune.surrogate import surrogate
-from spatten.tune.tasks import KINDS, Answering, Foretelling, Regressing, Retrieving
+from spatten.tune.tasks import KINDS, SOFTNESS, Answering, Classifying, Foretelling, Regressing, Retrieving
 from spatten.tune.trainer import _last_whole, train
 from spatten_drivers.errors import ConfigError, SpattenError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
@@ -511,6 +512,43 @@ def test_answers_are_no_distance_from_themselves_and_padding_is_none(name: str) 
     if name == "qa":
         theirs[..., 4:] += 100.0
         assert float(task.distance(ours, theirs, {"attention_mask": mask})) == pytest.approx(far)
+
+
+def test_schedules_are_as_far_off_as_they_are_coarse() -> None:
+    """Labels count for nothing; rows of all lengths are padded together and count alike."""
+    task = Classifying(Examples([{"text": "", "label": label} for label in "ab"], [], []), 24)
+    model = sharp_bert(BertForSequenceClassification)
+    features = [
+        {"input_ids": tokens(1, 5 + seed % 19, seed=seed)[0].tolist(), "labels": 0} for seed in range(40)
+    ]
+    fine, coarse, pruned = (
+        spatten.Schedule(quantization=FORMATS[bits], tokens=share)
+        for bits, share in (("12", 1.0), ("4", 1.0), ("12", 0.3))
+    )
+    far = {
+        schedule: expected_distance(model, task, features, schedule) for schedule in (fine, coarse, pruned)
+    }
+    assert 0 < far[fine] < 0.1 * min(far[coarse], far[pruned])
+    other = [{**feature, "labels": 1 - feature["labels"]} for feature in features]
+    assert expected_distance(model, task, other, coarse) == pytest.approx(far[coarse])
+    alone = [expected_distance(model, task, [feature], coarse) for feature in features]
+    assert np.mean(alone) == pytest.approx(far[coarse], rel=1e-3)
+
+
+def test_a_generation_is_as_far_off_as_its_steps() -> None:
+    """Nothing is pruned in prompts, whose tokens would outnumber those that are."""
+    task, model = Foretelling(NOTHING, 24), sharp_gpt2(GPT2LMHeadModel)
+    features = [{"input_ids": tokens(1, 24, seed=seed)[0].tolist()} for seed in (1, 2)]
+    schedule = spatten.Schedule(prune_prefill=False, tokens=0.4)
+    ids = task.collate(features)["input_ids"]
+    with torch.inference_mode():
+        wanted = task._logits(model, ids, steps=False)[:, -12:]
+        with surrogate(model, schedule):
+            found = task._logits(model, ids, steps=True)[:, -12:]
+    ours, theirs = (part.div(SOFTNESS).log_softmax(dim=-1) for part in (found, wanted))
+    by_hand = SOFTNESS**2 * (theirs.exp() * (theirs - ours)).sum(dim=-1).mean()
+    assert expected_distance(model, task, features, schedule) == pytest.approx(float(by_hand), rel=1e-4)
+    assert by_hand > 1e-3
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])

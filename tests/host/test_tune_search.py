@@ -129,6 +129,7 @@ def test_knobs_of_one_schedule_are_looked_at_once(tmp_path: Path, monkeypatch: p
     """Where all tokens are kept shapes are alike, on few rows and on more."""
     monkeypatch.setattr(_Any, "fitted", lambda self, knobs, budget: (replace(knobs, tokens=1.0), budget))
     looks = _Looks(tmp_path)
-    looks.search.finalists(8.0, 2)
+    found = looks.search.finalists(8.0, 6)
     schedules = [(rows, str(knobs.schedule())) for rows, knobs in looks.asked]
     assert len(set(schedules)) == len(schedules)
+    assert len({str(candidate.knobs.schedule()) for candidate in found}) == len(found) == 6
