@@ -115,7 +115,6 @@ def tune(
     from ..tune import Effort
     from ..tune import tune as tuned
     from ..tune.budget import ratio_of
-    from ..tune.tasks import KINDS
     from ..tune.trainer import recipes
 
     dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
@@ -127,8 +126,6 @@ def tune(
         tuned=result,
         control=control,
     )
-    if task in KINDS and KINDS[task].generates:
-        effort = effort.for_windows()
     # Errors are for the application's own handler, which knows --debug; Ctrl-C has its own words here.
     stopped = errors_to_exit_codes("interrupted; the same command goes on from here", debug=True)
     with stopped, progress(1) as bar:
@@ -141,7 +138,7 @@ def tune(
             max_loss=max_loss,
             columns=_columns(column or []),
             max_tokens=max_tokens,
-            effort=effort.sized(examples, look, report_examples),
+            effort=effort.for_task(task).sized(examples, look, report_examples),
             device=device,
             seed=seed,
             progress=teller(bar, bar.task_ids[0]),

@@ -77,9 +77,11 @@ class Effort:
     report: int | None = 500
     control: bool = False
 
-    def for_windows(self) -> Effort:
-        """Of a text model: a window has a label at each token, and takes as long as many sentences."""
-        return replace(self, examples=160, look=4, report=32)
+    def for_task(self, task: str) -> Effort:
+        """Fewer rows where they are windows, which have a label at each token and take as long as many."""
+        if task in KINDS and KINDS[task].generates:
+            return replace(self, examples=160, look=4, report=32)
+        return self
 
     def sized(self, examples: int | None, look: int | None, report: int | None) -> Effort:
         """With other numbers of rows, where they are not ``None``; 0 examples, or 0 to report, are all."""
@@ -131,7 +133,7 @@ def tune(
     SpattenError : data, model or device do not fit, or nothing keeps the budget or bound.
     """
     _check(task, budget, max_loss, rule)
-    effort = effort or (Effort().for_windows() if KINDS[task].generates else Effort())
+    effort = effort or Effort().for_task(task)
     _check_effort(effort)
     _check_output(model, Path(output))
     settings = {

@@ -99,7 +99,7 @@ def frontier(
         report=1000,
         control=True,
     )
-    rows, windows = (part.sized(examples, look, report_examples) for part in (effort, effort.for_windows()))
+    rows, windows = (part.sized(examples, look, report_examples) for part in (effort, effort.for_task("lm")))
     with errors_to_exit_codes("interrupted; finished points are kept, the same command goes on from here"):
         plot, numbers = out.with_suffix(".svg"), build / "frontier.json"
         for path in (out, plot, numbers):
