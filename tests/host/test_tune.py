@@ -498,6 +498,32 @@ def test_a_teacher_holds_what_labels_would_change(tmp_path: Path) -> None:
     assert moved[1.0] < 0.2 * moved[0.0]
 
 
+@pytest.mark.parametrize("taught", [True, False], ids=["by a teacher", "by labels"])
+def test_a_teacher_is_followed_without_dropout(
+    taught: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its noise is no distance from a teacher; labels are learned with it, as the model's own config says."""
+    task = Classifying(Examples([{"text": "", "label": label} for label in "ab"], [], []), 24)
+    model = sharp_bert(BertForSequenceClassification)
+    parts = [part for part in model.modules() if isinstance(part, torch.nn.Dropout)]
+    seen, lesson = list[float](), Classifying.lesson
+
+    def watched(self: Any, asked: Any, batch: Any, **given: Any) -> Any:
+        seen.extend(
+            part.p for part in asked.modules() if isinstance(part, torch.nn.Dropout) and part.training
+        )
+        return lesson(self, asked, batch, **given)
+
+    monkeypatch.setattr(Classifying, "lesson", watched)
+    features = [{"input_ids": tokens(1, 9, seed=seed)[0].tolist(), "labels": seed % 2} for seed in range(4)]
+    before = [part.p for part in parts]
+    assert max(before) > 0
+    teacher = deepcopy(model).eval() if taught else None
+    train(model, task, features, Recipe(1.0, 4, 1e-3, distillation=0.5), tmp_path, "t", teacher=teacher)
+    assert seen == ([0.0] * len(parts) if taught else before)
+    assert [part.p for part in parts] == before
+
+
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_answers_are_no_distance_from_themselves_and_padding_is_none(name: str) -> None:
     kind, random_ = KINDS[name], torch.Generator().manual_seed(1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,11 @@ def train(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-    inside = nullcontext() if schedule is None else surrogate(model, schedule, rule=rule)
-    with inside:
+    with ExitStack() as inside:
+        if schedule is not None:
+            inside.enter_context(surrogate(model, schedule, rule=rule))
+        if teacher is not None:
+            inside.enter_context(_without_dropout(model))
         trainer = TaskTrainer(
             task,
             pruned=schedule is not None,
@@ -154,6 +157,19 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_whole(home))
     model.eval()
+
+
+@contextmanager
+def _without_dropout(model: PreTrainedModel) -> Iterator[None]:
+    """A teacher answers without: its noise would pass for a distance that pruning has not caused."""
+    shares = {part: part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)}
+    for part in shares:
+        part.p = 0.0
+    try:
+        yield
+    finally:
+        for part, share in shares.items():
+            part.p = share
 
 
 def _last_whole(home: Path) -> str | None:
