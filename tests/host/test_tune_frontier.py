@@ -32,6 +32,7 @@ from spatten.tune.frontier.points import Subject, Sweep, command, kept
 from spatten.tune.knobs import FORMATS
 from spatten.tune.metrics import most_lost
 from spatten.tune.rules import RULES
+from spatten.tune.search import COMPARED
 from spatten.tune.tasks import KINDS
 from spatten_drivers import Quantization
 from tests.host.tiny_models import WORDS, tiny_bert, tiny_gpt2
@@ -187,6 +188,7 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
         "max_tokens": 128,
         "seed": seed,
         "effort": asdict(EFFORT),
+        "compared": COMPARED,
     }
     named = {
         "data": "spam",
@@ -221,6 +223,17 @@ def test_what_the_page_says_of_a_loss() -> None:
     assert "6+4 bit below 0.1, tokens 50 % (75 25), heads 75 %, values 100 %" in page
     assert page.count("values 100 %, training undone |") == 1
     assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
+
+
+def test_points_of_an_earlier_search_stand_apart() -> None:
+    """The same command finds another schedule today, so they are no seed of its line."""
+    today, earlier = _point(10.0, [], seed=1), _point(10.0, [])
+    del earlier["settings"]["compared"]
+    assert [line.seeds for line in lines_of([today, earlier])] == [[1], [0]]
+    page = frontier_markdown([today, earlier], [], "plot.svg")
+    assert [line.split(" | ")[2] for line in page.splitlines() if line.endswith("| earlier |")] == ["0"]
+    assert "Points marked *earlier*" in page
+    assert "*earlier*" not in frontier_markdown([today], [], "plot.svg")
 
 
 def test_few_rows_that_did_not_change_show_nothing() -> None:

@@ -50,9 +50,9 @@ Of each kind of effort the first point's command; other points of that kind have
 seed there:"""
 
 EARLIER = """\
-Points marked *earlier* had an earlier search, which compared untrained schedules by their loss on labels
-rather than by distance from the dense model's answers, those with `--screens 22` or `24` at few rows and in
-few shapes. Their commands search as today does, and may come out better."""
+Points marked *earlier* are of an earlier version. It compared untrained schedules by their loss on labels
+rather than by distance from the dense model's answers, with `--screens 22` or `24` on few rows and in few
+shapes, and followed the dense model with dropout. Today's commands may do better."""
 
 TOLD = """\
 Of the same windows: *steps* are the tokens that are generated one by one, which the table above is of;
