@@ -33,6 +33,7 @@ def _search(panel: Any, outcome: Outcome) -> None:
         panel.plot(ratios, distances, "o", color=color, markersize=4, label=name)
     panel.set_xlabel("fewer K/V bytes than 32 bit")
     panel.set_ylabel("distance from the dense answers")
+    panel.set_yscale("log")
     panel.legend(frameon=False, fontsize=8)
     panel.grid(alpha=0.25, linewidth=0.5)
 
