@@ -46,7 +46,7 @@ from spatten.tune.result import Training
 from spatten.tune.search import NoScheduleError, Search, knobs_of
 from spatten.tune.surrogate import surrogate
 from spatten.tune.tasks import KINDS, SOFTNESS, Answering, Classifying, Foretelling, Regressing, Retrieving
-from spatten.tune.trainer import _last_whole, train
+from spatten.tune.trainer import _last_whole, recipes, train
 from spatten_drivers.errors import ConfigError, SpattenError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
 
@@ -498,30 +498,42 @@ def test_a_teacher_holds_what_labels_would_change(tmp_path: Path) -> None:
     assert moved[1.0] < 0.2 * moved[0.0]
 
 
-@pytest.mark.parametrize("taught", [True, False], ids=["by a teacher", "by labels"])
-def test_a_teacher_is_followed_without_dropout(
-    taught: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dropout", [True, False])
+def test_dropout_is_as_the_config_has_it_or_none(
+    dropout: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its noise is no distance from a teacher; labels are learned with it, as the model's own config says."""
     task = Classifying(Examples([{"text": "", "label": label} for label in "ab"], [], []), 24)
     model = sharp_bert(BertForSequenceClassification)
     parts = [part for part in model.modules() if isinstance(part, torch.nn.Dropout)]
     seen, lesson = list[float](), Classifying.lesson
 
     def watched(self: Any, asked: Any, batch: Any, **given: Any) -> Any:
-        seen.extend(
-            part.p for part in asked.modules() if isinstance(part, torch.nn.Dropout) and part.training
-        )
+        seen.extend(part.p for part in asked.modules() if isinstance(part, torch.nn.Dropout))
         return lesson(self, asked, batch, **given)
 
     monkeypatch.setattr(Classifying, "lesson", watched)
     features = [{"input_ids": tokens(1, 9, seed=seed)[0].tolist(), "labels": seed % 2} for seed in range(4)]
     before = [part.p for part in parts]
     assert max(before) > 0
-    teacher = deepcopy(model).eval() if taught else None
-    train(model, task, features, Recipe(1.0, 4, 1e-3, distillation=0.5), tmp_path, "t", teacher=teacher)
-    assert seen == ([0.0] * len(parts) if taught else before)
+    train(model, task, features, Recipe(1.0, 4, 1e-3, dropout=dropout), tmp_path, "t")
+    assert seen == (before if dropout else [0.0] * len(parts))
     assert [part.p for part in parts] == before
+
+
+def test_only_the_dense_model_is_trained_with_dropout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control with it would be a weaker one, and flatter what is compared with it."""
+    kept, train = dict[str, bool](), tuning_module.train
+
+    def watched(*given: Any, **named: Any) -> None:
+        kept[given[5]] = given[3].dropout
+        train(*given, **named)
+
+    monkeypatch.setattr(tuning_module, "train", watched)
+    dense, tuned = recipes(1.0, 1.0, 16, 1e-3, 0.5)
+    tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=dense, tuned=tuned, trials=2, control=True)))
+    assert kept == {"dense": True, "trial-0": False, "trial-1": False, "control": False, "tuned": False}
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))

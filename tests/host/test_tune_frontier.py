@@ -38,7 +38,8 @@ from spatten_drivers import Quantization
 from tests.host.tiny_models import WORDS, tiny_bert, tiny_gpt2
 
 RECIPE = Recipe(epochs=1.0, batch=16, rate=1e-3)
-EFFORT = Effort(screens=2, trials=1, dense=RECIPE, tuned=RECIPE, examples=16, look=4, report=4, control=True)
+TUNED = replace(RECIPE, dropout=False)
+EFFORT = Effort(screens=2, trials=1, dense=RECIPE, tuned=TUNED, examples=16, look=4, report=4, control=True)
 SEA = Subject("spam", "Sea or land", "tiny", max_tokens=24)
 
 

@@ -59,7 +59,7 @@ class Effort:
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is.
-    tuned : training of the result, with pruning.
+    tuned : training of the result, with pruning, and of the control.
     examples : most training rows; all if ``None``.
     look : development rows that a schedule is looked at with; ``None`` takes 32, or of short texts as many as
         have 4,096 tokens together. The best are looked at again, on four times as many.
@@ -71,7 +71,7 @@ class Effort:
     trials: int = 2
     trial_epochs: float = 0.3
     dense: Recipe = field(default_factory=Recipe)
-    tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5, distillation=0.5))
+    tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5, distillation=0.5, dropout=False))
     examples: int | None = 1600
     look: int | None = None
     report: int | None = 500
