@@ -11,6 +11,8 @@ from ..report.figure import svg_figure
 if TYPE_CHECKING:
     from .result import Outcome
 
+#: What is nearer is so by rounding, and may be below zero.
+LEAST = 1e-6
 LOOK, AGAIN, TRIAL, RESULT = "#0072B2", "#009E73", "#D55E00", "#000000"
 
 
@@ -29,7 +31,8 @@ def _search(panel: Any, outcome: Outcome) -> None:
         ("trial", TRIAL, "of these tried, with some training"),
     ):
         parts = [part for part in outcome.looked_at if part["kind"].startswith(kind)]
-        ratios, distances = [part["ratio"] for part in parts], [part["distance"] for part in parts]
+        ratios = [part["ratio"] for part in parts]
+        distances = [max(part["distance"], LEAST) for part in parts]
         panel.plot(ratios, distances, "o", color=color, markersize=4, label=name)
     panel.set_xlabel("fewer K/V bytes than 32 bit")
     panel.set_ylabel("distance from the dense answers")
