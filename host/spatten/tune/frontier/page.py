@@ -52,7 +52,8 @@ seed there:"""
 EARLIER = """\
 Points marked *earlier* are of an earlier version. It compared untrained schedules by their loss on labels
 rather than by distance from the dense model's answers, with `--screens 22` or `24` on few rows and in few
-shapes, and followed the dense model with dropout. Today's commands may do better."""
+shapes. It followed the dense model with dropout, and trained with it what that is compared with. Today's
+commands may do better."""
 
 TOLD = """\
 Of the same windows: *steps* are the tokens that are generated one by one, which the table above is of;
