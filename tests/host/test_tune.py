@@ -40,12 +40,28 @@ from spatten.tune import knobs as knobs_module
 from spatten.tune import tuning as tuning_module
 from spatten.tune.data import STUDIES, Examples, read_examples
 from spatten.tune.knobs import FORMATS
-from spatten.tune.measure import Measured, batched_scores, device_scores, expected_distance, expected_loss
+from spatten.tune.measure import (
+    Measured,
+    batched_scores,
+    dense_answers,
+    device_scores,
+    expected_distance,
+    expected_loss,
+)
 from spatten.tune.metrics import lost_points
 from spatten.tune.result import Training
 from spatten.tune.search import NoScheduleError, Search, knobs_of
 from spatten.tune.surrogate import surrogate
-from spatten.tune.tasks import KINDS, SOFTNESS, Answering, Classifying, Foretelling, Regressing, Retrieving
+from spatten.tune.tasks import (
+    KINDS,
+    SOFTNESS,
+    Answering,
+    Classifying,
+    Feature,
+    Foretelling,
+    Regressing,
+    Retrieving,
+)
 from spatten.tune.trainer import _last_whole, recipes, train
 from spatten_drivers.errors import ConfigError, SpattenError
 from tests.host.tiny_models import WORDS, sharp_bert, sharp_gpt2, tiny_bert, tokens
@@ -449,10 +465,10 @@ def test_a_generation_learns_from_its_steps() -> None:
     features = [{"input_ids": tokens(1, 24, seed=seed)[0].tolist()} for seed in (1, 2)]
     batch = task.collate(features)
     taught = model.transformer.h[0].attn.c_attn.weight
-    whole = task.loss(model, batch, pruned=False)
+    whole, _ = task.lesson(model, batch, pruned=False)
     (plain,) = torch.autograd.grad(whole, taught)
     with surrogate(model, spatten.Schedule(prune_prefill=False)):
-        stepped = task.loss(model, batch, pruned=True)
+        stepped, _ = task.lesson(model, batch, pruned=True)
         (through_steps,) = torch.autograd.grad(stepped, taught)
     assert float(stepped.detach()) == pytest.approx(float(whole.detach()), rel=2e-3)
     assert float((through_steps - plain).norm() / plain.norm()) < 0.02
@@ -520,22 +536,6 @@ def test_dropout_is_as_the_config_has_it_or_none(
     assert [part.p for part in parts] == before
 
 
-def test_only_the_dense_model_is_trained_with_dropout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A control with it would be a weaker one, and flatter what is compared with it."""
-    kept, train = dict[str, bool](), tuning_module.train
-
-    def watched(*given: Any, **named: Any) -> None:
-        kept[given[5]] = given[3].dropout
-        train(*given, **named)
-
-    monkeypatch.setattr(tuning_module, "train", watched)
-    dense, tuned = recipes(1.0, 1.0, 16, 1e-3, 0.5)
-    tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=dense, tuned=tuned, trials=2, control=True)))
-    assert kept == {"dense": True, "trial-0": False, "trial-1": False, "control": False, "tuned": False}
-
-
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_answers_are_no_distance_from_themselves_and_padding_is_none(name: str) -> None:
     kind, random_ = KINDS[name], torch.Generator().manual_seed(1)
@@ -563,14 +563,17 @@ def test_schedules_are_as_far_off_as_they_are_coarse() -> None:
         spatten.Schedule(quantization=FORMATS[bits], tokens=share)
         for bits, share in (("12", 1.0), ("4", 1.0), ("12", 0.3))
     )
-    far = {
-        schedule: expected_distance(model, task, features, schedule) for schedule in (fine, coarse, pruned)
-    }
+
+    def distance(rows: list[Feature], schedule: spatten.Schedule) -> float:
+        return expected_distance(model, task, rows, dense_answers(model, task, rows), schedule)
+
+    far = {schedule: distance(features, schedule) for schedule in (fine, coarse, pruned)}
     assert 0 < far[fine] < 0.1 * min(far[coarse], far[pruned])
     other = [{**feature, "labels": 1 - feature["labels"]} for feature in features]
-    assert expected_distance(model, task, other, coarse) == pytest.approx(far[coarse])
-    alone = [expected_distance(model, task, [feature], coarse) for feature in features]
-    assert np.mean(alone) == pytest.approx(far[coarse], rel=1e-3)
+    assert distance(other, coarse) == pytest.approx(far[coarse])
+    assert np.mean([distance([feature], coarse) for feature in features]) == pytest.approx(
+        far[coarse], rel=1e-3
+    )
 
 
 def test_a_generation_is_as_far_off_as_its_steps() -> None:
@@ -585,7 +588,9 @@ def test_a_generation_is_as_far_off_as_its_steps() -> None:
             found = task._logits(model, ids, steps=True)[:, -12:]
     ours, theirs = (part.div(SOFTNESS).log_softmax(dim=-1) for part in (found, wanted))
     by_hand = SOFTNESS**2 * (theirs.exp() * (theirs - ours)).sum(dim=-1).mean()
-    assert expected_distance(model, task, features, schedule) == pytest.approx(float(by_hand), rel=1e-4)
+    theirs_of = dense_answers(model, task, features)
+    measured = expected_distance(model, task, features, theirs_of, schedule)
+    assert measured == pytest.approx(float(by_hand), rel=1e-4)
     assert by_hand > 1e-3
 
 
@@ -596,19 +601,22 @@ def test_a_share_that_is_none_is_refused(share: float, tmp_path: Path) -> None:
         tune(**_arguments(tmp_path, effort=effort))
 
 
-def test_what_is_pruned_follows_the_dense_model_and_the_control_its_labels(
+def test_what_is_pruned_follows_the_dense_model_and_only_that_one_has_dropout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taught, train = dict[str, bool](), tuning_module.train
+    """A control with dropout would be a weaker one, and flatter what is compared with it."""
+    seen, train = dict[str, tuple[bool, bool]](), tuning_module.train
 
     def watched(*given: Any, **named: Any) -> None:
-        taught[given[5]] = named["teacher"] is not None
+        recipe, name = given[3], given[5]
+        seen[name] = (named["teacher"] is not None, recipe.dropout)
         train(*given, **named)
 
     monkeypatch.setattr(tuning_module, "train", watched)
-    effort = replace(EFFORT, trials=2, control=True, tuned=replace(RECIPE, distillation=0.5))
-    tune(**_arguments(tmp_path, effort=effort))
-    assert taught == {"dense": False, "trial-0": True, "trial-1": True, "control": False, "tuned": True}
+    dense, tuned = recipes(1.0, 1.0, 16, 1e-3, 0.5)
+    tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=dense, tuned=tuned, trials=2, control=True)))
+    taught = dict.fromkeys(("trial-0", "trial-1", "tuned"), (True, False))
+    assert seen == {"dense": (False, True), "control": (False, False), **taught}
 
 
 def test_retrieval_finds_a_text_that_is_its_own_match() -> None:
@@ -641,7 +649,7 @@ def test_answers_are_spans_of_the_context(tmp_path: Path) -> None:
         feature
     ]
     model = BertForQuestionAnswering.from_pretrained(tmp_path)
-    assert float(task.loss(model, task.collate([feature]), pruned=False).detach()) > 0
+    assert float(task.criterion(model, task.collate([feature]), pruned=False).detach()) > 0
     assert batched_scores(model.eval(), task, [feature]).scores.shape == (1,)
 
 

@@ -140,7 +140,7 @@ def test_windows_have_an_effort_of_their_own(
     assert done.exit_code == 0, done.output
     efforts = [taken[0].effort_of(subject) for subject in taken[0].subjects]
     assert [(e.examples, e.look, e.report) for e in efforts] == [mails, windows]
-    assert [e.dense.epochs for e in efforts] == [2.0, 0.0]
+    assert [e.dense.epochs for e in efforts] == [3.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def tune(
     epochs: Annotated[float, typer.Option(help="Training of the result.")] = 1.5,
     dense_epochs: Annotated[
         float, typer.Option(help="Training before it, dense; 0 if MODEL is trained.")
-    ] = 1.5,
+    ] = 3.0,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
     rate: Annotated[
         float, typer.Option(help="Learning rate of the result; dense training takes 5/3 of it.")

@@ -20,7 +20,7 @@ from ..quality.subject import Traffic
 from ..schedule import Schedule
 from .rules import Rule, cumulative
 from .surrogate import surrogate
-from .tasks import Feature, Scores, TuneTask
+from .tasks import Batch, Feature, Scores, TuneTask
 
 #: Examples a batch where nothing is learned.
 BATCH = 32
@@ -71,31 +71,37 @@ def expected_loss(
     """Mean of what trained models are compared by; as the surrogate runs the schedule, or in float."""
     total = 0.0
     with torch.inference_mode(), _attention(model, schedule, rule):
-        for places in batches(features):
-            batch = on_device(task.collate([features[i] for i in places]), model)
-            total += len(places) * float(task.criterion(model, batch, pruned=schedule is not None))
+        for rows, batch in _collated(model, task, features):
+            total += rows * float(task.criterion(model, batch, pruned=schedule is not None))
     return total / len(features)
+
+
+def dense_answers(model: PreTrainedModel, task: TuneTask, features: Sequence[Feature]) -> list[torch.Tensor]:
+    """What the model says in float to each of :func:`batches`, of it what is scored."""
+    with torch.inference_mode():
+        return [
+            task.judged(task.lesson(model, batch, pruned=False)[1])
+            for _, batch in _collated(model, task, features)
+        ]
 
 
 def expected_distance(
     model: PreTrainedModel,
     task: TuneTask,
     features: Sequence[Feature],
+    wanted: Sequence[torch.Tensor],
     schedule: Schedule,
     rule: Rule = cumulative,
 ) -> float:
-    """Mean distance of the answers that the schedule leaves from those of the same model in float.
+    """Mean distance of the answers that the schedule leaves from :func:`dense_answers`.
 
     Of an untrained schedule few rows tell more by it than by their loss, most of which is the model's own.
     """
     total = 0.0
-    with torch.inference_mode():
-        for places in batches(features):
-            batch = on_device(task.collate([features[i] for i in places]), model)
-            wanted = task.judged(task.lesson(model, batch, pruned=False)[1])
-            with surrogate(model, schedule, rule=rule):
-                found = task.judged(task.lesson(model, batch, pruned=True)[1])
-            total += len(places) * float(task.distance(found, wanted, batch))
+    with torch.inference_mode(), surrogate(model, schedule, rule=rule):
+        for (rows, batch), theirs in zip(_collated(model, task, features), wanted, strict=True):
+            ours = task.judged(task.lesson(model, batch, pruned=True)[1])
+            total += rows * float(task.distance(ours, theirs, batch))
     return total / len(features)
 
 
@@ -145,7 +151,15 @@ def batches(features: Sequence[Feature], size: int = BATCH) -> Iterator[list[int
         yield order[start : start + size]
 
 
-def on_device(batch: dict[str, torch.Tensor], model: PreTrainedModel) -> dict[str, torch.Tensor]:
+def _collated(
+    model: PreTrainedModel, task: TuneTask, features: Sequence[Feature]
+) -> Iterator[tuple[int, Batch]]:
+    """Batches where the model is, each with its number of rows."""
+    for places in batches(features):
+        yield len(places), on_device(task.collate([features[i] for i in places]), model)
+
+
+def on_device(batch: Batch, model: PreTrainedModel) -> Batch:
     """The batch where the model is."""
     return {name: part.to(model.device) for name, part in batch.items()}
 

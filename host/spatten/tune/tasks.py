@@ -89,13 +89,9 @@ class TuneTask(ABC):
         output = model(**batch)
         return output.loss, output.logits
 
-    def loss(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
-        """Mean loss of a batch."""
-        return self.lesson(model, batch, pruned=pruned)[0]
-
     def criterion(self, model: PreTrainedModel, batch: Batch, *, pruned: bool) -> torch.Tensor:
         """Mean loss that trained models are compared by: all, unless a part of it is what is scored."""
-        return self.loss(model, batch, pruned=pruned)
+        return self.lesson(model, batch, pruned=pruned)[0]
 
     def judged(self, answers: torch.Tensor) -> torch.Tensor:
         """Of a lesson's answers those that are scored: all, unless a task says otherwise."""

@@ -45,7 +45,7 @@ def frontier(
         int | None, typer.Option(min=2, help="Most training rows: 3000, or 160 windows of a text.")
     ] = None,
     epochs: Annotated[float, typer.Option(help="Training of a result, and of its control.")] = 2.0,
-    dense_epochs: Annotated[float, typer.Option(help="Training before it, dense.")] = 2.0,
+    dense_epochs: Annotated[float, typer.Option(help="Training before it, dense.")] = 3.0,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
     rate: Annotated[
         float, typer.Option(help="Learning rate of a result; dense training takes 5/3 of it.")
