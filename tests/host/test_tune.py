@@ -414,8 +414,13 @@ def test_a_bound_of_loss_gives_the_fewest_bytes_that_keep_it(
     monkeypatch.setattr(
         tuning_module, "lost_points", lambda *_: Estimate(lost.get(budgets[-1], 3.0), 0.0, 0.0)
     )
+    asked, answers = list[int](), tuning_module.dense_answers
+    monkeypatch.setattr(
+        tuning_module, "dense_answers", lambda *given: asked.append(len(given[2])) or answers(*given)
+    )
     found = tune(**arguments, progress=lambda *told: looks.update({told[0]: max(told[1] - told[2], 0)}))
     assert looks["looking at schedules"] == 0, "of several budgets each counts its own"
+    assert len(asked) == 1, "before any trial, and for all of them"
     trial = json.loads((tmp_path / "out" / "tuning" / "search.json").read_text("utf-8"))["results"][
         "trial-16x"
     ]
