@@ -25,9 +25,18 @@ from .presets import PRESETS, preset
 from .schedule import Schedule, load_schedule, paper_schedule
 
 if TYPE_CHECKING:
-    from .hf import Session, attach
+    from .hf import Session, attach, survivors
 
-__all__ = ["PRESETS", "Schedule", "Session", "attach", "load_schedule", "paper_schedule", "preset"]
+__all__ = [
+    "PRESETS",
+    "Schedule",
+    "Session",
+    "attach",
+    "load_schedule",
+    "paper_schedule",
+    "preset",
+    "survivors",
+]
 
 
 @wrapt.when_imported("transformers.modeling_utils")
@@ -36,6 +45,6 @@ def _make_known(_: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Session", "attach"):
+    if name in ("Session", "attach", "survivors"):
         return getattr(import_module(".hf", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ import torch
 
 from .catalog import LoadedModel
 from .errors import InputError
-from .hf import auto_attach_disabled
+from .hf import auto_attach_disabled, survivors
 from .record import RunRecord
 from .runs.tasks import Step, Target
 
@@ -49,12 +49,12 @@ def evaluate(
         eager = []
         with auto_attach_disabled():
             for tokens in inputs:
-                eager.append(outputs(loaded.model, tokens, None))
+                eager.append(outputs(loaded.model, tokens))
                 step()
         with target.attach(loaded.model) as session:
             pruned = []
             for tokens in inputs:
-                pruned.append(outputs(loaded.model, tokens, session))
+                pruned.append(outputs(loaded.model, tokens))
                 step()
             return Fidelity(loaded.task, len(texts), _MEASURES[loaded.task](eager, pruned), session.record)
 
@@ -70,19 +70,17 @@ def _encoded(loaded: LoadedModel, text: str) -> torch.Tensor:
     return tokens
 
 
-def _embed(model: Any, tokens: torch.Tensor, session: Any) -> torch.Tensor:
-    """Mean over the tokens that live in the last layer, as ``spatten run`` takes it."""
-    if session is None:
-        return model(tokens).last_hidden_state[0].mean(dim=0)
-    states = model(tokens).last_hidden_state[0]
-    return states[list(session.record.layers[-1].keys)].mean(dim=0)
+def _embed(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens that live to the end, as ``spatten run`` takes it."""
+    states = model(tokens).last_hidden_state
+    return states[survivors(model, torch.ones_like(tokens))].mean(dim=0)
 
 
-def _classify(model: Any, tokens: torch.Tensor, session: Any) -> torch.Tensor:
+def _classify(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     return model(tokens).logits[0].softmax(dim=-1)
 
 
-def _surprise(model: Any, tokens: torch.Tensor, session: Any) -> torch.Tensor:
+def _surprise(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Negative log likelihood of each token after the prompt, fed one by one through the cache."""
     prompt = max(1, int(PROMPT_SHARE * tokens.shape[1]))
     answer = model(tokens[:, :prompt], use_cache=True)

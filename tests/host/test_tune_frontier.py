@@ -32,7 +32,6 @@ from spatten.tune.frontier.points import Subject, Sweep, command, kept
 from spatten.tune.knobs import FORMATS
 from spatten.tune.metrics import most_lost
 from spatten.tune.rules import RULES
-from spatten.tune.search import COMPARED
 from spatten.tune.tasks import KINDS
 from spatten_drivers import Quantization
 from tests.host.tiny_models import WORDS, tiny_bert, tiny_gpt2
@@ -189,7 +188,7 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
         "max_tokens": 128,
         "seed": seed,
         "effort": asdict(EFFORT),
-        "compared": COMPARED,
+        "compared": KINDS["classification"].compared,
     }
     named = {
         "data": "spam",

@@ -95,6 +95,12 @@ class ForwardPass:
             return computed
         return computed[:, torch.from_numpy(np.flatnonzero(np.isin(self._before, places)))]
 
+    def alive(self) -> torch.Tensor:
+        """``bool [batch, columns]``: tokens that live in the block that runs, or ran last."""
+        out = np.zeros(len(self._everywhere), bool)
+        out[self._places()] = True
+        return torch.from_numpy(out).view(self._shape[:2])
+
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:

@@ -28,6 +28,7 @@ from .forward import ForwardPass, token_columns
 from .heads import LiveProjection
 from .interface import NAME, in_flight, register_functions
 from .own import own_schedule
+from .survivors import leave_survivors
 from .watch import unwatched_if_alone
 
 _KEY = "_spatten_session"
@@ -141,6 +142,7 @@ class Session:
         while self._undo:
             self._undo.pop()()
         self._forget_pass()
+        leave_survivors(self._base, None)
         if self._closes_device:
             self.device.close()
 
@@ -231,6 +233,7 @@ class Session:
         def run(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             if layer == 0:
                 self._forget_pass()  # one that broke off between two blocks
+                leave_survivors(self._base, None)
                 if self._is_active():
                     self._pass = self._begin(hidden, *cache_and_mask(self._family.causal, args, kwargs))
             running = self._pass
@@ -275,6 +278,7 @@ class Session:
 
     def _end(self, running: ForwardPass) -> None:
         running.end()
+        leave_survivors(self._base, running.alive())
         temporary = self._temporary
         self._forget_pass()
         if temporary is not None:

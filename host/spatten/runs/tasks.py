@@ -20,7 +20,7 @@ from spatten_drivers import Device
 
 from ..catalog import LoadedModel
 from ..errors import InputError
-from ..hf import Session
+from ..hf import Session, survivors
 from ..record import RunRecord
 from ..schedule import Schedule
 from .words import Word, generated_words, input_words
@@ -176,9 +176,9 @@ class _Worker:
         return TextRun(name, text, words + more, record, output, seconds)
 
     def embed(self, encoded: Any) -> tuple[list[Word], dict[str, Any]]:
-        """Unit-length mean over the tokens that live in the last layer."""
-        states = self.loaded.model(**encoded).last_hidden_state[0]
-        alive = list(self.session.record.layers[-1].keys)
+        """Unit-length mean over the tokens that live to the end."""
+        states = self.loaded.model(**encoded).last_hidden_state
+        alive = survivors(self.loaded.model, encoded["attention_mask"])
         vector = torch.nn.functional.normalize(states[alive].mean(dim=0), dim=0)
         return [], {"embedding": [round(value, 6) for value in vector.tolist()]}
 

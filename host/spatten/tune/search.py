@@ -22,8 +22,6 @@ from .trainer import Progress
 AGAIN = 6
 #: Openings that are looked at in other shapes too.
 AHEAD = 3
-#: What schedules are compared by; what another search found, in a state or a point, has other numbers.
-COMPARED = "distance from the dense answers"
 
 #: Budgets that a search for a bound of loss goes through by halving.
 LADDER = (4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0, 24.0, 28.0, 32.0, 40.0)

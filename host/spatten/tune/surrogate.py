@@ -24,6 +24,7 @@ from ..errors import ModelError
 from ..hf.families import Family, family_of
 from ..hf.interface import attention, in_flight, mask
 from ..hf.session import cache_and_mask
+from ..hf.survivors import leave_survivors
 from ..schedule import LayerPlan, Schedule
 from .live import BatchCascade, LiveBatch
 from .planes import Planes, Rows, grown_scale, needed_scale, rounded, truncated
@@ -85,7 +86,7 @@ def surrogate(
     base = model.base_model
     family, before = family_of(base), model.config._attn_implementation
     plan = schedule.plan(base.config.num_hidden_layers)
-    passes = _Passes(family, base.config, plan, rule, watch, settle)
+    passes = _Passes(family, base, plan, rule, watch, settle)
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, mask)  # without it a model would silently get no mask
     blocks = list(family.blocks(base))
@@ -97,6 +98,7 @@ def surrogate(
     try:
         yield model
     finally:
+        leave_survivors(base, None)
         for block in blocks:
             del block.__dict__["forward"]
         model.set_attn_implementation(before)
@@ -108,13 +110,13 @@ class _Passes:
     def __init__(
         self,
         family: Family,
-        config: Any,
+        base: PreTrainedModel,
         plan: LayerPlan,
         rule: Rule,
         watch: Watch | None,
         settle: Settle,
     ) -> None:
-        self.family, self.config, self.plan, self.rule, self.watch = family, config, plan, rule, watch
+        self.family, self.base, self.plan, self.rule, self.watch = family, base, plan, rule, watch
         self.settle = settle
         self.now: _BatchPass | None = None
 
@@ -128,6 +130,7 @@ class _Passes:
                 computed = forward(hidden, *args, **kwargs)
             # BERT drops a token before the block's FFN, GPT-2 behind the block: it keeps what it had then.
             alive = self.now.cascade.queries if self.family.before_ffn else before
+            leave_survivors(self.base, alive)
             return self.settle(layer, computed, hidden, before, alive)
 
         return run
@@ -135,7 +138,8 @@ class _Passes:
     def _begin(self, hidden: torch.Tensor, cache: Any, given: torch.Tensor | None) -> _BatchPass:
         live: LiveBatch | None = getattr(cache, _KEY, None)
         if live is None:
-            live = LiveBatch(self.plan, self.config.num_attention_heads, causal=self.family.causal)
+            heads = self.base.config.num_attention_heads
+            live = LiveBatch(self.plan, heads, causal=self.family.causal)
             if cache is not None:
                 setattr(cache, _KEY, live)
         rows, columns = hidden.shape[:2]

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from ..errors import InputError
+from ..hf import survivors
 from ..quality.metrics import ACCURACY, PERPLEXITY, Metric
 from ..quality.tasks import retrieved
 from .data import Examples, Row, listed
@@ -49,6 +50,7 @@ class TuneTask(ABC):
     head : transformers' class for it.
     metric : how scores are summed up and compared.
     generates : scored on generation steps.
+    compared : what schedules are compared by; what was found by something else has other numbers.
     told : what else is told of an example, by name, and how it is summed up; no schedule is chosen by it.
     """
 
@@ -56,6 +58,7 @@ class TuneTask(ABC):
     head: ClassVar[Any]
     metric: ClassVar[Metric]
     generates: ClassVar[bool] = False
+    compared: ClassVar[str] = "distance from the dense answers"
     told: ClassVar[Mapping[str, Metric]] = {}
 
     def __init__(self, examples: Examples, max_tokens: int) -> None:
@@ -226,9 +229,10 @@ class Regressing(_Text):
 
 
 class Retrieving(TuneTask):
-    """The match of a text among all matches, by inner product of mean embeddings."""
+    """The match of a text among all matches, by inner product of :func:`embedded`."""
 
     name, head, metric = "retrieval", AutoModel, ACCURACY
+    compared = "distance from the dense answers, of tokens that live to the end"
     #: Of similarities in the contrastive loss; the model's own training used it.
     temperature = 0.05
 
@@ -266,10 +270,14 @@ class Retrieving(TuneTask):
 
 
 def embedded(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Unit-length means over all tokens, pruned ones as they left: ``[B, hidden]``."""
-    real = batch["attention_mask"][..., None].to(model.dtype)
+    """Unit-length means over the tokens that live to the end, all in float: ``[B, hidden]``.
+
+    States of pruned ones are of earlier layers: with a quarter of the tokens pruned, a mean over all is twice
+    as far from the dense one.
+    """
     states = model(**batch).last_hidden_state
-    return functional.normalize((states * real).sum(dim=1) / real.sum(dim=1), dim=-1)
+    alive = survivors(model, batch["attention_mask"])[..., None].to(model.dtype)
+    return functional.normalize((states * alive).sum(dim=1) / alive.sum(dim=1), dim=-1)
 
 
 #: A logit that leaves no probability, and is a number: differences of two are, too.

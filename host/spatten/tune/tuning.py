@@ -29,7 +29,7 @@ from .measure import Measured, batched_scores, dense_answers, device_scores, exp
 from .metrics import lost_points
 from .result import Outcome, Training, save_result
 from .rules import RULES
-from .search import COMPARED, Candidate, NoScheduleError, Search, knobs_of, widest
+from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
 from .tasks import KINDS, Feature, Scores, TuneTask, texts_of
 from .trainer import Progress, Recipe, append, train
@@ -149,7 +149,7 @@ def tune(
         "effort": asdict(effort),
         "rule": rule,
         "seed": seed,
-        "compared": COMPARED,
+        "compared": KINDS[task].compared,
     }
     files = file_digests(model, data)
     with ExitStack() as held:

@@ -18,7 +18,6 @@ from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
 from ..metrics import lost_points, most_lost
 from ..result import compared, shares_text
-from ..search import COMPARED
 from ..tasks import KINDS, TuneTask
 from .points import BUDGETS, HEADLINE, SUBJECTS, command
 from .rules import VARIANTS
@@ -169,7 +168,8 @@ def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
 
 def _earlier(point: dict[str, Any]) -> bool:
     """Whether another search found its schedule."""
-    return bool(point["settings"].get("compared") != COMPARED)
+    settings = point["settings"]
+    return bool(settings.get("compared") != KINDS[settings["task"]].compared)
 
 
 def best(lines: Sequence[Line], data: str) -> Line | None:

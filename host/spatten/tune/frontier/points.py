@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...report.write import write_atomic
-from ..search import COMPARED, NoScheduleError
+from ..search import NoScheduleError
 from ..tasks import KINDS
 from ..trainer import Progress
 from ..tuning import Effort, tune
@@ -99,7 +99,7 @@ class Sweep:
     def home(self, subject: Subject, seed: int) -> Path:
         """The folder of a task, seed and effort; another search has others."""
         effort = {"effort": asdict(self.effort_of(subject)), "max_tokens": subject.max_tokens}
-        effort |= {"compared": COMPARED}
+        effort |= {"compared": KINDS[subject.task].compared}
         digest = hashlib.sha256(json.dumps(effort, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{subject.name}-seed{seed}-{digest}"
 
