@@ -20,6 +20,8 @@ from migen.fhdl.structure import _Fragment
 from spatten_drivers.answer import Status
 from spatten_drivers.config import AcceleratorConfig
 from spatten_drivers.planes import MSB_WIDTHS
+from spatten_fpga.core.descriptor import SLOT_BITS
+from spatten_fpga.core.finish_tokens import PROTECTED
 from spatten_fpga.core.rows import SLOTS
 from spatten_fpga.sim.units import drivers, lowered, spread
 
@@ -129,7 +131,7 @@ def settings(core: TimedCore) -> list[Point]:
         Point(
             "protected key",
             "survives whatever its importance",
-            moved(pair) & (pair.slots[15] | (pair.both & pair.slots[31])),
+            moved(pair) & (pair.slots[PROTECTED] | (pair.both & pair.slots[SLOT_BITS + PROTECTED])),
         ),
     ]
 
