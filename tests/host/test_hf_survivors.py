@@ -46,6 +46,8 @@ def test_they_are_the_keys_of_the_last_layer(make: Any) -> None:
         found = spatten.survivors(model, batch["attention_mask"])
         assert torch.equal(found, _alive(session.record, batch))
         assert found.sum(dim=1).tolist() == [6, 9]
+        with pytest.raises(InputError, match=r"\[1, 30\]; the model's last pass had \[2, 30\]"):
+            spatten.survivors(model, batch["attention_mask"][:1])
 
 
 def test_all_tokens_live_where_nothing_prunes() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
+from ..errors import InputError
+
 _KEY = "_spatten_survivors"
 
 
@@ -23,9 +25,20 @@ def survivors(model: PreTrainedModel, mask: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     ``bool [rows, tokens]``, with which to pool: ``hidden[0, alive[0]].mean(dim=0)``.
+
+    Raises
+    ------
+    InputError : the mask is of another pass.
     """
     found: torch.Tensor | None = model.base_model.__dict__.get(_KEY)
-    return mask.bool() if found is None else found
+    if found is None:
+        return mask.bool()
+    if found.shape != mask.shape:
+        raise InputError(
+            f"attention_mask is {list(mask.shape)}; the model's last pass had {list(found.shape)}, rows and "
+            "tokens. Give the mask of that pass"
+        )
+    return found.to(mask.device)
 
 
 def leave_survivors(base_model: PreTrainedModel, alive: torch.Tensor | None) -> None:

@@ -178,7 +178,7 @@ class _Worker:
     def embed(self, encoded: Any) -> tuple[list[Word], dict[str, Any]]:
         """Unit-length mean over the tokens that live to the end."""
         states = self.loaded.model(**encoded).last_hidden_state
-        alive = survivors(self.loaded.model, encoded["attention_mask"])
+        alive = survivors(self.loaded.model, torch.ones_like(encoded["input_ids"]))
         vector = torch.nn.functional.normalize(states[alive].mean(dim=0), dim=0)
         return [], {"embedding": [round(value, 6) for value in vector.tolist()]}
 

@@ -114,8 +114,8 @@ class Knobs:
     def shapes(self) -> Iterator[tuple[int, float]]:
         """Others than its own, at most eight.
 
-        What classifies by one token bears a long front and few tokens behind it. Where all tokens are read
-        at the end, as by a mean of them, those that survive should be many: a flat line does that.
+        What classifies by one token bears a long front and few tokens behind it. Where a mean is read at the
+        end, those that live until then should be many: a flat line, or a gentle one, does that.
         """
         fronts = range(1, self.layers, -(-self.layers // 7))
         yield from ((front, self.slope) for front in fronts if front != self.front)
