@@ -225,6 +225,14 @@ def test_what_the_page_says_of_a_loss() -> None:
     assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
 
 
+def test_a_line_names_rows_and_both_trainings() -> None:
+    point = _point(10.0, [])
+    recipe = replace(RECIPE, epochs=1.5, distillation=0.5)
+    point["settings"]["effort"] = asdict(replace(EFFORT, dense=replace(RECIPE, epochs=3.0), tuned=recipe))
+    (line,) = lines_of([point])
+    assert line.training.endswith(" rows x 3 + 1.5, distilled")
+
+
 def test_points_of_an_earlier_search_stand_apart() -> None:
     """The same command finds another schedule today, so they are no seed of its line."""
     today, earlier = _point(10.0, [], seed=1), _point(10.0, [])

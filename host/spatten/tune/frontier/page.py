@@ -35,9 +35,10 @@ rows of their own. **Lost** stands where all of the interval is a loss; **no los
 most {bound:g} point (percent of perplexity), and of accuracies that of Tango's score interval too, for
 McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
 it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
-*Distilled* is what learned from the answers of the dense model too, *labels* what did not. *Training undone*
-is said of a result whose training raised the loss on the development rows and had no more of them right: it
-has the weights from before."""
+*Trained on* names the training rows, the epochs of the dense model, and those of the result, which its
+control takes too; *distilled* is what learned from the answers of the dense model as well, *labels* what did
+not. *Training undone* is said of a result whose training raised the loss on the development rows and had no
+more of them right: it has the weights from before."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
@@ -98,11 +99,12 @@ class Line:
 
     @property
     def training(self) -> str:
-        """Most training rows of a point, or windows of a text, how often and by what it learned."""
+        """Most training rows of a point, or windows of a text; epochs dense and tuned; by what it learned."""
         effort = self.points[0]["settings"]["effort"]
         by = "distilled" if effort["tuned"].get("distillation") else "labels"
         rows = "windows" if self.kind.generates else "rows"
-        return f"{effort['examples'] or 'all'} {rows} x {effort['tuned']['epochs']:g}, {by}"
+        epochs = " + ".join(f"{effort[which]['epochs']:g}" for which in ("dense", "tuned"))
+        return f"{effort['examples'] or 'all'} {rows} x {epochs}, {by}"
 
     @property
     def data(self) -> str:
