@@ -71,8 +71,8 @@ def expected_loss(
     """Mean of what trained models are compared by; as the surrogate runs the schedule, or in float."""
     total = 0.0
     with torch.inference_mode(), _attention(model, schedule, rule):
-        for rows, batch in _collated(model, task, features):
-            total += rows * float(task.criterion(model, batch, pruned=schedule is not None))
+        for places, batch in _collated(model, task, features):
+            total += len(places) * float(task.criterion(model, batch, pruned=schedule is not None))
     return total / len(features)
 
 
@@ -99,9 +99,9 @@ def expected_distance(
     """
     total = 0.0
     with torch.inference_mode(), surrogate(model, schedule, rule=rule):
-        for (rows, batch), theirs in zip(_collated(model, task, features), wanted, strict=True):
+        for (places, batch), theirs in zip(_collated(model, task, features), wanted, strict=True):
             ours = task.judged(task.lesson(model, batch, pruned=True)[1])
-            total += rows * float(task.distance(ours, theirs, batch))
+            total += len(places) * float(task.distance(ours, theirs, batch))
     return total / len(features)
 
 
@@ -115,8 +115,7 @@ def batched_scores(
     """Scores in padded batches, as the surrogate runs the schedule or in float; no bytes are counted."""
     found: list[Any] = [None] * len(features)
     with torch.inference_mode(), _attention(model, schedule, rule):
-        for places in batches(features):
-            batch = on_device(task.collate([features[i] for i in places]), model)
+        for places, batch in _collated(model, task, features):
             for place, answer in zip(places, task.answers(model, batch), strict=True):
                 found[place] = answer
     answers = np.stack(found)
@@ -153,10 +152,10 @@ def batches(features: Sequence[Feature], size: int = BATCH) -> Iterator[list[int
 
 def _collated(
     model: PreTrainedModel, task: TuneTask, features: Sequence[Feature]
-) -> Iterator[tuple[int, Batch]]:
-    """Batches where the model is, each with its number of rows."""
+) -> Iterator[tuple[list[int], Batch]]:
+    """:func:`batches` where the model is, each with its indices."""
     for places in batches(features):
-        yield len(places), on_device(task.collate([features[i] for i in places]), model)
+        yield places, on_device(task.collate([features[i] for i in places]), model)
 
 
 def on_device(batch: Batch, model: PreTrainedModel) -> Batch:
