@@ -175,12 +175,15 @@ def _earlier(point: dict[str, Any]) -> bool:
 
 
 def best(lines: Sequence[Line], data: str) -> Line | None:
-    """The fewest bytes of a task without a loss; if there is no such, without a loss shown."""
+    """The fewest bytes of a task without a loss; if there is no such, without a loss shown.
+
+    Of efforts for one budget, whose bytes differ by chance, that which may hide the least.
+    """
     mine = [line for line in lines if line.data == data]
     for verdict in ("**no loss**", "no loss shown"):
         kept = [line for line in mine if line.verdict("tuned") == verdict]
         if kept:
-            return max(kept, key=Line.ratio)
+            return max(kept, key=lambda line: (line.budget, -line.lost().high))
     return None
 
 
