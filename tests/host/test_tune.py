@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -622,6 +622,41 @@ def test_what_is_pruned_follows_the_dense_model_and_only_that_one_has_dropout(
     tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=dense, tuned=tuned, trials=2, control=True)))
     taught = dict.fromkeys(("trial-0", "trial-1", "tuned"), (True, False))
     assert seen == {"dense": (False, True), "control": (False, False), **taught}
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "first", "then"),
+    [
+        (20, {}, range(20), range(20, 40)),
+        (30, {}, range(30), [*range(30, 40), *range(20)]),
+        (None, {}, range(40), range(40)),
+        (20, {"fresh": False}, range(20), range(20)),
+        (20, {"dense": replace(RECIPE, epochs=0.0)}, range(20), range(20)),
+    ],
+)
+def test_what_is_tuned_learns_from_rows_that_the_dense_model_has_not(
+    rows: int | None, change: dict[str, Any], first: Iterable[int], then: Iterable[int]
+) -> None:
+    """Those that nothing has learned from come first; a model that comes trained has seen others."""
+    every: list[Feature] = [{"input_ids": [number]} for number in range(40)]
+    effort = replace(EFFORT, examples=rows, **change)
+    found = tuning_module._lessons(every, effort)
+    assert [[feature["input_ids"][0] for feature in part] for part in found] == [list(first), list(then)]
+
+
+def test_the_control_learns_from_the_rows_of_what_it_is_compared_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, train = dict[str, list[Feature]](), tuning_module.train
+
+    def watched(*given: Any, **named: Any) -> None:
+        seen[given[5]] = given[2]
+        train(*given, **named)
+
+    monkeypatch.setattr(tuning_module, "train", watched)
+    tune(**_arguments(tmp_path, effort=replace(EFFORT, trials=2, control=True, examples=16)))
+    assert seen["tuned"] == seen["control"] == seen["trial-0"] == seen["trial-1"]
+    assert not any(feature in seen["dense"] for feature in seen["tuned"])
 
 
 def test_retrieval_finds_a_text_that_is_its_own_match() -> None:

@@ -43,6 +43,14 @@ Column = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="NAME=COLUMN", help="What the file calls a column; may be repeated."),
 ]
+#: Of the frontier's command too.
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh/--same-rows",
+        help="Train the result on other rows than the dense model, as far as there are more, or on the same.",
+    ),
+]
 
 
 def tune(
@@ -85,6 +93,7 @@ def tune(
     examples: Annotated[
         int | None, typer.Option(min=0, help="Most training rows, 0 takes all: 1600, or 160 windows of lm.")
     ] = None,
+    fresh: Fresh = True,
     report_examples: Annotated[
         int | None,
         typer.Option(min=0, help="Most development and test rows, 0 takes all: 500, or 32 windows."),
@@ -124,6 +133,7 @@ def tune(
         trial_epochs=trial_epochs,
         dense=dense,
         tuned=result,
+        fresh=fresh,
         control=control,
     )
     # Errors are for the application's own handler, which knows --debug; Ctrl-C has its own words here.

@@ -62,7 +62,10 @@ class Effort:
         tuned from a model that is not done learning stays below its control: with half of these epochs
         product reviews are 2 points short of what as long again makes of them.
     tuned : training of the result, with pruning, and of the control.
-    examples : most training rows; all if ``None``.
+    examples : most training rows of a model; all if ``None``.
+    fresh : what is tuned, and the control, learn from other rows than the dense model, as far as there are
+        more than ``examples``. On rows that it knows by heart its answers are the labels, and a pruned model
+        that follows it there learns little of how it answers elsewhere.
     look : development rows that a schedule is looked at with; ``None`` takes 32, or of short texts as many as
         have 4,096 tokens together. The best are looked at again, on four times as many.
     report : most development and test rows; all if ``None``.
@@ -75,6 +78,7 @@ class Effort:
     dense: Recipe = field(default_factory=lambda: Recipe(epochs=3.0))
     tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5, distillation=0.5, dropout=False))
     examples: int | None = 1600
+    fresh: bool = True
     look: int | None = None
     report: int | None = 500
     control: bool = False
@@ -164,7 +168,7 @@ def tune(
 def _dense_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Of the settings of a tuning those that its dense model, the control and their scores depend on."""
     names = ("model", "data", "task", "columns", "max_tokens", "seed")
-    effort = {name: settings["effort"][name] for name in ("dense", "tuned", "examples", "report")}
+    effort = {name: settings["effort"][name] for name in ("dense", "tuned", "examples", "fresh", "report")}
     return {**{name: settings[name] for name in names}, "effort": effort}
 
 
@@ -234,7 +238,7 @@ class _Tuning:
         self.train, self.development, self.test = (
             self.task.features(self.tokenizer, rows) for rows in (parts.train, parts.development, parts.test)
         )
-        self.train = self.train[: effort.examples]
+        self.first, self.train = _lessons(self.train, effort)
         self.development, self.test = self.development[: effort.report], self.test[: effort.report]
         for name, part in (("training", self.train), ("development", self.development), ("test", self.test)):
             if len(part) < 2:
@@ -346,7 +350,7 @@ class _Tuning:
         train(
             model,
             self.task,
-            self.train,
+            self.first if start is None else self.train,
             replace(recipe, seed=self.seed),
             work,
             name,
@@ -557,6 +561,14 @@ class _Tuning:
             return device_scores(model, self.task, self.test, schedule, self.device, step).to_dict()
 
         return Measured.of(self.state.once(f"{name} on {self.device}", work))
+
+
+def _lessons(rows: list[Feature], effort: Effort) -> tuple[list[Feature], list[Feature]]:
+    """Training rows of the dense model, and of what starts from it."""
+    first = rows[: effort.examples]
+    if not effort.fresh or effort.dense.epochs == 0:
+        return first, first
+    return first, (rows[len(first) :] + first)[: len(first)]
 
 
 def _new_head(model: PreTrainedModel, loaded: Mapping[str, Any]) -> bool:

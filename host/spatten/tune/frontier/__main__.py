@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ...cli.console import err, errors_to_exit_codes, progress, quiet_libraries, say, teller
+from ...cli.tune import Fresh
 from ...quality.__main__ import named
 from ...report.write import check_writable, write_atomic
 from ..budget import ratio_of
@@ -44,6 +45,7 @@ def frontier(
     examples: Annotated[
         int | None, typer.Option(min=2, help="Most training rows: 3000, or 160 windows of a text.")
     ] = None,
+    fresh: Fresh = True,
     epochs: Annotated[float, typer.Option(help="Training of a result, and of its control.")] = 2.0,
     dense_epochs: Annotated[float, typer.Option(help="Training before it, dense.")] = 3.0,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
@@ -95,6 +97,7 @@ def frontier(
         trial_epochs=trial_epochs,
         dense=dense,
         tuned=result,
+        fresh=fresh,
         examples=3000,
         report=1000,
         control=True,

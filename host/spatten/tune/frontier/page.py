@@ -24,6 +24,13 @@ from .rules import VARIANTS
 
 #: Most points (percent of perplexity) that the upper end of a loss without loss may hide.
 BOUND = 1.0
+#: What is said of a change, by whether all of its interval is a loss, and whether its worse end is in bound.
+VERDICTS = {
+    (False, True): "**no loss**",
+    (True, True): f"**lost**, at most {BOUND:g}",
+    (False, False): "no loss shown",
+    (True, False): "**lost**",
+}
 
 METHOD = """\
 One row is one budget of one task: a schedule searched within the budget, first without tuning, then
@@ -31,14 +38,15 @@ fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and byte
 one by one on the bit-exact model; K and V bytes as a factor below dense 32 and 16 bit. The change is against
 the **dense model trained as long again**, on the same rows, with the 95 % interval of the pairs (exact
 McNemar, or paired bootstrap), of all seeds together; a row that several seeds draw counts for each, as if
-rows of their own. **Lost** stands where all of the interval is a loss; **no loss** where its worse end is at
-most {bound:g} point (percent of perplexity), and of accuracies that of Tango's score interval too, for
-McNemar's is never wider than the share of rows that changed; *no loss shown* in between: a loss may hide in
-it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
+rows of their own. **Lost** stands where all of the interval is a loss, *at most {bound:g}* behind it where its
+worse end is no more points (percent of perplexity) than that; **no loss** where that holds of an interval
+which is not all a loss, and of accuracies of Tango's score interval too, for McNemar's is never wider than
+the share of rows that changed; *no loss shown* in between: a loss may hide in it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
 *Trained on* names the training rows, the epochs of the dense model, and those of the result, which its
-control takes too; *distilled* is what learned from the answers of the dense model as well, *labels* what did
-not. *Training undone* is said of a result whose training raised the loss on the development rows and had no
-more of them right: it has the weights from before."""
+control takes too; *fresh* are rows that the dense model has not learned from, as far as there are;
+*distilled* is what learned from the answers of the dense model as well, *labels* what did not.
+*Training undone* is said of a result whose training raised the loss on the development rows and had no more
+of them right: it has the weights from before."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
@@ -103,8 +111,11 @@ class Line:
         effort = self.points[0]["settings"]["effort"]
         by = "distilled" if effort["tuned"].get("distillation") else "labels"
         rows = "windows" if self.kind.generates else "rows"
-        epochs = " + ".join(f"{effort[which]['epochs']:g}" for which in ("dense", "tuned"))
-        return f"{effort['examples'] or 'all'} {rows} x {epochs}, {by}"
+        many = effort["examples"] or "all"
+        first, then = (f"{effort[which]['epochs']:g}" for which in ("dense", "tuned"))
+        fresh = effort.get("fresh") and effort["dense"]["epochs"]
+        both = f"x {first}, fresh {many} x {then}" if fresh else f"x {first} + {then}"
+        return f"{many} {rows} {both}, {by}"
 
     @property
     def data(self) -> str:
@@ -144,12 +155,10 @@ class Line:
     def verdict(self, name: str) -> str:
         """As :data:`METHOD` says."""
         lost = self.lost(name)
-        if lost.low > 0:
-            return "**lost**"
         worst = lost.high
         if self.metric is ACCURACY:
             worst = max(worst, most_lost(self.scores(name), self.scores("control")))
-        return "**no loss**" if worst <= BOUND else "no loss shown"
+        return VERDICTS[lost.low > 0, worst <= BOUND]
 
 
 def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
@@ -175,12 +184,12 @@ def _earlier(point: dict[str, Any]) -> bool:
 
 
 def best(lines: Sequence[Line], data: str) -> Line | None:
-    """The fewest bytes of a task without a loss; if there is no such, without a loss shown.
+    """The fewest bytes of a task by the best of :data:`VERDICTS` that it has; none if all are lost.
 
     Of efforts for one budget, whose bytes differ by chance, that which may hide the least.
     """
     mine = [line for line in lines if line.data == data]
-    for verdict in ("**no loss**", "no loss shown"):
+    for verdict in list(VERDICTS.values())[:-1]:
         kept = [line for line in mine if line.verdict("tuned") == verdict]
         if kept:
             return max(kept, key=lambda line: (line.budget, -line.lost().high))
@@ -213,7 +222,7 @@ def frontier_markdown(points: Sequence[dict[str, Any]], rules: Sequence[dict[str
         "# Quality over bytes, before and after tuning",
         METHOD.format(bound=BOUND),
         f"![Quality over K/V bytes, untuned and tuned]({plot})",
-        "## The fewest bytes without a loss",
+        "## The fewest bytes without a loss, or with a small one",
         _headline(lines),
         *(part for subject in SUBJECTS for part in _section(subject.title, subject.name, lines)),
         "## What was measured, and what was not",

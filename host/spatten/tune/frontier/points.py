@@ -176,6 +176,7 @@ def command(settings: Mapping[str, Any]) -> str:
     }
     chosen = {name: value for name, value in options.items() if value is not None}
     words = [word for name, value in chosen.items() for word in (f"--{name}", f"{value}")]
+    words += [] if effort.get("fresh") else ["--same-rows"]
     return " ".join(["python -m spatten.tune.frontier", *words, "--no-rules"])
 
 
