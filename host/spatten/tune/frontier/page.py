@@ -38,15 +38,15 @@ fine-tuned with pruning in the loop ([tuning.md](tuning.md)). Qualities and byte
 one by one on the bit-exact model; K and V bytes as a factor below dense 32 and 16 bit. The change is against
 the **dense model trained as long again**, on the same rows, with the 95 % interval of the pairs (exact
 McNemar, or paired bootstrap), of all seeds together; a row that several seeds draw counts for each, as if
-rows of their own. **Lost** stands where all of the interval is a loss, *at most {bound:g}* behind it where its
-worse end is no more points (percent of perplexity) than that; **no loss** where that holds of an interval
+rows of their own. **Lost** stands where all of the interval is a loss, *at most {bound:g}* behind it where
+its worse end is no more points (percent of perplexity) than that; **no loss** where that holds of an interval
 which is not all a loss, and of accuracies of Tango's score interval too, for McNemar's is never wider than
-the share of rows that changed; *no loss shown* in between: a loss may hide in it. Of budgets and efforts the headline is picked by the rows that it reports, which flatters it.
-*Trained on* names the training rows, the epochs of the dense model, and those of the result, which its
-control takes too; *fresh* are rows that the dense model has not learned from, as far as there are;
-*distilled* is what learned from the answers of the dense model as well, *labels* what did not.
-*Training undone* is said of a result whose training raised the loss on the development rows and had no more
-of them right: it has the weights from before."""
+the share of rows that changed; *no loss shown* in between: a loss may hide in it. Of budgets and efforts the
+headline is picked by the rows that it reports, which flatters it. *Trained on* names the training rows, the
+epochs of the dense model, and those of the result, which its control takes too; *fresh* are rows that the
+dense model has not learned from, as far as there are; *distilled* is what learned from the answers of the
+dense model as well, *labels* what did not. *Training undone* is said of a result whose training raised the
+loss on the development rows and had no more of them right: it has the weights from before."""
 
 TIME = """\
 What stands here is what the measuring machine had time for: few rows, few epochs. Minutes are of one core of
