@@ -256,6 +256,7 @@ def test_a_line_names_rows_and_both_trainings() -> None:
     point["settings"]["effort"] = asdict(replace(EFFORT, dense=replace(RECIPE, epochs=3.0), tuned=recipe))
     (line,) = lines_of([point])
     assert line.training == "16 rows x 3, fresh 16 x 1.5, distilled"
+    assert "| 16 | 3 + fresh 1.5 |" in frontier_markdown([point], [], "plot.svg")
     del point["settings"]["effort"]["fresh"]
     (line,) = lines_of([point])
     assert line.training == "16 rows x 3 + 1.5, distilled"

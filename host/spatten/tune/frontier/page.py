@@ -113,8 +113,7 @@ class Line:
         rows = "windows" if self.kind.generates else "rows"
         many = effort["examples"] or "all"
         first, then = (f"{effort[which]['epochs']:g}" for which in ("dense", "tuned"))
-        fresh = effort.get("fresh") and effort["dense"]["epochs"]
-        both = f"x {first}, fresh {many} x {then}" if fresh else f"x {first} + {then}"
+        both = f"x {first}, fresh {many} x {then}" if _fresh(effort) else f"x {first} + {then}"
         return f"{many} {rows} {both}, {by}"
 
     @property
@@ -175,6 +174,11 @@ def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
         key=lambda point: (order.index(point["data"]), *key(point)[1:], point["seed"]),
     )
     return [Line(list(part)) for _, part in groupby(measured, key)]
+
+
+def _fresh(effort: dict[str, Any]) -> bool:
+    """Whether a result learned from other rows than its dense model."""
+    return bool(effort.get("fresh") and effort["dense"]["epochs"])
 
 
 def _earlier(point: dict[str, Any]) -> bool:
@@ -330,7 +334,8 @@ def _measured(points: Sequence[dict[str, Any]]) -> str:
     rows = []
     for point in found:
         effort = point["settings"]["effort"]
-        epochs = f"{effort['dense']['epochs']:g} + {effort['tuned']['epochs']:g}"
+        fresh = "fresh " if _fresh(effort) else ""
+        epochs = f"{effort['dense']['epochs']:g} + {fresh}{effort['tuned']['epochs']:g}"
         numbers = [str(effort["examples"] or "all"), epochs, str(len(point["scores"]["tuned"]))]
         minutes = f"{point['seconds'] / 60:.0f}"
         search = "earlier" if _earlier(point) else ""
