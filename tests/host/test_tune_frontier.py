@@ -7,6 +7,7 @@ import json
 import random
 import shlex
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,10 @@ def test_a_line_names_rows_and_both_trainings() -> None:
     (line,) = lines_of([point])
     assert line.training == "16 rows x 3, fresh 16 x 1.5, distilled"
     assert "| 16 | 3 + fresh 1.5 |" in frontier_markdown([point], [], "plot.svg")
+    everything = deepcopy(point)
+    everything["settings"]["effort"]["examples"] = None
+    (line,) = lines_of([everything])
+    assert line.training == "all rows x 3 + 1.5, distilled"
     del point["settings"]["effort"]["fresh"]
     (line,) = lines_of([point])
     assert line.training == "16 rows x 3 + 1.5, distilled"

@@ -62,6 +62,13 @@ ShadowShare = Annotated[
         help="Compare this share of the jobs, 1 for all, with the software model; stop at a difference.",
     ),
 ]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh/--same-rows",
+        help="Train the result on other rows than the dense model, as far as there are more, or on the same.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 

@@ -26,7 +26,7 @@ from .console import (
     teller,
     versions,
 )
-from .options import AsJson, DeviceUri
+from .options import AsJson, DeviceUri, Fresh
 
 if TYPE_CHECKING:
     from ..tune import Outcome
@@ -42,14 +42,6 @@ TaskName = Annotated[str, typer.Option("--task", help="classification, regressio
 Column = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="NAME=COLUMN", help="What the file calls a column; may be repeated."),
-]
-#: Of the frontier's command too.
-Fresh = Annotated[
-    bool,
-    typer.Option(
-        "--fresh/--same-rows",
-        help="Train the result on other rows than the dense model, as far as there are more, or on the same.",
-    ),
 ]
 
 

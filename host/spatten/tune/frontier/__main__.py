@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ...cli.console import err, errors_to_exit_codes, progress, quiet_libraries, say, teller
-from ...cli.tune import Fresh
+from ...cli.options import Fresh
 from ...quality.__main__ import named
 from ...report.write import check_writable, write_atomic
 from ..budget import ratio_of

@@ -24,7 +24,8 @@ from .rules import VARIANTS
 
 #: Most points (percent of perplexity) that the upper end of a loss without loss may hide.
 BOUND = 1.0
-#: What is said of a change, by whether all of its interval is a loss, and whether its worse end is in bound.
+#: What is said of a change, the best first: by whether all of its interval is a loss, and whether its worse
+#: end is in bound.
 VERDICTS = {
     (False, True): "**no loss**",
     (True, True): f"**lost**, at most {BOUND:g}",
@@ -177,8 +178,8 @@ def lines_of(points: Iterable[dict[str, Any]]) -> list[Line]:
 
 
 def _fresh(effort: dict[str, Any]) -> bool:
-    """Whether a result learned from other rows than its dense model."""
-    return bool(effort.get("fresh") and effort["dense"]["epochs"])
+    """Whether a result learned from other rows than its dense model, which left some."""
+    return bool(effort.get("fresh") and effort["dense"]["epochs"] and effort["examples"])
 
 
 def _earlier(point: dict[str, Any]) -> bool:
