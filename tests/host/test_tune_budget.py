@@ -65,7 +65,7 @@ def test_values_that_data_decide_are_counted_by_a_run(formats: str, device: Devi
 def test_keys_refetch_in_searches_for_generations_alone() -> None:
     opened = {known.generates: [knobs.formats for knobs in known.openings()] for known in (PAPER, GENERATION)}
     assert set(opened[True]) == set(FORMATS)
-    assert set(FORMATS) - set(opened[False]) == {"4+4 by key, V 6", "4+4 by key, V 4"}
+    assert set(FORMATS) - set(opened[False]) == {f"4+4 by key, V {bits}" for bits in (8, 6, 4)}
     turned = {name.split()[0] for name, _ in GENERATION.neighbours()} - {
         name.split()[0] for name, _ in PAPER.neighbours()
     }
@@ -116,7 +116,16 @@ def test_what_data_decide_is_fitted_in_few_runs(device: Device, monkeypatch: pyt
     assert budget <= reached == ratio(fitted.schedule())
     assert ratio(replace(fitted, tokens=fitted.tokens + 0.1).schedule()) < budget
     assert 0.05 < fitted.tokens < 1.0
-    assert len(runs) <= budget_module.RUNS
+    assert 1 < len(runs) <= budget_module.RUNS
+    runs.clear()
+    like = replace(knobs, tokens=1.0), all_tokens
+    again, reached = counted.fitted(knobs, budget, like=like)
+    assert budget <= reached == ratio(again.schedule())
+    runs.clear()
+    assert counted.fitted(knobs, budget, like=(again, reached))[0].tokens == pytest.approx(
+        again.tokens, abs=0.02
+    )
+    assert len(runs) == 1
     assert counted.fitted(knobs, all_tokens - 0.1)[0].tokens == 1.0
     runs.clear()
     assert counted.fitted(knobs, 100 * fewest) is None

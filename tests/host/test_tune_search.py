@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spatten.tune.budget import Fit
 from spatten.tune.knobs import Knobs
 from spatten.tune.search import AGAIN, AHEAD, Search
 from spatten.tune.state import State
@@ -22,7 +23,11 @@ DISTANCES = {"6": 0, "4": 1, "12": 2}
 class _Any:
     """Bytes of which every schedule keeps every budget."""
 
-    def fitted(self, knobs: Knobs, budget: float) -> tuple[Knobs, float]:
+    def __init__(self) -> None:
+        self.likes: list[tuple[str, Fit | None]] = []
+
+    def fitted(self, knobs: Knobs, budget: float, *, like: Fit | None) -> Fit:
+        self.likes.append((knobs.formats, like))
         return replace(knobs, tokens=0.5), budget
 
 
@@ -31,10 +36,10 @@ class _Looks:
 
     def __init__(self, folder: Path, *, closer: bool = True, screens: int = 1) -> None:
         self.asked: list[tuple[str, Knobs]] = []
-        self.state = State(folder, {})
+        self.state, self.bytes = State(folder, {}), _Any()
         self.search = Search(
             PAPER,
-            _Any(),
+            self.bytes,
             partial(self._distance, "few"),
             self.state,
             closer=partial(self._distance, "more") if closer else None,
@@ -125,9 +130,29 @@ def test_shapes_are_few_and_leave_a_layer_that_prunes(layers: int) -> None:
     assert shapes[-1] == (knobs.front, 0.0)
 
 
+def test_a_fit_starts_from_the_last_one_of_its_format(tmp_path: Path) -> None:
+    """And so where looks are known already: a call that is taken up aims as the first would have."""
+    openings = list(PAPER.openings())
+    before = _Looks(tmp_path)
+    before.search.candidates(8.0)
+    for knobs, (formats, like) in zip(openings, before.bytes.likes, strict=False):
+        assert formats == knobs.formats
+        assert like == (None if knobs.heads < 1.0 else (replace(knobs, heads=0.9, tokens=0.5), 8.0))
+    known = len(openings) + 2
+    before.state.close()
+    after = _Looks(tmp_path)
+    after.state.results = dict(list(before.state.results.items())[:known])
+    after.search.candidates(8.0)
+    assert after.bytes.likes == before.bytes.likes[known:]
+
+
 def test_knobs_of_one_schedule_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all tokens are kept shapes are alike, on few rows and on more."""
-    monkeypatch.setattr(_Any, "fitted", lambda self, knobs, budget: (replace(knobs, tokens=1.0), budget))
+
+    def _whole(self: _Any, knobs: Knobs, budget: float, *, like: Fit | None) -> Fit:
+        return replace(knobs, tokens=1.0), budget
+
+    monkeypatch.setattr(_Any, "fitted", _whole)
     looks = _Looks(tmp_path)
     found = looks.search.finalists(8.0, 6)
     schedules = [(rows, str(knobs.schedule())) for rows, knobs in looks.asked]

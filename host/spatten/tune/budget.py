@@ -35,6 +35,9 @@ RUNS, NEAR = 6, 1.01
 #: Aimed at beyond the budget, twice as much in each run: shares of few tokens come in steps.
 SPARE = 0.003
 
+#: Knobs, and the ratio that they give.
+Fit = tuple[Knobs, float]
+
 
 def ratio_of(text: str) -> float:
     """``"10x"`` or ``"10"`` as 10.0.
@@ -92,19 +95,23 @@ class Bytes:
         """Whether the smallest share of tokens may keep the budget, from lengths alone."""
         return self.planned(replace(knobs, tokens=LEAST_TOKENS).schedule()) >= budget
 
-    def fitted(self, knobs: Knobs, budget: float, examples: int = RUN_ON) -> tuple[Knobs, float] | None:
+    def fitted(
+        self, knobs: Knobs, budget: float, examples: int = RUN_ON, like: Fit | None = None
+    ) -> Fit | None:
         """The knobs with the greatest share of tokens that keeps the budget, and the ratio it gives.
 
-        ``None`` if even the smallest share reads too much. ``examples`` as for :meth:`ratio`.
+        ``None`` if even the smallest share reads too much. ``examples`` as for :meth:`ratio`. ``like`` is a
+        fit of knobs like these, from which the plan is known to be off by about so much: with it one run is
+        mostly enough where data decide.
         """
         if not _decides(knobs.schedule()):
             return self._planned_fit(knobs, budget)
-        return self._counted_fit(knobs, budget, examples)
+        return self._counted_fit(knobs, budget, examples, like)
 
-    def _planned_fit(self, knobs: Knobs, budget: float) -> tuple[Knobs, float] | None:
+    def _planned_fit(self, knobs: Knobs, budget: float) -> Fit | None:
         """By halving: what is planned falls as tokens are kept."""
 
-        def tried(share: float) -> tuple[Knobs, float]:
+        def tried(share: float) -> Fit:
             turned = replace(knobs, tokens=share)
             return turned, self.planned(turned.schedule())
 
@@ -121,10 +128,12 @@ class Bytes:
                 high = middle[0].tokens
         return best
 
-    def _counted_fit(self, knobs: Knobs, budget: float, examples: int) -> tuple[Knobs, float] | None:
+    def _counted_fit(self, knobs: Knobs, budget: float, examples: int, like: Fit | None) -> Fit | None:
         """By the plan, which each run on the device tells how far it is off."""
         least = replace(knobs, tokens=LEAST_TOKENS)
-        aim, kept = budget, list[tuple[Knobs, float]]()
+        aim, kept = budget, list[Fit]()
+        if like is not None:
+            aim *= self.planned(like[0].schedule()) / like[1] * (1 + SPARE)
         for run in range(RUNS):
             turned, planned = self._planned_fit(knobs, aim) or (least, self.planned(least.schedule()))
             counted = self.ratio(turned.schedule(), examples)

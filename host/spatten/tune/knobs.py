@@ -21,6 +21,7 @@ FORMATS: dict[str, Quantization] = {
     "8": Quantization.static(8),
     "6+4 below 0.1": Quantization.progressive(6, 4, 0.1),
     "6": Quantization.static(6),
+    "4+4 by key, V 8": Quantization.by_key(4, 4, 1 / 64, 8, growth="saturate"),
     "4+4 by key, V 6": Quantization.by_key(4, 4, 1 / 64, 6, growth="saturate"),
     "4+4 by key, V 4": Quantization.by_key(4, 4, 1 / 64, 4, growth="saturate"),
     "4+4 below 0.1": Quantization.progressive(4, 4, 0.1),

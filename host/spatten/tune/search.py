@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .budget import Bytes
+from .budget import Bytes, Fit
 from .knobs import Knobs
 from .state import State
 from .trainer import Progress
@@ -75,6 +75,7 @@ class Search:
         self.distance, self.closer = _once_a_schedule(distance), closer and _once_a_schedule(closer)
         self.screens, self.seed, self.progress = screens, seed, progress
         self._looks = self._most_looks = 0
+        self._fits: dict[str, Fit] = {}
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
         """The ``count`` best, of formats, heads or shapes that differ: like ones train alike.
@@ -164,7 +165,7 @@ class Search:
         """Fit into the budget and look at it; what was looked at before is known."""
 
         def work() -> Any:
-            fitted = self.bytes.fitted(knobs, budget)
+            fitted = self.bytes.fitted(knobs, budget, like=self._fits.get(knobs.formats))
             if fitted is None:
                 return None
             turned, ratio = fitted
@@ -174,11 +175,11 @@ class Search:
         result = self.state.once(f"look {budget:g} {asked}", work)
         self._looks += 1
         self.progress("looking at schedules", self._looks, self._most_looks)
-        return (
-            None
-            if result is None
-            else Candidate(knobs_of(result["knobs"]), result["ratio"], result["distance"], name)
-        )
+        if result is None:
+            return None
+        found = Candidate(knobs_of(result["knobs"]), result["ratio"], result["distance"], name)
+        self._fits[knobs.formats] = found.knobs, found.ratio
+        return found
 
 
 def _once_a_schedule(distance: Callable[[Knobs], float]) -> Callable[[Knobs], float]:

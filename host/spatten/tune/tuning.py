@@ -55,7 +55,7 @@ class Effort:
     ----------
     screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
         number formats, and the best three of them in other shapes, in any case: 31 for a BERT of 6 layers,
-        35 for such a GPT-2.
+        37 for such a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is. What is
@@ -448,7 +448,8 @@ class _Tuning:
 
         def work() -> dict[str, Any]:
             self.progress("counting bytes", 0, 1)
-            found = self.bytes.fitted(chosen.knobs, self.settings["budget"], CHOSEN_ON)
+            looked = chosen.knobs, chosen.ratio
+            found = self.bytes.fitted(chosen.knobs, self.settings["budget"], CHOSEN_ON, looked)
             if found is None:
                 raise NoScheduleError(
                     f"the schedule that was chosen reads more than {self.settings['budget']:g}x allows on "
