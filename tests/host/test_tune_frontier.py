@@ -29,7 +29,7 @@ from spatten.tune.frontier import __main__ as main_module
 from spatten.tune.frontier import points as points_module
 from spatten.tune.frontier import rules as rules_module
 from spatten.tune.frontier.page import best, frontier_json, frontier_markdown, lines_of
-from spatten.tune.frontier.points import Subject, Sweep, command, kept
+from spatten.tune.frontier.points import Subject, Sweep, command, kept, write_record
 from spatten.tune.knobs import FORMATS
 from spatten.tune.metrics import most_lost
 from spatten.tune.rules import RULES
@@ -163,21 +163,49 @@ def test_a_budget_out_of_reach_is_said(sweep: Sweep) -> None:
 
 def test_rules_read_the_same_bytes(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules_module, "SHARES", (0.5,))
-    rules_module.compare(SEA, 0, sweep.home(SEA, 0), sweep.points_folder, 4)
+    rules_module.compare(SEA, 0, sweep.home(SEA, 0), sweep.points_folder)
     found = rules_module.kept(sweep.points_folder)
     assert [part["rule"] for part in found] == [variant.name for variant in rules_module.VARIANTS]
     fixed = [part for part in found if "spared" not in part["rule"]]
     assert len({part["x32"] for part in fixed}) == 1
     assert found[0]["change"]["value"] == 0.0
     page = frontier_markdown(kept(sweep.points_folder), found, "plot.svg")
-    assert "Best on spam with 50 % of the tokens: **" in page
+    assert "### 50 % of the tokens" in page
+    assert "Best on spam: **" in page
+    assert f"Best on {rules_module.ALL}" not in page
+
+
+def _comparison(data: str, paper: list[float], best: list[float]) -> list[dict[str, Any]]:
+    """Of a task at one share: the second variant has ``best`` right, all others ``paper``."""
+    named = {"data": data, "seed": 0, "home": data, "share": 0.5, "x32": 6.0 + len(paper) / 10}
+    return [
+        {**named, "rule": variant.name, "scores": best if place == 1 else paper}
+        for place, variant in enumerate(rules_module.VARIANTS)
+    ]
+
+
+def test_rules_are_compared_on_all_tasks_together(tmp_path: Path) -> None:
+    """What two tasks leave to chance each may be sure of both."""
+    for data, worse, rows in (("spam", 4, 20), ("sentiment", 5, 30)):
+        paper = [0.0] * worse + [1.0] * (rows - worse)
+        write_record(tmp_path / "rules" / f"{data}.json", _comparison(data, paper, [1.0] * rows))
+    found = rules_module.kept(tmp_path)
+    every = {part["rule"]: part for part in found if part["data"] == rules_module.ALL}
+    assert set(every) == {variant.name for variant in rules_module.VARIANTS}
+    assert every["cumulative"]["quality"]["value"] == 41 / 50
+    assert every["decayed"]["change"]["value"] == pytest.approx(0.18)
+    assert every["decayed"]["x32"] == 8.5
+    page = frontier_markdown([], found, "plot.svg")
+    assert "| rule | sentiment, 9.0x, 30 | spam, 8.0x, 20 | all tasks, 8.5x, 50 |" in page
+    assert "- Best on spam: **decayed**, not beyond chance" in page
+    assert "- Best on all tasks: **decayed**, beyond chance." in page
 
 
 def test_rules_of_points_that_were_measured_elsewhere_say_what_is_missing(
     sweep: Sweep, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"dense\.pt' is missing.* Give --points another folder"):
-        rules_module.compare(SEA, 0, tmp_path, sweep.points_folder / "none", 4)
+        rules_module.compare(SEA, 0, tmp_path, sweep.points_folder / "none")
 
 
 def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:

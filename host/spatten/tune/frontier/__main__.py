@@ -17,6 +17,7 @@ from ...cli.options import Fresh
 from ...quality.__main__ import named
 from ...report.write import check_writable, write_atomic
 from ..budget import ratio_of
+from ..tasks import KINDS
 from ..trainer import Progress, recipes
 from ..tuning import Effort
 from . import rules as rules_of
@@ -66,7 +67,7 @@ def frontier(
     report_examples: Annotated[
         int | None, typer.Option(min=2, help="Most development and test rows: 1000, or 32 windows.")
     ] = None,
-    rules: Annotated[bool, typer.Option(help="Compare rules of importance on spam and sentiment.")] = True,
+    rules: Annotated[bool, typer.Option(help="Compare rules of importance on the tasks of a BERT.")] = True,
     device: Annotated[str, typer.Option(help="Where results are measured.")] = "emulator",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the tuned models, 90 MB each.")] = False,
     out: Annotated[Path, typer.Option(help="The page; its plot goes beside it, ending .svg.")] = Path(
@@ -142,12 +143,11 @@ def _measure(sweep: Sweep, rules: bool) -> None:
 
 
 def _compare(sweep: Sweep, told: Progress) -> None:
-    """The rules, on the classification tasks whose texts are long and short."""
+    """The rules, on the tasks whose texts are read once."""
     for subject in sweep.subjects:
-        if subject.name in ("spam", "sentiment"):
+        if not KINDS[subject.task].generates:
             seed = sweep.seeds[0]
-            home, rows = sweep.home(subject, seed), sweep.effort.report
-            rules_of.compare(subject, seed, home, sweep.points_folder, rows, told)
+            rules_of.compare(subject, seed, sweep.home(subject, seed), sweep.points_folder, told)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ Of the same windows: *steps* are the tokens that are generated one by one, which
 RULES_METHOD = """\
 The same share of tokens, so the same bytes, at 8 bit; the dense model of the task, **not tuned** to any rule,
 on the test rows, with pruning as the training surrogate decides. Quality, and its change against the paper's
-rule, row by row. A column's head names task, share of tokens, bytes below 32 bit and rows.
+rule, row by row. A column's head names task, bytes below 32 bit and rows; *all tasks* takes the rows of all
+of them as if of one.
 
 A device knows the first rule alone; with the others a study can train and score (`rule=`). Of so many
 comparisons at 95 % one in twenty looks like a change by chance; one seed."""
@@ -376,50 +377,47 @@ def _missing(points: Sequence[dict[str, Any]]) -> str:
 
 
 def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
-    """The table of rules, as far as comparisons are complete."""
-    metric = KINDS["classification"].metric
-    found = {(part["data"], part["home"], part["share"], part["rule"]): part for part in rules}
-    columns = sorted({key[:3] for key in found}, reverse=True)
-    columns = [column for column in columns if all((*column, variant.name) in found for variant in VARIANTS)]
+    """Tables of rules, one for each share of tokens, as far as comparisons are complete."""
+    found = {(part["share"], part["data"], part["home"], part["rule"]): part for part in rules}
+    whole = [key for key in found if all((*key[:3], variant.name) in found for variant in VARIANTS)]
+    columns = list(dict.fromkeys(key[:3] for key in whole))  # as they came: all tasks last
     if not columns:
         return []
-    header, rows = ["rule"], []
-    for column in columns:
-        part = found[*column, VARIANTS[0].name]
-        header.append(
-            f"{column[0]}, tokens {column[2]:.0%}, {part['x32']:.1f}x, {len(part['scores'])}".replace(
-                "%", " %"
-            )
-        )
-    for variant in VARIANTS:
-        cells = []
-        for column in columns:
-            part = found[*column, variant.name]
-            cells.append(_rule_text(metric, part, found[*column, VARIANTS[0].name]))
-        rows.append([variant.name, *cells])
-    winners = [_winner(column, found) for column in columns]
-    return [
-        "## Rules of importance",
-        RULES_METHOD,
-        markdown_table(header, rows),
-        "\n".join(f"- {variant.name}: {variant.meaning}." for variant in VARIANTS),
-        "\n".join(winners),
+    parts = ["## Rules of importance", RULES_METHOD]
+    for share in sorted({column[0] for column in columns}, reverse=True):
+        same = [[found[*column, v.name] for v in VARIANTS] for column in columns if column[0] == share]
+        parts += [f"### {_percent(share)} of the tokens", _rule_table(same), _winners(same)]
+    return [*parts, "\n".join(f"- {variant.name}: {variant.meaning}." for variant in VARIANTS)]
+
+
+def _rule_table(columns: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """``columns`` of a task each, by variant; the paper's first."""
+    heads = [f"{paper['data']}, {paper['x32']:.1f}x, {len(paper['scores'])}" for paper, *_ in columns]
+    rows = [
+        [variant.name, *(_rule_text(column[place], column[0]) for column in columns)]
+        for place, variant in enumerate(VARIANTS)
     ]
+    return markdown_table(["rule", *heads], rows)
 
 
-def _rule_text(metric: Metric, part: dict[str, Any], paper: dict[str, Any]) -> str:
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _rule_text(part: dict[str, Any], paper: dict[str, Any]) -> str:
     """Quality and change; the bytes too, where more tokens are spared than the share leaves."""
     quality = f"{100 * part['quality']['value']:.1f} %"
     if part is paper:
         return quality
     bytes = "" if round(part["x32"], 1) == round(paper["x32"], 1) else f" at {part['x32']:.1f}x"
-    return f"{quality}{bytes}, {change_text(metric, Estimate(**part['change']))}"
+    return f"{quality}{bytes}, {change_text(ACCURACY, Estimate(**part['change']))}"
 
 
-def _winner(column: tuple[Any, ...], found: dict[tuple[Any, ...], dict[str, Any]]) -> str:
-    parts = [found[*column, variant.name] for variant in VARIANTS]
-    first = max(parts, key=lambda part: part["quality"]["value"])
-    clear = first["change"]["low"] > 0
-    name, data, share = first["rule"], column[0], f"{column[2]:.0%}".replace("%", " %")
-    how = "beyond chance" if clear else "not beyond chance against the paper's"
-    return f"- Best on {data} with {share} of the tokens: **{name}**, {how}."
+def _winners(columns: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """The best rule of each column, and whether it is better than the paper's beyond chance."""
+    lines = []
+    for parts in columns:
+        first = max(parts, key=lambda part: part["quality"]["value"])
+        how = "beyond chance" if first["change"]["low"] > 0 else "not beyond chance against the paper's"
+        lines.append(f"- Best on {first['data']}: **{first['rule']}**, {how}.")
+    return "\n".join(lines)

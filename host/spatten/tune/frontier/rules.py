@@ -16,6 +16,7 @@ from spatten_drivers import Quantization, open_device
 
 from ...catalog import FOLDERS
 from ...errors import InputError
+from ...quality.metrics import ACCURACY
 from ...schedule import Schedule, paper_schedule
 from ..budget import Bytes
 from ..data import read_examples
@@ -32,6 +33,8 @@ SHARES = (0.3, 0.5)
 FORMAT = Quantization.static(8)
 #: Of a comparison: its state within the folder of its task, finished ones within the folder of points.
 FOLDER = "rules"
+#: All tasks together, in the place of a task's name.
+ALL = "all tasks"
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,9 @@ def compare(
     seed: int,
     home: Path,
     finished: Path,
-    rows: int | None,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Scores of test rows by variant and share, as the surrogate decides; kept in ``finished/rules``.
+    """Scores of all test rows by variant and share, as the surrogate decides; kept in ``finished/rules``.
 
     ``home`` is the folder of the task's tunings, whose dense model is taken.
 
@@ -87,10 +89,10 @@ def compare(
             f"{subject.name} in {str(finished)!r} were measured elsewhere. Give --points another folder, so "
             "that it is trained here, or --no-rules"
         )
-    state = State(home / FOLDER, {"data": subject.name, "seed": seed, "rows": rows})
+    state = State(home / FOLDER, {"data": subject.name, "seed": seed})
     examples = read_examples(subject.name, subject.task, seed=seed)
     task, source = KINDS[subject.task](examples, subject.max_tokens), FOLDERS[subject.model]()
-    features = task.features(AutoTokenizer.from_pretrained(source), examples.test[:rows])
+    features = task.features(AutoTokenizer.from_pretrained(source), examples.test)
     model = task.head.from_pretrained(source, **task.config(), attn_implementation="sdpa").eval()
     model.load_state_dict(torch.load(dense, weights_only=True))
     layers, found = model.config.num_hidden_layers, []
@@ -112,19 +114,29 @@ def compare(
 
 
 def kept(finished: Path) -> list[dict[str, Any]]:
-    """All finished comparisons, with the paper's rule as baseline of each."""
+    """All finished comparisons, with the paper's rule as baseline of each; last, all tasks together."""
     files = sorted((finished / FOLDER).glob("*.json"))
     found = [part for path in files for part in json.loads(path.read_text("utf-8"))]
+    if len(files) > 1:
+        kinds = dict.fromkeys((part["share"], part["rule"]) for part in found)
+        found += [_together(found, *kind) for kind in kinds]
     return [{**part, **_against(part, found)} for part in found]
+
+
+def _together(parts: list[dict[str, Any]], share: float, rule: str) -> dict[str, Any]:
+    """The rows of all tasks as if of one, and the bytes as their mean ratio."""
+    same = [part for part in parts if (part["share"], part["rule"]) == (share, rule)]
+    ratio = float(np.mean([part["x32"] for part in same]))
+    scores = [score for part in same for score in part["scores"]]
+    return {"data": ALL, "home": ALL, "share": share, "rule": rule, "x32": ratio, "scores": scores}
 
 
 def _against(part: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Quality and the change against the paper's rule at the same bytes."""
-    metric = KINDS["classification"].metric
     same = ("home", "share")
     (paper,) = (p for p in parts if p["rule"] == VARIANTS[0].name and all(p[k] == part[k] for k in same))
     scores, baseline = np.array(part["scores"]), np.array(paper["scores"])
     return {
-        "quality": metric.estimate(scores)._asdict(),
-        "change": metric.change(scores, baseline)._asdict(),
+        "quality": ACCURACY.estimate(scores)._asdict(),
+        "change": ACCURACY.change(scores, baseline)._asdict(),
     }
