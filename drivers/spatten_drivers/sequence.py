@@ -80,6 +80,22 @@ class Sequence:
         for planes, first in self._planes:
             planes.upload(layer, tuple([start + i for start in first for i in ids]), int(slots[0]), end)
 
+    def begin_importance(self, words: NDArray[np.unsignedinteger]) -> None:
+        """Start the running importance of the first slots at ``words``, units of 2^-12.
+
+        A job adds to them if its ``add_tokens`` says so. Other slots, and heads, start from nothing.
+
+        Raises
+        ------
+        OperandError : more words than slots.
+        """
+        if len(words) > self.shape.slots:
+            raise OperandError(
+                f"{len(words)} words of importance; the sequence holds {self.shape.slots} slots"
+            )
+        self.token_importance[: len(words)] = words
+        self.token_importance.sync_to_device()
+
     def job_template(self, layer: int) -> JobTemplate:
         """What all jobs of a layer have in common: the device, formats, planes and running importance."""
         if layer not in self._templates:

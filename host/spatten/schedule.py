@@ -55,6 +55,8 @@ class Schedule:
     protect_last : tokens at the end that are never pruned; a generation step always protects its own.
     min_tokens : no layer goes below this many tokens.
     decay : factor on token importance at each generated token (1 keeps everything, 0 forgets).
+    prior : importance that the tokens of a first pass start with, by the length of their values in layer 0;
+        1 is on average what a layer gives a token, 0 is the paper's.
     prune_prefill : whether a generation's prompt is pruned layer by layer too, or only the steps after it.
     name : what reports call it.
 
@@ -72,6 +74,7 @@ class Schedule:
     protect_last: int = 1
     min_tokens: int = 2
     decay: float = 1.0
+    prior: float = 0.0
     prune_prefill: bool = True
     name: str = "custom"
 
@@ -91,6 +94,7 @@ class Schedule:
             counts = isinstance(value, int) and not isinstance(value, bool) and value >= 0
             self._require(name, counts, "a count of 0 or more")
         self._require("decay", _is_number(self.decay) and 0.0 <= self.decay <= 1.0, "a factor from 0 to 1")
+        self._require("prior", _is_number(self.prior) and 0.0 <= self.prior <= 1000.0, "0 to 1000")
         self._require("prune_prefill", isinstance(self.prune_prefill, bool), "true or false")
         self._require("quantization", isinstance(self.quantization, Quantization), "a Quantization")
         self._require("name", isinstance(self.name, str), "a text")

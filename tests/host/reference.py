@@ -134,6 +134,12 @@ def by_head(x: Array, heads: int) -> Array:
     return x.reshape(len(x), heads, -1).swapaxes(0, 1)
 
 
+def start(plan: LayerPlan, values: Array) -> Array:
+    """What tokens begin with, by all their values ``[heads, tokens, D]`` in the first layer."""
+    lengths = np.linalg.norm(np.moveaxis(values, 1, 0).reshape(values.shape[1], -1), axis=1)
+    return plan.schedule.prior * len(values) * lengths / lengths.mean()
+
+
 def front_and_back(plan: LayerPlan, length: int, last: int) -> frozenset[int]:
     schedule = plan.schedule
     back = range(max(0, length - max(schedule.protect_last, last)), length)
@@ -161,6 +167,8 @@ def bert(model: Any, ids: Ids, plan: LayerPlan, chooser: Chooser | None = None) 
         q, k, v = (
             by_head(w.linear(x, f"{at}attention.self.{n}"), total)[heads] for n in ("query", "key", "value")
         )
+        if layer == 0:
+            token_importance += start(plan, v)
         values = plan.values(layer, len(tokens))
         everything = np.ones((len(tokens), len(tokens)), bool)
         out, probability = attend(q, k, v, everything, values, plan.value_shares[layer])
@@ -218,6 +226,8 @@ class Gpt2:
             q, k, v = qkv.reshape(3, total, len(queries), -1)
             self.k[layer][:, queries], self.v[layer][:, queries] = k, v
             self.stored[layer, queries] = True
+            if layer == self.step == 0:
+                self.token_importance[queries] += start(plan, v)
             rows = np.ix_(heads, keys)
             values = plan.values(layer, len(keys)) if prunes else len(keys)
             share = plan.value_shares[layer] if prunes else 0.0

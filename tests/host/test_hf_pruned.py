@@ -41,6 +41,7 @@ CASCADES = {
     "tokens and heads": Schedule(tokens=(1.0, 0.7, 0.5, 0.4), heads=(1.0, 1.0, 0.75, 0.5)),
     "one step down": Schedule(tokens=0.5, heads=0.5),
     "nearly everything": Schedule(tokens=(1.0, 0.1, 0.05, 0.01), heads=0.01),
+    "tokens from a prior": Schedule(tokens=(1.0, 0.8, 0.6, 0.3), prior=2.0),
     "values": Schedule(values=0.3),
     "values above a share": Schedule(value_share=(0.1, 0.02, 0.0, 0.5)),
     "everything at once": Schedule(
@@ -52,6 +53,9 @@ GENERATIONS = CASCADES | {
         tokens=(1.0, 0.8, 0.6, 0.3), heads=(1.0, 1.0, 0.75, 0.5), prune_prefill=False
     ),
     "importance that decays": Schedule(tokens=(0.6, 0.5, 0.4, 0.3), decay=0.7),
+    "prompt read whole, from a prior": Schedule(
+        tokens=(0.8, 0.7, 0.6, 0.3), prior=5.0, decay=0.9, prune_prefill=False
+    ),
     "importance that is forgotten": Schedule(tokens=0.5, decay=0.0, prune_prefill=False),
 }
 

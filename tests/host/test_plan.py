@@ -47,6 +47,7 @@ FORMATS = {0.0: Quantization.static(8), 1.0: Quantization.progressive(6, 4, 1.0)
 SCHEDULES = {
     "dense": {},
     "tokens": {"tokens": (1.0, 0.8, 0.6, 0.3)},
+    "from a prior": {"tokens": (1.0, 0.8, 0.6, 0.3), "prior": 1.0},
     "heads": {"heads": (1.0, 0.75, 0.75, 0.25)},
     "everything": {"tokens": (0.9, 0.8, 0.6, 0.3), "heads": (1.0, 0.75, 0.5, 0.5), "values": 0.3},
     "hardly anything": {"tokens": 0.05, "heads": 0.1},

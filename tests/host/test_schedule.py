@@ -205,15 +205,22 @@ def test_file_without_a_name_gives_its_own(tmp_path: Path) -> None:
     values=st.one_of(RATIOS, st.lists(RATIOS, min_size=1, max_size=6)),
     share=st.one_of(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=1, max_size=6)),
     decay=st.floats(0, 1),
+    prior=st.floats(0, 1000),
     counts=st.tuples(*[st.integers(0, 9)] * 3),
     progressive=st.booleans(),
 )
 def test_schedule_survives_json(
-    tokens: Any, values: Any, share: Any, decay: float, counts: tuple[int, int, int], progressive: bool
+    tokens: Any,
+    values: Any,
+    share: Any,
+    decay: float,
+    prior: float,
+    counts: tuple[int, int, int],
+    progressive: bool,
 ) -> None:
     quantization = Quantization.progressive(6) if progressive else Quantization.static(8)
     first, last, least = counts
-    made = Schedule(tokens, 1.0, values, share, quantization, first, last, least, decay)
+    made = Schedule(tokens, 1.0, values, share, quantization, first, last, least, decay, prior)
     again = Schedule.from_dict(json.loads(json.dumps(made.to_dict())))
     assert again == made
     assert hash(again) == hash(made)
@@ -230,7 +237,7 @@ def test_copy_with_changes_is_checked_too() -> None:
 # ------------------------------------------------------------------------------- being told no
 
 FIELDS = (
-    "['decay', 'heads', 'min_tokens', 'name', 'protect_first', 'protect_last', 'prune_prefill', "
+    "['decay', 'heads', 'min_tokens', 'name', 'prior', 'protect_first', 'protect_last', 'prune_prefill', "
     "'quantization', 'tokens', 'value_share', 'values']"
 )
 QUANTIZATION_FIELDS = (
@@ -266,6 +273,7 @@ BAD: list[tuple[Any, str]] = [
     ({"protect_last": 0.5}, "schedule 'custom': protect_last is 0.5; expected a count of 0 or more"),
     ({"min_tokens": True}, "schedule 'custom': min_tokens is True; expected a count of 0 or more"),
     ({"min_tokens": "2"}, "schedule 'custom': min_tokens is '2'; expected a count of 0 or more"),
+    ({"prior": -1}, "schedule 'custom': prior is -1; expected 0 to 1000"),
     ({"decay": 1.1}, "schedule 'custom': decay is 1.1; expected a factor from 0 to 1"),
     ({"decay": -1}, "schedule 'custom': decay is -1; expected a factor from 0 to 1"),
     ({"decay": "slow"}, "schedule 'custom': decay is 'slow'; expected a factor from 0 to 1"),

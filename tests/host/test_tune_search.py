@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from spatten.tune.budget import Fit
-from spatten.tune.knobs import Knobs
+from spatten.tune.knobs import PRIORS, Knobs
 from spatten.tune.search import AGAIN, AHEAD, Search
 from spatten.tune.state import State
 
 PAPER = Knobs.paper(4, generates=False)
-#: Distance by format on few rows; heads count less and a front least. More rows see it the other way round.
+#: Distance by format on few rows, and by prior; heads count less and a front least. More rows see it the
+#: other way round.
 DISTANCES = {"6": 0, "4": 1, "12": 2}
 
 
@@ -48,7 +49,7 @@ class _Looks:
 
     def _distance(self, rows: str, knobs: Knobs) -> float:
         self.asked.append((rows, knobs))
-        distance = DISTANCES.get(knobs.formats, 10) + (1 - knobs.heads) - knobs.front / 100
+        distance = DISTANCES.get(knobs.formats, 10) + (1 - knobs.heads) - knobs.front / 100 + knobs.prior
         return distance if rows == "few" else -distance
 
     def on(self, rows: str) -> list[tuple[str, float, int]]:
@@ -69,19 +70,25 @@ def test_the_best_on_few_rows_are_ranked_on_more(tmp_path: Path) -> None:
     assert looks.on("more") == [("6", *kind) for kind in again]
 
 
-def test_the_best_openings_are_looked_at_in_every_shape(tmp_path: Path) -> None:
+def test_the_best_openings_are_looked_at_in_every_shape_and_the_best_shapes_from_every_prior(
+    tmp_path: Path,
+) -> None:
     looks = _Looks(tmp_path)
     looks.search.candidates(8.0)
     seen = looks.on("few")
     openings = [_kind(knobs) for knobs in PAPER.openings()]
     assert seen[: len(openings)] == openings
     ahead = [("6", 1.0), ("6", 0.9), ("4", 1.0)]
-    assert seen[len(openings) :] == [(*kind, front) for kind in ahead for front in (2, 3, 1)]
-    assert len(ahead) == AHEAD
+    shaped = [(*kind, front) for kind in ahead for front in (2, 3, 1)]
+    assert seen[len(openings) : -6] == shaped
+    begun = [(_kind(knobs), knobs.prior) for _, knobs in looks.asked[-6:]]
+    best = [("6", 1.0, 3), ("6", 1.0, 2), ("6", 1.0, 1)]
+    assert begun == [(kind, prior) for kind in best for prior in PRIORS[1:]]
+    assert len(ahead) == len(best) == AHEAD
 
 
 def test_what_is_left_of_the_looks_turns_the_best_one_knob_at_a_time(tmp_path: Path) -> None:
-    count = len(list(PAPER.openings())) + AHEAD * 3 + 4
+    count = len(list(PAPER.openings())) + AHEAD * (3 + 2) + 4
     found = _Looks(tmp_path, screens=count).search.candidates(8.0)
     assert len(found) == count
     turned = found[-4:]

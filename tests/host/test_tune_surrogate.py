@@ -31,6 +31,7 @@ SCHEDULES = {
     "dense": Schedule(),
     "four bits": Schedule(quantization=Quantization.static(4)),
     "pruned": paper_schedule(4, **HARD, quantization=Quantization.static(8)),
+    "from a prior": paper_schedule(4, **HARD, quantization=Quantization.static(8), prior=3.0),
     "progressive": paper_schedule(4, **HARD, quantization=Quantization.progressive(6, 4, 0.5)),
     "both planes": Schedule(
         quantization=Quantization(
@@ -57,6 +58,7 @@ STEPS = {
     "12 bits": {"quantization": Quantization.static(12)},
     "12 bits, prompt pruned too": {"quantization": Quantization.static(12), "prune_prefill": True},
     "values above a share": {"quantization": Quantization.static(12), "value_share": 0.05},
+    "from a prior": {"quantization": Quantization.static(12), "prior": 5.0},
     "by key": {"quantization": Quantization.by_key(8, 4, 1 / 8, 12), "value_share": 0.02},
 }
 

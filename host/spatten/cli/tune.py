@@ -70,8 +70,8 @@ def tune(
     ] = 0.5,
     screens: Annotated[
         int,
-        typer.Option(min=1, help="Schedules looked at without training; some 30 are in any case."),
-    ] = 36,
+        typer.Option(min=1, help="Schedules looked at without training; 37 are in any case."),
+    ] = 40,
     look: Annotated[
         int | None,
         typer.Option(

@@ -17,6 +17,7 @@ from spatten_drivers.topk import top_k
 
 from ..record import RunRecord
 from ..schedule import LayerPlan
+from .prior import prior_importance
 
 Ids = NDArray[np.intp]
 
@@ -98,11 +99,13 @@ class Cascade:
     def write(self, layer: int, k: NDArray[np.float32], v: NDArray[np.float32]) -> None:
         """Store the rows ``[live heads, queries, D]`` of this pass's live tokens."""
         self.live.sequence.write(layer, self.heads, self.queries, k, v)
+        if layer == 0 and self._has_prior:
+            self.live.sequence.begin_importance(prior_importance(v, self.plan.schedule.prior))
         self.live.stored[layer, self.queries] = True
 
     def request(self, layer: int, queries: NDArray[np.float32], scaling: float) -> LayerRequest:
         """The layer job: what is alive, and what may survive it."""
-        started = self.live.step > 0 or layer > 0
+        started = self.live.step > 0 or layer > 0 or self._has_prior
         decay = self.plan.schedule.decay if self.live.step > 0 and layer == 0 else 1.0
         return LayerRequest(
             layer=layer,
@@ -134,6 +137,11 @@ class Cascade:
             # Earlier passes may have dropped a token before the next layer, which then holds no row for it.
             self.keys = survivors[(survivors >= self.first) | self.live.stored[layer + 1, survivors]]
             self.heads = self.live.heads.setdefault(layer + 1, result.heads)
+
+    @property
+    def _has_prior(self) -> bool:
+        """Whether importance starts from something: of a sequence's first pass."""
+        return self.live.step == 0 and self.plan.schedule.prior > 0
 
     def _widest(self) -> Ids:
         """The keys that layer 0 sees: all, or the most important of earlier passes.

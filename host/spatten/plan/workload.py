@@ -107,7 +107,7 @@ class Text:
             refetched=self.refetch_share * heads * refetching.get(rules.k_policy, 0),
             quantization=rules,
             causal=causal,
-            adds=self.step > 0 or layer > 0,
+            adds=self.step > 0 or layer > 0 or self.plan.schedule.prior > 0,
             limited=self.values_share if self.plan.value_shares[layer] and prunes_values else 1.0,
         )
 

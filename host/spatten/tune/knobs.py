@@ -31,6 +31,8 @@ FORMATS: dict[str, Quantization] = {
 HEADS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 VALUES = (1.0, 0.7, 0.5, 0.3, 0.2)
 SLOPES = (0.0, 0.25, 0.5, 0.8)
+#: Of texts that are read at once: what their tokens start with, the paper's first.
+PRIORS = (0.0, 1.0, 3.0)
 #: Of generation, as its rows of values come one by one: values are read from this share of the greatest
 #: weight on, the newest tokens stay, and importance loses so much at each step.
 VALUE_SHARES = (0.0, 0.001, 0.003, 0.01, 0.03)
@@ -53,6 +55,7 @@ class Knobs:
     formats : one of :data:`FORMATS`.
     front : layers at the front that keep all tokens.
     slope : how steeply the share of tokens falls; 0.5 is the paper's.
+    prior : importance that tokens start with, by the length of their values; not in generation.
     tilt : factors on the shares of single layers, by layer.
     value_share : values whose weight is below this share of the greatest are not read; generation alone.
     recent, decay : tokens at the end that are never pruned, factor on importance a step; generation alone.
@@ -66,6 +69,7 @@ class Knobs:
     formats: str = "6+4 below 0.1"
     front: int = 1
     slope: float = 0.5
+    prior: float = 0.0
     tilt: tuple[tuple[int, float], ...] = ()
     recent: int = 1
     value_share: float = 0.0
@@ -90,6 +94,7 @@ class Knobs:
             quantization=FORMATS[self.formats],
             protect_last=self.recent,
             decay=self.decay,
+            prior=self.prior if min(tilted) < 1.0 else 0.0,
             prune_prefill=not self.generates,
             name=name,
         )
@@ -122,6 +127,10 @@ class Knobs:
         yield from ((front, self.slope) for front in fronts if front != self.front)
         yield (self.front, 0.0)
 
+    def priors(self) -> Iterator[float]:
+        """Others than its own, where texts are read at once."""
+        yield from (prior for prior in PRIORS if prior != self.prior and not self.generates)
+
     def _formats(self) -> tuple[str, ...]:
         known = FORMATS.items()
         return tuple(name for name, q in known if self.generates or q.k_policy != KeyPolicy.BY_KEY)
@@ -136,7 +145,7 @@ class Knobs:
                 ("values", VALUES),
                 ("slope", SLOPES),
                 ("front", tuple(range(1, self.layers))),
-                *(steps if self.generates else ()),
+                *(steps if self.generates else (("prior", PRIORS),)),
             ):
                 turned = _notch(notches, getattr(self, field), way)
                 if turned is not None:

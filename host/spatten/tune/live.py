@@ -105,6 +105,16 @@ class BatchCascade:
         """Share of a row's greatest weight below which values are not read; 0 for all."""
         return self.plan.value_shares[layer] if self.prunes else 0.0
 
+    def begin(self, values: torch.Tensor) -> None:
+        """Importance that a first pass starts with, from the values ``[B, H, n, D]`` of its layer 0."""
+        prior = self.plan.schedule.prior
+        if self.live.step > 0 or prior == 0:
+            return
+        lengths = values.detach().double().square().sum(dim=(1, 3)).sqrt() * self.queries
+        mean = lengths.sum(dim=1, keepdim=True) / self.lengths[:, None]
+        share = prior * values.shape[1] * lengths / mean.clamp_min(torch.finfo(torch.double).tiny)
+        self.live.importance = torch.round(share / UNIT) * UNIT
+
     def store(self, layer: int) -> None:
         """This pass's live tokens have rows in the layer now."""
         self.live.stored[layer][:, self.first :] = self.queries

@@ -216,6 +216,8 @@ def knobs_text(knobs: Knobs) -> str:
     """``4 bit, tokens 80 % (100 100 100 80 60 40), heads 90 %, values 100 %``."""
     schedule = knobs.schedule()
     text = f"{knobs.formats} bit, {shares_text(schedule.tokens, schedule.heads, schedule.values)}"
+    if schedule.prior:
+        text += f", prior {schedule.prior:g}"
     if knobs.generates:
         text += f", values above {knobs.value_share:g}, newest {knobs.recent}, decay {knobs.decay:g}"
     return text

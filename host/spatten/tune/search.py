@@ -78,7 +78,7 @@ class Search:
         self._fits: dict[str, Fit] = {}
 
     def finalists(self, budget: float, count: int) -> list[Candidate]:
-        """The ``count`` best, of formats, heads or shapes that differ: like ones train alike.
+        """The ``count`` best, of formats, heads, priors or shapes that differ: like ones train alike.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Search:
         for candidate in found:
             knobs, schedule = candidate.knobs, str(candidate.knobs.schedule())
             if schedule not in known:
-                kinds.setdefault((knobs.formats, knobs.heads, *knobs.shape), candidate)
+                kinds.setdefault((knobs.formats, knobs.heads, knobs.prior, *knobs.shape), candidate)
             known.add(schedule)
         return self._looked_closer(list(kinds.values())[: max(AGAIN, count)], budget)[:count]
 
@@ -125,19 +125,22 @@ class Search:
             raise _none_keeps(budget)
 
     def candidates(self, budget: float) -> list[Candidate]:
-        """The openings, the best of them in other shapes, then one knob at a time, uphill."""
+        """The openings, the best in other shapes, the best from priors, then one knob at a time, uphill."""
         openings, shapes = list(self.start.openings()), list(self.start.shapes())
-        self._looks, self._most_looks = 0, max(self.screens, len(openings) + AHEAD * len(shapes))
+        priors = list(self.start.priors())
+        most = len(openings) + AHEAD * (len(shapes) + len(priors))
+        self._looks, self._most_looks = 0, max(self.screens, most)
         found = self._looked_at_all([(f"{k.formats} bit, heads {k.heads}", k) for k in openings], budget)
         if not found:
             return []
-        ahead = [candidate.knobs for candidate in sorted(found, key=_BY_DISTANCE)[:AHEAD]]
         shaped = [
             (f"front {front}, slope {slope}", replace(knobs, front=front, slope=slope))
-            for knobs in ahead
+            for knobs in _ahead(found)
             for front, slope in shapes
         ]
-        return self._climbed(found + self._looked_at_all(shaped, budget), budget)
+        found += self._looked_at_all(shaped, budget)
+        begun = [(f"prior {prior:g}", replace(k, prior=prior)) for k in _ahead(found) for prior in priors]
+        return self._climbed(found + self._looked_at_all(begun, budget), budget)
 
     def _climbed(self, found: list[Candidate], budget: float) -> list[Candidate]:
         """``found`` and what was looked at from the best of them on, until no single knob helps."""
@@ -180,6 +183,11 @@ class Search:
         found = Candidate(knobs_of(result["knobs"]), result["ratio"], result["distance"], name)
         self._fits[knobs.formats] = found.knobs, found.ratio
         return found
+
+
+def _ahead(found: list[Candidate]) -> list[Knobs]:
+    """Of the best ones that are looked at further."""
+    return [candidate.knobs for candidate in sorted(found, key=_BY_DISTANCE)[:AHEAD]]
 
 
 def _once_a_schedule(distance: Callable[[Knobs], float]) -> Callable[[Knobs], float]:

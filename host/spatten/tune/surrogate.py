@@ -163,6 +163,8 @@ class _BatchPass:
         """Attention of a padded batch ``[B, H, n, D]`` over ``[B, H, columns, D]``; ``[B, n, H, D]``."""
         cascade, layer = self.cascade, self.layer
         cascade.store(layer)
+        if layer == 0:
+            cascade.begin(value)
         q = rounded(query, needed_scale(query, cascade.queries, self.formats.q_bits), self.formats.q_bits)
         k, k_msb = self._planes("k", key)
         v, v_msb = self._planes("v", value)

@@ -54,8 +54,8 @@ class Effort:
     Attributes
     ----------
     screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
-        number formats, and the best three of them in other shapes, in any case: 31 for a BERT of 6 layers,
-        37 for such a GPT-2.
+        number formats, the best three of them in other shapes, and the best three then from priors, in any
+        case: 37 for a BERT of 6 layers, and for such a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is. What is
@@ -72,7 +72,7 @@ class Effort:
     control : train the dense model as long again, for a comparison that more training does not flatter.
     """
 
-    screens: int = 36
+    screens: int = 40
     trials: int = 2
     trial_epochs: float = 0.3
     dense: Recipe = field(default_factory=lambda: Recipe(epochs=3.0))

@@ -39,17 +39,22 @@ ALL = "all tasks"
 
 @dataclass(frozen=True)
 class Variant:
-    """A rule, and which tokens it may not prune."""
+    """A rule, which tokens it may not prune, and what they start with."""
 
     name: str
     meaning: str
     rule: str = "cumulative"
     first: int = 1
     last: int = 1
+    prior: float = 0.0
 
     def schedule(self, layers: int, share: float) -> Schedule:
         """Its schedule of ``layers`` layers."""
-        options: dict[str, Any] = {"protect_first": self.first, "protect_last": self.last}
+        options: dict[str, Any] = {
+            "protect_first": self.first,
+            "protect_last": self.last,
+            "prior": self.prior,
+        }
         return paper_schedule(layers, tokens=share, quantization=FORMAT, name=self.name, **options)
 
 
@@ -58,6 +63,7 @@ VARIANTS = (
     Variant("decayed", "the same, what earlier layers gave halved at each layer", "decayed"),
     Variant("latest", "the latest layer alone", "latest"),
     Variant("value-norm", "probabilities times the length of the token's value", "value-norm"),
+    Variant("prior", "the paper's, from a start by the length of values in layer 0 (3)", prior=3.0),
     Variant("first-row", "the row of [CLS] alone", "first-row"),
     Variant("nothing spared", "the paper's; [CLS] and the last token may go", first=0, last=0),
     Variant("front spared", "the paper's; the first 4 tokens stay", first=4),
