@@ -230,7 +230,7 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
         "x32_before": budget,
         "development": {"helped": budget < 20.0},
     }
-    schedule = {"tokens": [0.75, 0.25], "heads": [1.0, 0.5], "values": 1.0, "value_share": 0.0}
+    schedule = {"tokens": [0.75, 0.25], "heads": [1.0, 0.5], "values": 1.0, "value_share": 0.0, "prior": 3.0}
     formats = asdict(Quantization(k_msb_bits=6, k_lsb_bits=4, v_msb_bits=6, v_lsb_bits=4, threshold=0.1))
     return {
         **named,
@@ -253,7 +253,7 @@ def test_what_the_page_says_of_a_loss() -> None:
     assert headline["loss_ci"][0] <= 0.0 < headline["loss_ci"][1] <= 1.0
     page = frontier_markdown(points, [], "plot.svg")
     assert "6+4 bit below 0.1, tokens 50 % (75 25), heads 75 %, values 100 %" in page
-    assert page.count("values 100 %, training undone |") == 1
+    assert page.count("values 100 %, prior 3, training undone |") == 1
     assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
 
 
@@ -295,10 +295,11 @@ def test_a_line_names_rows_and_both_trainings() -> None:
     assert line.training == "16 rows x 3 + 1.5, distilled"
 
 
-def test_points_of_an_earlier_search_stand_apart() -> None:
+@pytest.mark.parametrize(("part", "name"), [("settings", "compared"), ("schedule", "prior")])
+def test_points_of_an_earlier_search_stand_apart(part: str, name: str) -> None:
     """The same command finds another schedule today, so they are no seed of its line."""
     today, earlier = _point(10.0, [], seed=1), _point(10.0, [])
-    del earlier["settings"]["compared"]
+    del earlier[part][name]
     assert [line.seeds for line in lines_of([today, earlier])] == [[1], [0]]
     page = frontier_markdown([today, earlier], [], "plot.svg")
     assert [line.split(" | ")[2] for line in page.splitlines() if line.endswith("| earlier |")] == ["0"]

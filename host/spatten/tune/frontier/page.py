@@ -59,9 +59,9 @@ Of each kind of effort the first point's command; other points of that kind have
 seed there:"""
 
 EARLIER = """\
-Points marked *earlier* are of an earlier version. It compared untrained schedules by their loss on labels
-rather than by distance from the dense model's answers, with `--screens 22` or `24` on few rows and in few
-shapes. It followed the dense model with dropout, and trained with it what that is compared with. Today's
+Points marked *earlier* are of an earlier version, whose search knew no priors. Some, with `--screens 22` or
+`24`, compared untrained schedules by their loss on labels rather than by distance from the dense model's
+answers, followed the dense model with dropout, and trained with it what that is compared with. Today's
 commands may do better."""
 
 TOLD = """\
@@ -184,9 +184,10 @@ def _fresh(effort: dict[str, Any]) -> bool:
 
 
 def _earlier(point: dict[str, Any]) -> bool:
-    """Whether another search found its schedule."""
-    settings = point["settings"]
-    return bool(settings.get("compared") != KINDS[settings["task"]].compared)
+    """Whether another search found its schedule: by another measure, or without the knobs of today."""
+    kind = KINDS[point["settings"]["task"]]
+    knows_priors = kind.generates or "prior" in point["schedule"]
+    return bool(point["settings"].get("compared") != kind.compared or not knows_priors)
 
 
 def best(lines: Sequence[Line], data: str) -> Line | None:
@@ -313,7 +314,8 @@ def _schedule_text(point: dict[str, Any]) -> str:
     shares = shares_text(*(schedule[name] for name in ("tokens", "heads", "values")))
     above = f" above {share:g}" if (share := schedule["value_share"]) else ""
     undone = "" if point.get("development", {}).get("helped", True) else ", training undone"
-    return f"{_formats_text(schedule['quantization'])}, {shares}{above}{undone}"
+    prior = f", prior {start:g}" if (start := schedule.get("prior")) else ""
+    return f"{_formats_text(schedule['quantization'])}, {shares}{prior}{above}{undone}"
 
 
 def _formats_text(formats: dict[str, Any]) -> str:
