@@ -108,10 +108,17 @@ PRICES = (
     Price("merging pruned tokens", "none: between layers, on the host", "none", "none", "none"),
     Price(
         "value-norm importance",
-        "address of a table a head, 32 bits and a stride",
-        "8 bits a row of V in memory, `max_sequence` bytes on chip (1 EBR)",
-        "n / 16 beats a head",
-        "a product of 36 x 8 bit for each gain, 2 multipliers a lane: 32 at 16 gains a cycle, which no ECP5 "
-        "preset has left; 2 and a 16th of the speed else",
+        "one bit, and a factor of 16 bits a head that brings lengths to one scale",
+        "the lengths of a head's values, `max_sequence` bytes on chip (1 EBR); none in memory",
+        "none where V is on chip; where it is not, a row's gains wait for its values",
+        "sums of magnitudes as values come in, about 300 LUT, and a product of 16 x 8 bit for each key of a "
+        "word: 1 multiplier with up to 32 lanes, 2 with 64, 16 with the paper's 512",
+    ),
+    Price(
+        "prior by the length of values",
+        "none: the host writes running importance, `add_tokens` adds to it",
+        "none",
+        "none; the first job of a text reads 4 bytes a token",
+        "none",
     ),
 )
