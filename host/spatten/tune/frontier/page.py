@@ -74,8 +74,8 @@ on the test rows, with pruning as the training surrogate decides. Quality, and i
 rule, row by row. A column's head names task, bytes below 32 bit and rows; *all tasks* takes the rows of all
 of them as if of one.
 
-A device knows the first rule alone; with the others a study can train and score (`rule=`). Of so many
-comparisons at 95 % one in twenty looks like a change by chance; one seed."""
+A device knows the paper's rule, a prior and what is spared; by the others a study can train and score
+(`rule=`). Of so many comparisons at 95 % one in twenty looks like a change by chance; one seed."""
 
 
 @dataclass(frozen=True)
