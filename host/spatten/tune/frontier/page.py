@@ -388,7 +388,7 @@ def _rules(rules: Sequence[dict[str, Any]]) -> list[str]:
     parts = ["## Rules of importance", RULES_METHOD]
     for share in sorted({column[0] for column in columns}, reverse=True):
         same = [[found[*column, v.name] for v in VARIANTS] for column in columns if column[0] == share]
-        parts += [f"### {_percent(share)} of the tokens", _rule_table(same), _winners(same)]
+        parts += [f"### {100 * share:.0f} % of the tokens", _rule_table(same), _winners(same)]
     return [*parts, "\n".join(f"- {variant.name}: {variant.meaning}." for variant in VARIANTS)]
 
 
@@ -400,10 +400,6 @@ def _rule_table(columns: Sequence[Sequence[dict[str, Any]]]) -> str:
         for place, variant in enumerate(VARIANTS)
     ]
     return markdown_table(["rule", *heads], rows)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _rule_text(part: dict[str, Any], paper: dict[str, Any]) -> str:
