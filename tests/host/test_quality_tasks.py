@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spatten.quality import tasks as tasks_module
 from spatten.quality.data import Labelled
 from spatten.quality.tasks import Classification, Perplexity, Retrieval, Sample, pairs, retrieved
 
@@ -88,6 +89,15 @@ def test_retrieval_sets_as_many_aside_in_each_source() -> None:
     assert [first[0] for first, _ in aside] == ["a", "a", "b", "b"]
     assert [first[0] for first, _ in reported] == ["a"] * 4 + ["b"] * 4
     assert not set(aside) & set(reported)
+
+
+def test_more_passages_than_candidates_make_more_sets_of_equal_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five passages, three of them one direction: each is compared within its own set alone."""
+    monkeypatch.setattr(tasks_module, "CANDIDATES", 3)
+    passages = np.eye(3)[[0, 0, 1, 0, 2]]
+    assert retrieved(passages, passages).tolist() == [1.0, 0.0, 1.0, 1.0, 1.0]
+    monkeypatch.setattr(tasks_module, "CANDIDATES", 5)
+    assert retrieved(passages, passages).tolist() == [1.0, 0.0, 1.0, 0.0, 1.0]
 
 
 def test_retrieval_counts_own_continuations(tmp_path: Path) -> None:
