@@ -618,7 +618,7 @@ def test_what_is_pruned_follows_the_dense_model_and_only_that_one_has_dropout(
         train(*given, **named)
 
     monkeypatch.setattr(tuning_module, "train", watched)
-    dense, tuned = recipes(1.0, 1.0, 16, 1e-3, 0.5)
+    dense, tuned = recipes(1.0, 1.0, 16, 1e-3)
     tune(**_arguments(tmp_path, effort=replace(EFFORT, dense=dense, tuned=tuned, trials=2, control=True)))
     taught = dict.fromkeys(("trial-0", "trial-1", "tuned"), (True, False))
     assert seen == {"dense": (False, True), "control": (False, False), **taught}

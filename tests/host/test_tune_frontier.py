@@ -123,25 +123,26 @@ def test_a_points_command_measures_that_point(sweep: Sweep, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("given", "mails", "windows"),
     [
-        ([], (3000, None, 1000), (160, 4, 32)),
-        (["--examples", "40", "--look", "6"], (40, 6, 1000), (40, 6, 32)),
+        ([], (3000, None, 1000, 0.5), (160, 4, 32, 0.0)),
+        (["--examples", "40", "--look", "6"], (40, 6, 1000, 0.5), (40, 6, 32, 0.0)),
+        (["--distillation", "0.2"], (3000, None, 1000, 0.2), (160, 4, 32, 0.2)),
     ],
 )
 def test_windows_have_an_effort_of_their_own(
     given: list[str],
-    mails: tuple[int, ...],
-    windows: tuple[int, ...],
+    mails: tuple[float | None, ...],
+    windows: tuple[float | None, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Few of them by default, as each has many labels; what is asked for holds for both."""
+    """Few by default, as each has many labels, which teach alone; what is asked for holds for both."""
     taken: list[Sweep] = []
     monkeypatch.setattr(main_module, "_measure", lambda found, rules: taken.append(found))
     folders = [f"--{name}={tmp_path / name}" for name in ("out", "points", "build")]
     done = CliRunner().invoke(main_module.app, ["--tasks", "spam,perplexity-sotu", *folders, *given])
     assert done.exit_code == 0, done.output
     efforts = [taken[0].effort_of(subject) for subject in taken[0].subjects]
-    assert [(e.examples, e.look, e.report) for e in efforts] == [mails, windows]
+    assert [(e.examples, e.look, e.report, e.tuned.distillation) for e in efforts] == [mails, windows]
     assert [e.dense.epochs for e in efforts] == [3.0, 0.0]
 
 

@@ -65,9 +65,11 @@ def tune(
         float, typer.Option(help="Learning rate of the result; dense training takes 5/3 of it.")
     ] = 3e-5,
     distillation: Annotated[
-        float,
-        typer.Option(help="Share of the loss by the dense model's answers; 0 trains by the labels alone."),
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="Share of the loss by the dense model's answers, else by labels: 0.5, or 0 for lm."
+        ),
+    ] = None,
     screens: Annotated[
         int,
         typer.Option(min=1, help="Schedules looked at without training; 37 are in any case."),
@@ -118,7 +120,7 @@ def tune(
     from ..tune.budget import ratio_of
     from ..tune.trainer import recipes
 
-    dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
+    dense, result = recipes(dense_epochs, epochs, batch, rate)
     effort = Effort(
         screens=screens,
         trials=trials,
@@ -140,7 +142,9 @@ def tune(
             max_loss=max_loss,
             columns=_columns(column or []),
             max_tokens=max_tokens,
-            effort=effort.for_task(task).sized(examples, look, report_examples),
+            effort=effort.for_task(task).given(
+                examples=examples, look=look, report=report_examples, distillation=distillation
+            ),
             device=device,
             seed=seed,
             progress=teller(bar, bar.task_ids[0]),

@@ -84,15 +84,30 @@ class Effort:
     control: bool = False
 
     def for_task(self, task: str) -> Effort:
-        """Fewer rows where they are windows, which have a label at each token and take as long as many."""
+        """Where rows are windows, fewer, as one has a label at each token and takes as long as many.
+
+        Those labels teach alone: a text model comes trained, elsewhere, and by its answers what is tuned
+        would learn less of this text than its control does.
+        """
         if task in KINDS and KINDS[task].generates:
-            return replace(self, examples=160, look=4, report=32)
+            labels = replace(self.tuned, distillation=0.0)
+            return replace(self, tuned=labels, examples=160, look=4, report=32)
         return self
 
-    def sized(self, examples: int | None, look: int | None, report: int | None) -> Effort:
-        """With other numbers of rows, where they are not ``None``; 0 examples, or 0 to report, are all."""
-        given = {"examples": examples, "look": look, "report": report}
-        return replace(self, **{name: rows or None for name, rows in given.items() if rows is not None})
+    def given(
+        self,
+        *,
+        examples: int | None = None,
+        look: int | None = None,
+        report: int | None = None,
+        distillation: float | None = None,
+    ) -> Effort:
+        """With what is not ``None``: numbers of rows, where 0 are all, and the share of distillation."""
+        counts = {"examples": examples, "look": look, "report": report}
+        sized = replace(self, **{name: rows or None for name, rows in counts.items() if rows is not None})
+        if distillation is None:
+            return sized
+        return replace(sized, tuned=replace(self.tuned, distillation=distillation))
 
 
 def tune(

@@ -54,9 +54,9 @@ def frontier(
         float, typer.Option(help="Learning rate of a result; dense training takes 5/3 of it.")
     ] = 3e-5,
     distillation: Annotated[
-        float,
-        typer.Option(help="Share of the loss by the dense model's answers; 0 trains by the labels alone."),
-    ] = 0.5,
+        float | None,
+        typer.Option(help="Share of the loss by the dense model's answers: 0.5, or 0 of a text."),
+    ] = None,
     screens: Annotated[int, typer.Option(min=1, help="Schedules looked at without training.")] = 40,
     look: Annotated[
         int | None,
@@ -91,7 +91,7 @@ def frontier(
     - `python -m spatten.tune.frontier --tasks spam --budgets 10x,20x --seeds 1 --examples 800`
     """
     quiet_libraries()
-    dense, result = recipes(dense_epochs, epochs, batch, rate, distillation)
+    dense, result = recipes(dense_epochs, epochs, batch, rate)
     effort = Effort(
         screens=screens,
         trials=trials,
@@ -103,7 +103,10 @@ def frontier(
         report=1000,
         control=True,
     )
-    rows, windows = (part.sized(examples, look, report_examples) for part in (effort, effort.for_task("lm")))
+    rows, windows = (
+        part.given(examples=examples, look=look, report=report_examples, distillation=distillation)
+        for part in (effort, effort.for_task("lm"))
+    )
     with errors_to_exit_codes("interrupted; finished points are kept, the same command goes on from here"):
         plot, numbers = out.with_suffix(".svg"), build / "frontier.json"
         for path in (out, plot, numbers):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -276,8 +276,12 @@ def _section(title: str, data: str, lines: Sequence[Line]) -> list[str]:
 def _asides(lines: Sequence[Line]) -> list[str]:
     """What else the task tells of the same rows; a table."""
     names = lines[0].told
-    header = ["budget", *(cell for name in names for cell in (f"{name}, dense as long", "tuned", "change"))]
-    rows = [[f"{line.budget:g}x", *(cell for name in names for cell in line.aside(name))] for line in lines]
+    told = [(f"{name}, dense as long", "tuned", "change") for name in names]
+    header = ["budget", "trained on", *chain.from_iterable(told)]
+    rows = [
+        [f"{line.budget:g}x", line.training, *chain.from_iterable(line.aside(name) for name in names)]
+        for line in lines
+    ]
     return [TOLD, markdown_table(header, rows)]
 
 
