@@ -599,6 +599,16 @@ def test_a_generation_is_as_far_off_as_its_steps() -> None:
     assert by_hand > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("task", "examples", "share"), [("qa", 1600, 0.5), ("retrieval", 800, 0.5), ("lm", 160, 0.0)]
+)
+def test_an_effort_suits_its_task_unless_told(task: str, examples: int, share: float) -> None:
+    own = Effort().for_task(task)
+    assert (own.examples, own.tuned.distillation) == (examples, share)
+    told = own.given(examples=7, report=0, distillation=0.25)
+    assert (told.examples, told.report, told.look, told.tuned.distillation) == (7, None, own.look, 0.25)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_that_is_none_is_refused(share: float, tmp_path: Path) -> None:
     effort = replace(EFFORT, tuned=replace(RECIPE, distillation=share))

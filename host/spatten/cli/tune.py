@@ -85,7 +85,8 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="Schedules tried with some training.")] = 2,
     trial_epochs: Annotated[float, typer.Option(help="Training of a trial.")] = 0.3,
     examples: Annotated[
-        int | None, typer.Option(min=0, help="Most training rows, 0 takes all: 1600, or 160 windows of lm.")
+        int | None,
+        typer.Option(min=0, help="Most training rows, 0 takes all: 1600, 800 pairs, or 160 windows of lm."),
     ] = None,
     fresh: Fresh = True,
     report_examples: Annotated[

@@ -31,7 +31,7 @@ from .result import Outcome, Training, save_result
 from .rules import RULES
 from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
-from .tasks import KINDS, Feature, Scores, TuneTask, texts_of
+from .tasks import KINDS, Feature, Retrieving, Scores, TuneTask, texts_of
 from .trainer import Progress, Recipe, append, train
 
 #: Where a tuning keeps its state, logs and checkpoints, within the output folder.
@@ -84,11 +84,13 @@ class Effort:
     control: bool = False
 
     def for_task(self, task: str) -> Effort:
-        """Where rows are windows, fewer, as one has a label at each token and takes as long as many.
+        """Where rows are pairs half as many, and where they are windows few, for they take as long.
 
-        Those labels teach alone: a text model comes trained, elsewhere, and by its answers what is tuned
-        would learn less of this text than its control does.
+        A window has a label at each token, and those teach alone: a text model comes trained, elsewhere, and
+        by its answers what is tuned would learn less of this text than its control does.
         """
+        if task == Retrieving.name:
+            return replace(self, examples=800)
         if task in KINDS and KINDS[task].generates:
             labels = replace(self.tuned, distillation=0.0)
             return replace(self, tuned=labels, examples=160, look=4, report=32)
