@@ -25,7 +25,9 @@ class Quantization:
     k_policy, v_policy : which planes a row uses (``docs/contract.md``, section 2).
     threshold : a progressive row whose largest probability is below it fetches its LSBs. With ``k_policy``
         ``BY_KEY``: a key whose probability is above it fetches its LSBs; 2^-1 to 2^-16, a power of two.
-    headroom : factor on the loudest value seen when a scale is first chosen; 1 uses the full range.
+    headroom : factor on the loudest value of K or V seen when a scale is first chosen; 1 uses the full range.
+        Below 1, down to 0.25 and with ``growth="saturate"`` alone, what is louder is clamped for the sake of
+        finer steps.
     growth : what happens when a later row of a cache is louder than the scale: ``double`` doubles the scale
         and requantizes the rows stored so far, ``saturate`` clamps the row.
 
@@ -62,8 +64,9 @@ class Quantization:
         by_key = self.k_policy == KeyPolicy.BY_KEY
         share = not by_key or (math.frexp(self.threshold)[0] == 0.5 and 1 <= self.refetch_shift <= 16)
         self._require("threshold", share, "a power of two from 2^-16 to 2^-1 with k_policy BY_KEY")
-        self._require("headroom", 1.0 <= self.headroom <= 16.0, "a factor from 1 to 16")
         self._require("growth", self.growth in ("double", "saturate"), "'double' or 'saturate'")
+        least, clamps = (1.0, "") if self.growth == "double" else (0.25, " with growth 'saturate'")
+        self._require("headroom", least <= self.headroom <= 16.0, f"a factor from {least:g} to 16{clamps}")
 
     def _require(self, name: str, legal: object, rule: str) -> None:
         if not legal:

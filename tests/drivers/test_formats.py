@@ -11,6 +11,7 @@ from spatten_drivers.errors import ConfigError
 
 WIDTHS = "one of (4, 6, 8, 10, 12)"
 PROBABILITY = "a probability from 0 (never refetch) to 1"
+CLAMPED = "a factor from 0.25 to 16 with growth 'saturate'"
 SHARE = "a power of two from 2^-16 to 2^-1 with k_policy BY_KEY"
 TWO_PLANES = {"k_msb_bits": 6, "k_lsb_bits": 4, "v_msb_bits": 6, "v_lsb_bits": 4}
 
@@ -49,6 +50,7 @@ LIKELY = {**TWO_PLANES, "k_policy": KeyPolicy.BY_KEY, "threshold": 0.125}
         ({**TWO_PLANES, "v_policy": 3}, "v_policy", f"one of {[*ValuePolicy]}"),
         *[({"threshold": t}, "threshold", PROBABILITY) for t in (-0.1, 1.1, math.nan)],
         *[({"headroom": h}, "headroom", "a factor from 1 to 16") for h in (0.9, 17.0, math.nan)],
+        *[({"growth": "saturate", "headroom": h}, "headroom", CLAMPED) for h in (0.2, 17.0, math.nan)],
         ({"growth": "halve"}, "growth", "'double' or 'saturate'"),
     ],
     ids=str,

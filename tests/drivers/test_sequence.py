@@ -120,6 +120,17 @@ def test_headroom_leaves_room(device: Device) -> None:
     assert 63 <= np.abs(stored(device, sequence.k, 0, 6)).max() <= 64
 
 
+def test_below_full_range_the_loudest_are_clamped_and_steps_are_finer(device: Device) -> None:
+    sequence = a_sequence(device, Quantization.static(4, headroom=0.8, growth="saturate"))
+    values = noise(device, 6)
+    sequence.write(0, ALL, slots(0, values), values, values)
+    scale = 0.8 * np.abs(values).max(axis=(1, 2)) / 7
+    np.testing.assert_allclose(sequence.k.scale[0], scale)
+    steps = np.rint(values / scale[:, None, None])
+    assert sequence.v.saturated == (np.abs(steps) > 7).sum() > 0
+    np.testing.assert_array_equal(stored(device, sequence.k, 0, 6), steps.clip(-7, 7))
+
+
 def test_a_head_that_was_silent(device: Device) -> None:
     sequence = a_sequence(device, FORMATS["two planes"])
     silent, loud = np.zeros_like(noise(device, 3)), noise(device, 3)

@@ -30,6 +30,7 @@ HARD = {"tokens": 0.6, "heads": 0.7, "values": 0.4}
 SCHEDULES = {
     "dense": Schedule(),
     "four bits": Schedule(quantization=Quantization.static(4)),
+    "four bits, clamped": Schedule(quantization=Quantization.static(4, headroom=0.8, growth="saturate")),
     "pruned": paper_schedule(4, **HARD, quantization=Quantization.static(8)),
     "from a prior": paper_schedule(4, **HARD, quantization=Quantization.static(8), prior=3.0),
     "progressive": paper_schedule(4, **HARD, quantization=Quantization.progressive(6, 4, 0.5)),

@@ -190,7 +190,7 @@ the schedule's `quantization.growth`:
   bit, and the host the bytes of one head's rows.
 - **`saturate`**: the scale stays. Elements beyond it are clamped to `±(2^(bits-1) - 1)` and counted
   (`saturated` in a run's record). Nothing is written twice; `headroom` above 1 makes it rarer and every step
-  coarser.
+  coarser, below 1 (from 0.25 on) the other way round.
 
 Here {count} windows of {window} tokens of text that the model was not trained on are read with a prompt of
 {prompt} tokens only, so that nearly every row comes later than its scale; real prompts are longer and

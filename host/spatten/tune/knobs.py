@@ -14,7 +14,8 @@ from spatten_drivers import KeyPolicy, Quantization
 from ..schedule import FRONT_HEADS, FRONT_TOKENS, Schedule, interpolated
 
 #: From many bytes to few: one plane, or MSB and LSB planes with the threshold of their rows, or of their
-#: keys: that for generation alone, as a prompt reads both planes of all keys.
+#: keys: that for generation alone, as a prompt reads both planes of all keys. Of four bits there are also
+#: steps that are a fifth finer and clamp what is louder: few elements are, and all have the finer steps.
 FORMATS: dict[str, Quantization] = {
     "12": Quantization.static(12),
     "8+4 below 0.1": Quantization.progressive(8, 4, 0.1),
@@ -27,6 +28,7 @@ FORMATS: dict[str, Quantization] = {
     "4+4 below 0.1": Quantization.progressive(4, 4, 0.1),
     "4+4 below 0.05": Quantization.progressive(4, 4, 0.05),
     "4": Quantization.static(4),
+    "4 clamped": Quantization.static(4, headroom=0.8, growth="saturate"),
 }
 HEADS = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 VALUES = (1.0, 0.7, 0.5, 0.3, 0.2)

@@ -55,7 +55,7 @@ class Effort:
     ----------
     screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
         number formats, the best three of them in other shapes, and the best three then from priors, in any
-        case: 37 for a BERT of 6 layers, and for such a GPT-2.
+        case: 39 for a BERT of 6 layers, and for such a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is. What is

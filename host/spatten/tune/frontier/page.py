@@ -331,7 +331,9 @@ def _formats_text(formats: dict[str, Any]) -> str:
     bits = f"{k} bit" if k == v else f"K {k}, V {v} bit"
     if formats["k_policy"] == KeyPolicy.BY_KEY:
         return f"{bits}, by key above {formats['threshold']:.2g}"
-    return f"{bits} below {formats['threshold']:g}" if formats["k_lsb_bits"] else bits
+    if formats["k_lsb_bits"]:
+        return f"{bits} below {formats['threshold']:g}"
+    return f"{bits} clamped at {formats['headroom']:g}" if formats["headroom"] < 1 else bits
 
 
 def _measured(points: Sequence[dict[str, Any]]) -> str:
