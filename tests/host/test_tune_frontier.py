@@ -30,7 +30,7 @@ from spatten.tune.frontier import points as points_module
 from spatten.tune.frontier import rules as rules_module
 from spatten.tune.frontier.page import best, frontier_json, frontier_markdown, lines_of
 from spatten.tune.frontier.points import Subject, Sweep, command, kept, write_record
-from spatten.tune.knobs import FORMATS
+from spatten.tune.knobs import FORMATS, formats_for
 from spatten.tune.metrics import most_lost
 from spatten.tune.rules import RULES
 from spatten.tune.tasks import KINDS
@@ -221,6 +221,7 @@ def _point(budget: float, tuned: list[int], seed: int = 0) -> dict[str, Any]:
         "seed": seed,
         "effort": asdict(EFFORT),
         "compared": KINDS["classification"].compared,
+        "formats": list(formats_for(False)),
     }
     named = {
         "data": "spam",
@@ -296,11 +297,11 @@ def test_a_line_names_rows_and_both_trainings() -> None:
     assert line.training == "16 rows x 3 + 1.5, distilled"
 
 
-@pytest.mark.parametrize(("part", "name"), [("settings", "compared"), ("schedule", "prior")])
-def test_points_of_an_earlier_search_stand_apart(part: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["compared", "formats"])
+def test_points_of_an_earlier_search_stand_apart(name: str) -> None:
     """The same command finds another schedule today, so they are no seed of its line."""
     today, earlier = _point(10.0, [], seed=1), _point(10.0, [])
-    del earlier[part][name]
+    del earlier["settings"][name]
     assert [line.seeds for line in lines_of([today, earlier])] == [[1], [0]]
     page = frontier_markdown([today, earlier], [], "plot.svg")
     assert [line.split(" | ")[2] for line in page.splitlines() if line.endswith("| earlier |")] == ["0"]

@@ -110,7 +110,7 @@ class Knobs:
         gentle = replace(self, heads=HEADS[0])
         if self.generates:
             gentle = replace(gentle, recent=96, decay=0.5, value_share=0.003)
-        for formats in self._formats():
+        for formats in formats_for(self.generates):
             yield replace(self, formats=formats)
             yield replace(gentle, formats=formats)
 
@@ -133,16 +133,12 @@ class Knobs:
         """Others than its own, where texts are read at once."""
         yield from (prior for prior in PRIORS if prior != self.prior and not self.generates)
 
-    def _formats(self) -> tuple[str, ...]:
-        known = FORMATS.items()
-        return tuple(name for name, q in known if self.generates or q.k_policy != KeyPolicy.BY_KEY)
-
     def neighbours(self) -> Iterator[tuple[str, Knobs]]:
         """One knob turned by one notch, with what was done; ``tokens`` follows from the budget."""
         steps = (("recent", RECENT), ("decay", DECAYS), ("value_share", VALUE_SHARES))
         for way in (1, -1):
             for field, notches in (
-                ("formats", self._formats()),
+                ("formats", formats_for(self.generates)),
                 ("heads", HEADS),
                 ("values", VALUES),
                 ("slope", SLOPES),
@@ -161,6 +157,15 @@ class Knobs:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return asdict(self)
+
+
+def formats_for(generates: bool) -> tuple[str, ...]:
+    """Of :data:`FORMATS`: those that refetch by key for generation, that clamp for what is read at once."""
+
+    def fits(format: Quantization) -> bool:
+        return format.headroom >= 1.0 if generates else format.k_policy != KeyPolicy.BY_KEY
+
+    return tuple(name for name, format in FORMATS.items() if fits(format))
 
 
 def _notch(notches: tuple[Any, ...], value: Any, way: int) -> Any:

@@ -24,7 +24,7 @@ from ..errors import InputError, ModelError
 from ..hf.families import family_of
 from .budget import CHOSEN_ON, Bytes
 from .data import COLUMNS, read_examples
-from .knobs import Knobs
+from .knobs import Knobs, formats_for
 from .measure import Measured, batched_scores, dense_answers, device_scores, expected_distance, expected_loss
 from .metrics import lost_points
 from .result import Outcome, Training, save_result
@@ -55,7 +55,7 @@ class Effort:
     ----------
     screens : schedules looked at without training, for one budget: the paper's rule and a gentler one in all
         number formats, the best three of them in other shapes, and the best three then from priors, in any
-        case: 39 for a BERT of 6 layers, and for such a GPT-2.
+        case: 39 for a BERT of 6 layers, 37 for such a GPT-2.
     trials : of those, how many are tried with some training; with a bound of loss one for each budget.
     trial_epochs : training of a trial.
     dense : training of the dense model that everything starts from; ``epochs`` 0 takes it as it is. What is
@@ -171,6 +171,7 @@ def tune(
         "rule": rule,
         "seed": seed,
         "compared": KINDS[task].compared,
+        "formats": list(formats_for(KINDS[task].generates)),
     }
     files = file_digests(model, data)
     with ExitStack() as held:

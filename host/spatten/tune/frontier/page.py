@@ -16,6 +16,7 @@ from spatten_drivers import KeyPolicy
 from ...quality.metrics import ACCURACY, Estimate, Metric
 from ...quality.report import change_text, quality_text
 from ...report.markdown import markdown_table
+from ..knobs import formats_for
 from ..metrics import lost_points, most_lost
 from ..result import compared, shares_text
 from ..tasks import KINDS, TuneTask
@@ -59,10 +60,10 @@ Of each kind of effort the first point's command; other points of that kind have
 seed there:"""
 
 EARLIER = """\
-Points marked *earlier* are of an earlier version, whose search knew no priors. Some, with `--screens 22` or
-`24`, compared untrained schedules by their loss on labels rather than by distance from the dense model's
-answers, followed the dense model with dropout, and trained with it what that is compared with. Today's
-commands may do better."""
+Points marked *earlier* are of an earlier version, whose search did not know four bits that are clamped, and
+mostly no priors. Some, with `--screens 22` or `24`, compared untrained schedules by their loss on labels
+rather than by distance from the dense model's answers, followed the dense model with dropout, and trained
+with it what that is compared with. Today's commands may do better."""
 
 TOLD = """\
 Of the same windows: *steps* are the tokens that are generated one by one, which the table above is of;
@@ -185,9 +186,10 @@ def _fresh(effort: dict[str, Any]) -> bool:
 
 def _earlier(point: dict[str, Any]) -> bool:
     """Whether another search found its schedule: by another measure, or without the knobs of today."""
-    kind = KINDS[point["settings"]["task"]]
-    knows_priors = kind.generates or "prior" in point["schedule"]
-    return bool(point["settings"].get("compared") != kind.compared or not knows_priors)
+    settings = point["settings"]
+    kind = KINDS[settings["task"]]
+    knew_formats = kind.generates or settings.get("formats") == list(formats_for(False))
+    return bool(settings.get("compared") != kind.compared or not knew_formats)
 
 
 def best(lines: Sequence[Line], data: str) -> Line | None:
