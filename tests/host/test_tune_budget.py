@@ -64,7 +64,7 @@ def test_values_that_data_decide_are_counted_by_a_run(formats: str, device: Devi
 
 def test_keys_refetch_in_searches_for_generations_alone() -> None:
     opened = {known.generates: [knobs.formats for knobs in known.openings()] for known in (PAPER, GENERATION)}
-    assert set(opened[True]) == set(FORMATS)
+    assert set(FORMATS) - set(opened[True]) == {"4 clamped"}  # the rows of a step would be clamped too
     assert set(FORMATS) - set(opened[False]) == {f"4+4 by key, V {bits}" for bits in (8, 6, 4)}
     turned = {name.split()[0] for name, _ in GENERATION.neighbours()} - {
         name.split()[0] for name, _ in PAPER.neighbours()
