@@ -609,6 +609,22 @@ def test_an_effort_suits_its_task_unless_told(task: str, examples: int, share: f
     assert (told.examples, told.report, told.look, told.tuned.distillation) == (7, None, own.look, 0.25)
 
 
+@pytest.mark.parametrize("task", sorted(KINDS))
+def test_the_command_and_python_do_the_same_by_default(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[Effort]()
+
+    def tuned(*_: Any, effort: Effort, **__: Any) -> None:
+        seen.append(effort)
+        raise InputError("seen")
+
+    monkeypatch.setattr("spatten.tune.tune", tuned)
+    words = ["tune", "minilm", "--data", "x.csv", "--task", task, "--budget", "10x", "--output"]
+    CliRunner().invoke(app, [*words, str(tmp_path / "out")])
+    assert seen == [Effort().for_task(task)]
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_that_is_none_is_refused(share: float, tmp_path: Path) -> None:
     effort = replace(EFFORT, tuned=replace(RECIPE, distillation=share))

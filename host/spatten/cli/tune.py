@@ -72,7 +72,7 @@ def tune(
     ] = None,
     screens: Annotated[
         int,
-        typer.Option(min=1, help="Schedules looked at without training; 39 are in any case."),
+        typer.Option(min=1, help="Schedules looked at without training; some 39 are in any case."),
     ] = 40,
     look: Annotated[
         int | None,

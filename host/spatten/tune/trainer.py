@@ -50,7 +50,9 @@ class Recipe:
     dropout: bool = True
 
 
-def recipes(dense_epochs: float, epochs: float, batch: int, rate: float) -> tuple[Recipe, Recipe]:
+def recipes(
+    dense_epochs: float = 3.0, epochs: float = 1.5, batch: int = 16, rate: float = 3e-5
+) -> tuple[Recipe, Recipe]:
     """Of the dense model and, without dropout, of what starts from it; the first takes 5/3 of the rate."""
     tuned = Recipe(epochs, batch, rate, distillation=0.5, dropout=False)
     return Recipe(dense_epochs, batch, rate * 5 / 3), tuned

@@ -32,7 +32,7 @@ from .rules import RULES
 from .search import Candidate, NoScheduleError, Search, knobs_of, widest
 from .state import State, file_digests
 from .tasks import KINDS, Feature, Retrieving, Scores, TuneTask, texts_of
-from .trainer import Progress, Recipe, append, train
+from .trainer import Progress, Recipe, append, recipes, train
 
 #: Where a tuning keeps its state, logs and checkpoints, within the output folder.
 WORK = "tuning"
@@ -75,8 +75,8 @@ class Effort:
     screens: int = 40
     trials: int = 2
     trial_epochs: float = 0.3
-    dense: Recipe = field(default_factory=lambda: Recipe(epochs=3.0))
-    tuned: Recipe = field(default_factory=lambda: Recipe(rate=3e-5, distillation=0.5, dropout=False))
+    dense: Recipe = field(default_factory=lambda: recipes()[0])
+    tuned: Recipe = field(default_factory=lambda: recipes()[1])
     examples: int | None = 1600
     fresh: bool = True
     look: int | None = None
