@@ -255,6 +255,7 @@ def test_what_the_page_says_of_a_loss() -> None:
     assert headline["loss_ci"][0] <= 0.0 < headline["loss_ci"][1] <= 1.0
     page = frontier_markdown(points, [], "plot.svg")
     assert "6+4 bit below 0.1, tokens 50 % (75 25), heads 75 %, values 100 %" in page
+    assert f"| SpamAssassin: ham or spam | 0 | {len(points[1]['scores']['tuned'])} | 10.00x |" in page
     assert page.count("values 100 %, prior 3, training undone |") == 1
     assert "SpamAssassin: ham or spam: not measured: 2x, 4x, 14x, 40x; 1 of 3 seeds at 10x." in page
 

@@ -243,22 +243,18 @@ def frontier_markdown(points: Sequence[dict[str, Any]], rules: Sequence[dict[str
 
 def _headline(lines: Sequence[Line]) -> str:
     header = [
-        "task",
-        "K/V bytes below 32 bit",
-        "below 16 bit",
-        "tuned",
-        "dense, as long",
-        "change",
-        "verdict",
-    ]
+        "task", "seeds", "test rows", "K/V bytes below 32 bit", "below 16 bit",
+        "tuned", "dense, as long", "change", "verdict",
+    ]  # fmt: skip
     rows = []
     for subject in SUBJECTS:
         mine = [line for line in lines if line.data == subject.name]
         line = best(lines, subject.name)
         if line is not None:
-            rows.append([subject.title, *_ratios(line), *_qualities(line, "tuned", "control"), *_end(line)])
+            cells = *_drawn(line), *_ratios(line), *_qualities(line, "tuned", "control"), *_end(line)
+            rows.append([subject.title, *cells])
         elif mine:
-            rows.append([subject.title, "", "", "", "", "", "every budget measured lost"])
+            rows.append([subject.title, *[""] * (len(header) - 2), "every budget measured lost"])
     return markdown_table(header, rows)
 
 
@@ -291,8 +287,7 @@ def _cells(line: Line) -> list[str]:
     return [
         f"{line.budget:g}x",
         line.training,
-        ", ".join(map(str, line.seeds)),
-        str(len(line.scores("tuned"))),
+        *_drawn(line),
         *_ratios(line),
         *_qualities(line, "control", "before"),
         change_text(line.metric, line.change("before")),
@@ -300,6 +295,10 @@ def _cells(line: Line) -> list[str]:
         *_end(line),
         "; ".join(sorted({_schedule_text(point) for point in line.points})),
     ]
+
+
+def _drawn(line: Line) -> list[str]:
+    return [", ".join(map(str, line.seeds)), str(len(line.scores("tuned")))]
 
 
 def _end(line: Line) -> list[str]:
